@@ -1,0 +1,232 @@
+// Package analyzer takes flows and pairs and gives a Report: for every flow a
+// verdict with the evidence for it, the hypotheses that remain, the keepalive
+// policy of each end, the idle limit of the path, and what to change. Rules
+// are data and pure functions.
+package analyzer
+
+import (
+	"time"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// Confidence of a verdict, in a word.
+type Confidence string
+
+// How sure a verdict or a cause is.
+const (
+	Proven   Confidence = "proven" // no other reading is possible from these captures
+	Likely   Confidence = "likely"
+	Possible Confidence = "possible"
+	None     Confidence = "" // healthy, closed and the like where nothing is weighed
+)
+
+// Verdict ids (DESIGN: they never change; users filter on them).
+const (
+	SilentDrop      = "silent-drop"
+	OneWayDrop      = "one-way-drop"
+	PathCut         = "path-cut"
+	Healthy         = "healthy"
+	ClosedNormally  = "closed"
+	Idle            = "idle"
+	NotEstablished  = "not-established"
+	ReceiverStalled = "receiver-stalled"
+	PeerLostState   = "peer-lost-state"
+	Undecided       = "undecided"
+	CaptureGap      = "capture-gap"
+)
+
+// Report is the answer to one run. It is bounded: Flows holds what is shown,
+// Totals the rest.
+type Report struct {
+	Tool     string // name and version
+	Vantages []Vantage
+	Clocks   []pairing.Clock
+	Flows    []Diagnosis // worst first
+	Paths    []Path
+	Totals   Totals
+	Unasked  []Unasked
+	Limits   []string // which limits were hit
+	Hints    []string // notes to the user about the input as a whole
+}
+
+// Vantage is one vantage point of the report.
+type Vantage struct {
+	Name        string
+	Role        string // "client side", "server side", "" where not inferred
+	RoleWhy     string
+	Files       []capture.File
+	First, Last tcp.Instant
+}
+
+// Totals counts what the report is made of.
+type Totals struct {
+	Flows, Closed, Evicted, Listed int
+	ByVerdict                      map[string]int
+}
+
+// Diagnosis is what is said of one connection.
+type Diagnosis struct {
+	ID          int    // from 1 over the report
+	Client      string // addr:port as the client sees itself
+	Server      string
+	Application string           // "ssh", …; "" where unknown
+	AppHint     bool             // Application was taken from the port only
+	Banner      [2]tcp.Untrusted // first line of each side where in clear
+	Pair        *pairing.Pair
+	Verdict     Verdict
+	Endings     [2]flows.Ending
+	Counts      Counts
+	Policies    []Policy
+	Idle        IdleBracket
+	AliveUntil  tcp.Instant // on the first vantage point's clock; 0 unknown
+	AliveRef    pairing.Ref
+	Findings    []Finding
+	Hypotheses  []Hypothesis
+	Remedies    []Remedy
+	Timeline    []Row
+	Filters     []Filter
+	Related     []Related
+}
+
+// Related links two flows of the report.
+type Related struct {
+	Flow int
+	As   string
+}
+
+// Verdict is the answer for one flow.
+type Verdict struct {
+	ID              string
+	Confidence      Confidence
+	Cause           string // "idle-expiry", "state-lost", …; "" where the verdict carries none
+	CauseConfidence Confidence
+	CauseWhy        string
+	Between         [2]int        // vantage points; equal where not localised
+	Summary         string        // two or three sentences for a colleague
+	Unknown         []string      // what the evidence cannot show
+	At              tcp.Instant   // when it happened, on the first vantage point's clock
+	LastCrossed     pairing.Ref   // last frame known to have crossed
+	FirstLost       pairing.Ref   // first frame known to be lost
+	Silence         time.Duration // before the onset; 0 where none
+}
+
+// Finding is one thing that was seen, and what it suggests, kept apart.
+type Finding struct {
+	Rule, Says, Suggests string
+	Evidence             []pairing.Ref
+}
+
+// Hypothesis is one reading of the evidence.
+type Hypothesis struct {
+	Verdict      string
+	For, Against []string
+	Next         string // the next measurement that would decide
+}
+
+// Unasked is a rule that could not be asked.
+type Unasked struct{ Rule, Why string }
+
+// Counts are distinct segments of one flow after pairing.
+type Counts struct {
+	KeepaliveProbe, KeepaliveACK, ZeroWindowProbe, Retransmission, RST, ICMP, Heartbeat, Lost int
+}
+
+// Policy is the keepalive policy of one end, as far as seen.
+type Policy struct {
+	End                uint8           // flows.Client or flows.Server
+	Mechanism          string          // "tcp-keepalive", …
+	Idle, Interval     time.Duration   // 0 unknown
+	IdleCandidates     []time.Duration // round values that fit, likeliest first
+	IntervalCandidates []time.Duration
+	ObservedIdle       flows.Range
+	ObservedInterval   flows.Range
+	Count              int // 0 unknown
+	Backoff            bool
+	ProbeOctets        int
+	UserTimeout        time.Duration
+	Confidence         Confidence
+	Resembles          []string      // names of systems
+	Detection          time.Duration // time to notice a death, by arithmetic; 0 unknown
+}
+
+// IdleBracket is (Survived, Killed]: the longest silence that a flow survived
+// and the shortest that killed one. Zero is not known.
+type IdleBracket struct {
+	Direction              string // "client", "server", "unknown": who sent the first packet after it
+	RefreshedBy            string // "any", "payload", "unknown"
+	Survived               time.Duration
+	SurvivedRelearned      time.Duration
+	Killed                 time.Duration
+	SurvivedRef, KilledRef pairing.Ref
+}
+
+// Path is the idle limit of one path, over all its flows.
+type Path struct {
+	Between [2]string
+	Limit   IdleBracket
+	Fits    []Fit
+	Note    string // a contradiction, named
+}
+
+// Fit is a known device whose default lies in a bracket.
+type Fit struct {
+	Device  string
+	Seconds int
+	Source  string
+}
+
+// Remedy is lines to paste.
+type Remedy struct {
+	System, Where string
+	Lines         []string
+	Why           string
+}
+
+// Filter is a display filter to paste into Wireshark.
+type Filter struct {
+	Vantage int
+	Expr    string
+	What    string
+}
+
+// RowKind says what a timeline row is.
+type RowKind uint8
+
+// Kinds of rows.
+const (
+	RowEvent RowKind = iota
+	RowRun
+	RowGap
+	RowFolded // "7 more of each"
+)
+
+// Row is one line of a flow's timeline, on the first vantage point's clock,
+// unformatted. Render lays it out; it computes nothing.
+type Row struct {
+	Kind        RowKind
+	At          tcp.Instant // on the first vantage point's clock
+	Cells       []Cell      // one per vantage point at which something was seen
+	From        uint8       // flows.Client, flows.Server, flows.Unclear
+	What        flows.Kind
+	Fate        pairing.How
+	FateKnown   bool // false: one vantage point, or not asked
+	Assumed     bool
+	LostBetween [2]int // with Fate Lost: positions in the pair's path order
+	Note        string // "gave up", "answers #118", "window 0"
+	Count       int    // of runs and folded rows
+	Until       tcp.Instant
+	Interval    flows.Range
+	Idle        time.Duration // of gaps
+}
+
+// Cell is what one vantage point recorded of a row.
+type Cell struct {
+	Pos  int // position in the pair's path order
+	Ref  pairing.Ref
+	At   tcp.Instant // on that vantage point's own clock
+	Last pairing.Ref // of runs: the last frame
+}

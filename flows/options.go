@@ -1,0 +1,37 @@
+package flows
+
+import "kaflow/tcp"
+
+// Options tune a Table. The zero value is the default.
+type Options struct {
+	MaxFlows  int                        // live flows; 0 means 1,000,000
+	MaxEvents int                        // events of all stories together; 0 means 2,000,000
+	Prior     func(stream uint64) *Prior // second reading of a file: what the first one learned
+	Label     func(Label)                // each segment, in frame order; nil costs nothing
+	Revise    func(Label)                // a label given earlier turned out to be another, within the last 64 segments of the flow
+	Touched   func(FlowID)               // the story of a flow changed
+	Retired   func(*Closed, Why)         // a flow left the table
+}
+
+// Prior is what a first reading of a capture learned of one stream, for the
+// labels of a second.
+type Prior struct {
+	Resync  []Resync
+	Unclear bool // only one direction was captured, and its empty segments keep a rhythm
+	Beat    [2]Beat
+}
+
+// Resync is a position in each direction's sequence space that became known
+// only after the segment From had been seen.
+type Resync struct {
+	From  tcp.Ordinal
+	Next  [2]tcp.Seq // by Key's Lo and Hi end
+	Known [2]bool
+}
+
+// Beat is an application's heartbeat: payload octets and direction; 0 is none.
+type Beat struct {
+	Len  uint32
+	Row  int32 // of facts' heartbeats; -1: known by rhythm only
+	From tcp.Ordinal
+}

@@ -1,0 +1,98 @@
+// Package pairing takes the flows of several vantage points and says which
+// flow is which, which octets and probes crossed, and how the clocks of two
+// vantage points compare. It answers "did it arrive?" and never calls a
+// segment lost where the other capture was not provably recording.
+package pairing
+
+import (
+	"time"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// Point is one vantage point: a capture that was read to its end.
+type Point struct {
+	Name  string
+	Table *flows.Table
+	Files []capture.File
+	Frame func(tcp.Ordinal) (file int, frame uint64)
+	Holes []capture.Interval // not recorded, over the whole capture
+}
+
+// Ref points at one frame; evidence is made of them.
+type Ref struct {
+	Vantage int
+	Ord     tcp.Ordinal
+	File    int    // index into the vantage point's files
+	Frame   uint64 // Wireshark's number in that file, from 1
+	Kind    flows.Kind
+	At      tcp.Instant
+}
+
+// How tells what became of a segment on its way to the next vantage point.
+type How uint8
+
+// The fates of a segment. The zero value concludes nothing.
+const (
+	Unknowable How = iota
+	Crossed
+	Lost
+)
+
+// String returns the word for the fate.
+func (h How) String() string { return [...]string{"unknowable", "crossed", "lost"}[h] }
+
+// Fate is what became of one segment (or of a run) between two vantage points.
+type Fate struct {
+	Sent, Seen Ref   // Seen is zero unless it crossed
+	From       uint8 // flows.Client or flows.Server
+	How        How
+	Assumed    bool   // Lost, but the other capture's recording at that moment is assumed, not proven
+	Between    [2]int // vantage points, in the direction of travel
+	Why        string // of Unknowable and of an assumed loss: the reason
+}
+
+// Sighting is one connection at one vantage point. Flow's addresses are as
+// seen here.
+type Sighting struct {
+	Vantage int
+	Flow    *flows.Flow
+	Shift   [2]uint32 // sequence numbers here minus those at the first sighting, by client and server
+}
+
+// Pair is one connection at 1 to N vantage points, in path order from client
+// to server. A flow seen once is a Pair too, so rules have one subject.
+type Pair struct {
+	Seen      []Sighting
+	Fates     []Fate // of every probe and significant segment, by time
+	Method    string // "addresses+isn", "addresses+sequence", "single"; what matched
+	Score     float64
+	Margin    float64
+	Ambiguous []flows.FlowID
+}
+
+// Clock is what is known of clock(To) − clock(From) from At on: bounds that no
+// packet contradicts, a point estimate and the relative rate error.
+type Clock struct {
+	From, To            int
+	Since, Until        tcp.Instant // the stretch it holds for, on From's clock
+	At                  tcp.Instant // where Offset, Min and Max hold exactly, on From's clock
+	Offset, Min, Max    time.Duration
+	PPM, PPMMin, PPMMax float64
+	Samples             [2]int // crossings used, From→To and To→From
+}
+
+// Map converts an instant of From's clock into To's by the point estimate.
+func (c *Clock) Map(t tcp.Instant) tcp.Instant {
+	drift := time.Duration(c.PPM * 1e-6 * float64(t.Sub(c.At)))
+	return t.Add(c.Offset + drift)
+}
+
+// Unmap converts an instant of To's clock into From's.
+func (c *Clock) Unmap(t tcp.Instant) tcp.Instant {
+	s := t.Add(-c.Offset)
+	drift := time.Duration(c.PPM * 1e-6 * float64(s.Sub(c.At)))
+	return s.Add(-drift)
+}
