@@ -1,0 +1,46 @@
+// Package golden compares an output with the file that holds what it should
+// be. It answers "did what the user reads change?"; go test with -update
+// rewrites the files, and the diff is what gets reviewed.
+package golden
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Register adds the flag -update to a test binary. Call it in a package
+// variable of the test: var update = golden.Register().
+func Register() *bool { return flag.Bool("update", false, "rewrite the golden files") }
+
+// Compare fails the test where got differs from the file testdata/name, and
+// rewrites the file where update is true.
+func Compare(t *testing.T, name string, got []byte, update bool) {
+	t.Helper()
+	path := filepath.Join("testdata", filepath.FromSlash(name))
+	if update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("%s does not exist; go test -update writes it", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("differs from %s (-want +got):\n%s", path, cmp.Diff(string(want), string(got)))
+	}
+}
