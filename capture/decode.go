@@ -1,0 +1,181 @@
+package capture
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+const (
+	maxHeaders = 16 // headers of one frame, outermost to TCP
+	maxReasons = 64 // distinct reasons for undecoded frames; the rest share one
+)
+
+// tooDeep is the reason for frames over the budget of headers.
+const tooDeep = "more than 16 headers"
+
+// otherReasons counts the frames whose reason came after maxReasons others.
+const otherReasons = "other reasons"
+
+// decoder turns captured frames into Packets. The zero value is ready for
+// use. It serves one goroutine.
+type decoder struct {
+	undecoded map[string]uint64 // frames left Undecoded, by reason
+}
+
+// DecodeFrame decodes one frame of the given LINKTYPE_ number. wire is its
+// length before the snap length cut it. Offsets in the result are relative to
+// data; time, ordinal and interface are not known here and stay zero.
+func DecodeFrame(link uint32, data []byte, wire uint32) Packet {
+	var (
+		d decoder
+		p Packet
+	)
+	d.frame(link, 0, data, wire, &p)
+	return p
+}
+
+// frame decodes data, which lies at offset base of the batch's buffer, into p.
+// p comes zeroed; its time, ordinal and interface are the caller's. What
+// cannot be decoded stays Undecoded and is counted by reason.
+func (d *decoder) frame(link, base uint32, data []byte, wire uint32, p *Packet) {
+	switch n := uint32(len(data)); {
+	case n > wire:
+		p.Note |= NoteTooLong
+		wire = n
+	case n < wire:
+		p.Note |= NoteCut
+	}
+	w := walk{d: d, p: p, b: data, end: int(wire), base: base}
+	if link == linkEthernet {
+		w.run(layerEthernet, 0)
+		return
+	}
+	w.run(w.link(link), 0)
+}
+
+// layer says what header stands next in a frame.
+type layer uint8
+
+const (
+	done layer = iota // decoded, or given up
+	layerEthernet
+	layerEtherType // w.etherType says what stands at the offset
+	layerLLC
+	layerIP
+	layerSLL
+	layerSLL2
+	layerNull
+)
+
+// walk is the way through the headers of one frame. Offsets count from the
+// frame's first octet.
+type walk struct {
+	d         *decoder
+	p         *Packet
+	b         []byte // what was captured, less trailers found so far
+	end       int    // where the layer at hand ends on the wire; beyond len(b) where octets were cut
+	base      uint32 // of the frame within the batch's buffer
+	overlay   uint32 // VNI + 1 of the innermost overlay
+	headers   int    // passed so far
+	src, dst  int    // offsets of the addresses of the innermost IP header
+	etherType uint16
+	is6       bool // the addresses are IPv6
+	inTunnel  bool // p holds the outer hosts: what follows may fail without harm
+}
+
+// run walks from header to header. It is a loop and not a recursion, so that
+// nesting costs a counter and no stack.
+func (w *walk) run(next layer, at int) {
+	for next != done {
+		if !w.enter() {
+			w.fail(tooDeep)
+			return
+		}
+		next, at = w.step(next, at)
+	}
+}
+
+// enter takes one header from the budget and reports whether there was one.
+func (w *walk) enter() bool {
+	w.headers++
+	return w.headers <= maxHeaders
+}
+
+func (w *walk) step(l layer, at int) (layer, int) {
+	switch l {
+	case layerEthernet:
+		return w.ethernet(at)
+	case layerEtherType:
+		return w.byEtherType(at)
+	case layerIP:
+		return w.ip(at)
+	case layerLLC:
+		return w.llc(at)
+	case layerSLL:
+		return w.sll(at)
+	case layerSLL2:
+		return w.sll2(at)
+	case layerNull:
+		return w.null(at)
+	}
+	return w.fail("unknown layer")
+}
+
+// has reports whether n octets from at on were captured and belong to the
+// layer at hand.
+func (w *walk) has(at, n int) bool { return at+n <= len(w.b) }
+
+// limit ends the layer at hand at offset end, where that is nearer than what
+// is known: what lies behind is padding or a trailer.
+func (w *walk) limit(end int) {
+	w.end = min(w.end, end)
+	if end < len(w.b) {
+		w.b = w.b[:end]
+	}
+}
+
+// reject gives up on a header below TCP. Inside a tunnel the frame stays what
+// the outer hosts made it: Other. Elsewhere it is Undecoded.
+func (w *walk) reject(reason string) (layer, int) {
+	if w.inTunnel {
+		return done, 0
+	}
+	return w.fail(reason)
+}
+
+// rejectf is reject with a number in the reason.
+func (w *walk) rejectf(format string, n uint32) (layer, int) {
+	if w.inTunnel {
+		return done, 0
+	}
+	return w.fail(fmt.Sprintf(format, n))
+}
+
+// fail leaves the frame Undecoded, whatever was understood of it before, and
+// counts the reason.
+func (w *walk) fail(reason string) (layer, int) {
+	*w.p = Packet{
+		At: w.p.At, Ord: w.p.Ord, Iface: w.p.Iface,
+		VLAN: w.p.VLAN, Note: w.p.Note & (NoteCut | NoteTooLong | NoteClockStep | NoteBadIPSum),
+	}
+	w.d.count(reason)
+	return done, 0
+}
+
+// count adds one frame to a reason. The number of reasons is bounded: some of
+// them hold a number from the frame.
+func (d *decoder) count(reason string) {
+	if d.undecoded == nil {
+		d.undecoded = make(map[string]uint64)
+	}
+	if _, known := d.undecoded[reason]; !known && len(d.undecoded) >= maxReasons {
+		reason = otherReasons
+	}
+	d.undecoded[reason]++
+}
+
+func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
+func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+func be64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
+func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
+func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
