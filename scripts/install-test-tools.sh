@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs the tools that tests use, where it may: as root on Debian and its
+# relatives, through apt-get. Elsewhere it installs nothing. Then it lists the
+# tools that are missing and what goes untested without them. It never fails:
+# a missing tool costs tests, and the tests say so themselves.
+#
+#   scripts/install-test-tools.sh           install, then list
+#   scripts/install-test-tools.sh --check   list only
+set -uo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+
+# command, Debian package, what is not tested without it
+tools="
+nft       nftables         the lab (real kernels in network namespaces)
+conntrack conntrack        the lab
+ip        iproute2         the lab
+tcpdump   tcpdump          the lab
+ssh       openssh-client   the lab's ssh sessions
+sshd      openssh-server   the lab's ssh sessions
+ethtool   ethtool          the lab
+tshark    tshark           the comparison with Wireshark, frame by frame
+zstd      zstd             captures packed by the real zstd
+xz        xz-utils         captures packed by the real xz
+lz4       lz4              captures packed by the real lz4
+gcc       gcc              the race detector
+"
+
+have_libc() { [ "$(uname -s)" != Linux ] || [ -e /usr/include/stdlib.h ]; }
+
+missing_packages() {
+	while read -r command package _; do
+		[ -z "$command" ] || command -v "$command" >/dev/null || echo "$package"
+	done <<<"$tools"
+	have_libc || echo libc6-dev
+}
+
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=60 "$@" </dev/null; }
+
+# No test needs a login server on this machine, only the program: Debian's unit
+# and init script do not start while this file exists.
+keep_sshd_stopped() {
+	local flag=/etc/ssh/sshd_not_to_be_run
+	mkdir -p "${flag%/*}" && [ ! -e "$flag" ] || return 0
+	echo "made by kaflow's scripts/install-test-tools.sh, which installed openssh-server for tests; remove to run sshd" >"$flag"
+	echo "tools: sshd is installed for tests and kept from starting by $flag"
+}
+
+install_missing() {
+	local packages
+	packages=$(missing_packages)
+	[ -n "$packages" ] || return 0
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		command -v apt-get >/dev/null && echo "tools: not root, so nothing is installed; as root: apt-get install" $packages
+		return 0
+	fi
+	echo "tools: installing" $packages
+	case "$packages" in *openssh-server*) keep_sshd_stopped ;; esac
+	echo 'wireshark-common wireshark-common/install-setuid boolean false' | debconf-set-selections 2>/dev/null
+	apt_get update >/dev/null || echo "tools: warning: apt-get update failed"
+	# One by one after a failure, so that one absent package costs only itself.
+	apt_get install --no-install-recommends $packages >/dev/null && return 0
+	for package in $packages; do
+		apt_get install --no-install-recommends "$package" >/dev/null || echo "tools: warning: could not install $package"
+	done
+}
+
+# report_missing prints one line for each thing that tests will do without.
+report_missing() {
+	local consequence="skipped"
+	[ "${LAB:-}" != require ] || consequence="skipped, or failed for the lab (LAB=require)"
+	while read -r command package what; do
+		[ -z "$command" ] || command -v "$command" >/dev/null ||
+			echo "tools: missing $command (package $package): $what: $consequence"
+	done <<<"$tools"
+	have_libc || echo "tools: missing C headers (package libc6-dev): the race detector: $consequence"
+	if ! can_make_namespaces; then
+		echo "tools: missing the right to make network namespaces (root on Linux): the lab: $consequence"
+	fi
+}
+
+can_make_namespaces() {
+	[ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] && unshare --net true 2>/dev/null
+}
+
+[ "${1:-}" = --check ] || install_missing
+report_missing
+exit 0
