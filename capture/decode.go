@@ -20,6 +20,7 @@ const otherReasons = "other reasons"
 // use. It serves one goroutine.
 type decoder struct {
 	undecoded map[string]uint64 // frames left Undecoded, by reason
+	wireless  *wireless         // made when the first 802.11 frame comes
 }
 
 // DecodeFrame decodes one frame of the given LINKTYPE_ number. wire is its
@@ -65,22 +66,42 @@ const (
 	layerSLL
 	layerSLL2
 	layerNull
+	layerPPP
+	layerPPPoE
+	layerMPLS
+	layerHDLC
+	layerFrameRelay
+	layerFDDI
+	layerARCNET
+	layerARCNETLinux
+	layerNFLOG
+	layerPKTAP
+	layerPPI
+	layerRadiotap
+	layerPrism
+	layerAVS
+	layerDot11
+	layerPPPDirection
+	layerDSA
+	layerEDSA
+	layerBroadcomTag
 )
 
 // walk is the way through the headers of one frame. Offsets count from the
 // frame's first octet.
 type walk struct {
-	d         *decoder
-	p         *Packet
-	b         []byte // what was captured, less trailers found so far
-	end       int    // where the layer at hand ends on the wire; beyond len(b) where octets were cut
-	base      uint32 // of the frame within the batch's buffer
-	overlay   uint32 // VNI + 1 of the innermost overlay
-	headers   int    // passed so far
-	src, dst  int    // offsets of the addresses of the innermost IP header
-	etherType uint16
-	is6       bool // the addresses are IPv6
-	inTunnel  bool // p holds the outer hosts: what follows may fail without harm
+	d           *decoder
+	p           *Packet
+	b           []byte // what was captured, less trailers found so far
+	end         int    // where the layer at hand ends on the wire; beyond len(b) where octets were cut
+	base        uint32 // of the frame within the batch's buffer
+	overlay     uint32 // VNI + 1 of the innermost overlay
+	headers     int    // passed so far
+	src, dst    int    // offsets of the addresses of the innermost IP header
+	etherType   uint16
+	is6         bool // the addresses are IPv6
+	inTunnel    bool // p holds the outer hosts: what follows may fail without harm
+	radioPadded bool // 802.11 MAC headers are padded to 32 bits
 }
 
 // run walks from header to header. It is a loop and not a recursion, so that
@@ -118,7 +139,47 @@ func (w *walk) step(l layer, at int) (layer, int) {
 	case layerNull:
 		return w.null(at)
 	}
-	return w.fail("unknown layer")
+	return w.stepOdd(l, at)
+}
+
+// stepOdd is step for the headers that few captures hold.
+func (w *walk) stepOdd(l layer, at int) (layer, int) {
+	switch l {
+	case layerPPP:
+		return w.ppp(at)
+	case layerPPPoE:
+		return w.pppoe(at)
+	case layerMPLS:
+		return w.mpls(at)
+	case layerHDLC:
+		return w.cHDLC(at)
+	case layerFrameRelay:
+		return w.frameRelay(at)
+	case layerFDDI:
+		return w.fddi(at)
+	case layerARCNET, layerARCNETLinux:
+		return w.arcnet(at, l == layerARCNETLinux)
+	case layerNFLOG:
+		return w.nflog(at)
+	case layerPKTAP:
+		return w.pktap(at)
+	case layerPPI:
+		return w.ppi(at)
+	case layerRadiotap:
+		return w.radiotap(at)
+	case layerPrism:
+		return w.prism(at)
+	case layerAVS:
+		return w.avs(at)
+	case layerDot11:
+		return w.dot11(at)
+	case layerPPPDirection:
+		return layerPPP, at + 1
+	case layerDSA, layerBroadcomTag:
+		return w.switchTag(at, 4)
+	default: // layerEDSA
+		return w.switchTag(at, 8)
+	}
 }
 
 // has reports whether n octets from at on were captured and belong to the

@@ -2,16 +2,36 @@ package capture
 
 // LINKTYPE_ numbers of the tcpdump group's list that decode.
 const (
-	linkNull     = 0
-	linkEthernet = 1
-	linkRawBSD   = 12 // DLT_RAW as most systems number it, written unmapped
-	linkRawOBSD  = 14 // the same of OpenBSD
-	linkRaw      = 101
-	linkLoop     = 108
-	linkSLL      = 113
-	linkIPv4     = 228
-	linkIPv6     = 229
-	linkSLL2     = 276
+	linkNull      = 0
+	linkEthernet  = 1
+	linkARCNETBSD = 7
+	linkPPP       = 9
+	linkFDDI      = 10
+	linkRawBSD    = 12 // DLT_RAW as most systems number it, written unmapped
+	linkRawOBSD   = 14 // the same of OpenBSD
+	linkPPPHDLC   = 50
+	linkPPPoE     = 51
+	linkRaw       = 101
+	linkCHDLC     = 104
+	linkDot11     = 105
+	linkFrameRel  = 107
+	linkLoop      = 108
+	linkSLL       = 113
+	linkPrism     = 119
+	linkRadiotap  = 127
+	linkARCNET    = 129 // Linux
+	linkAVS       = 163
+	linkPPI       = 192
+	linkPPPDir    = 204
+	linkMPLS      = 219
+	linkIPv4      = 228
+	linkIPv6      = 229
+	linkNFLOG     = 239
+	linkPKTAP     = 258
+	linkSLL2      = 276
+	linkBroadcom  = 281
+	linkDSA       = 284
+	linkEDSA      = 285
 )
 
 // link returns the layer that frames of a link type begin with.
@@ -27,6 +47,44 @@ func (w *walk) link(link uint32) layer {
 		return layerSLL2
 	case linkNull, linkLoop:
 		return layerNull
+	case linkPPP:
+		return layerPPP
+	case linkPPPHDLC, linkCHDLC:
+		return layerHDLC
+	case linkPPPoE:
+		return layerPPPoE
+	case linkPPPDir:
+		return layerPPPDirection
+	case linkMPLS:
+		return layerMPLS
+	case linkFrameRel:
+		return layerFrameRelay
+	case linkFDDI:
+		return layerFDDI
+	case linkARCNETBSD:
+		return layerARCNET
+	case linkARCNET:
+		return layerARCNETLinux
+	case linkDot11:
+		return layerDot11
+	case linkRadiotap:
+		return layerRadiotap
+	case linkPPI:
+		return layerPPI
+	case linkPrism:
+		return layerPrism
+	case linkAVS:
+		return layerAVS
+	case linkNFLOG:
+		return layerNFLOG
+	case linkPKTAP:
+		return layerPKTAP
+	case linkBroadcom:
+		return layerBroadcomTag
+	case linkDSA:
+		return layerDSA
+	case linkEDSA:
+		return layerEDSA
 	}
 	w.rejectf("link type %d is not supported", link)
 	return done
@@ -69,6 +127,16 @@ func (w *walk) byEtherType(at int) (layer, int) {
 		return w.vlan(at)
 	case etherARP:
 		return w.arp(at)
+	case etherMPLS, etherMPLSMul:
+		return w.mpls(at)
+	case etherPPPoE:
+		return w.pppoe(at)
+	case etherPPPoEDis:
+		return w.reject("PPPoE frame without session data")
+	case etherPPP:
+		return w.ppp(at)
+	case etherBridged:
+		return w.ethernet(at)
 	}
 	return w.rejectf("EtherType 0x%04x is not supported", uint32(w.etherType))
 }
@@ -100,15 +168,23 @@ func (w *walk) llc(at int) (layer, int) {
 	case dsap != 0xaa || ssap != 0xaa || control != 0x03:
 		return w.reject("LLC frame without IP")
 	}
-	if !w.has(at, 8) {
+	return w.snap(at + 3)
+}
+
+// snap reads the five octets of a SNAP header.
+func (w *walk) snap(at int) (layer, int) {
+	if !w.has(at, 5) {
 		return w.reject("SNAP header cut")
 	}
-	switch oui := be32(w.b[at+2:]) & 0xffffff; oui {
-	case 0x000000, 0x0000f8: // EtherTypes; the second for bridges (IEEE 802.1H)
-		w.etherType = be16(w.b[at+6:])
-		return layerEtherType, at + 8
+	protocol := be16(w.b[at+3:])
+	switch oui := be32(w.b[at:]) >> 8; {
+	case oui == 0x000000 || oui == 0x0000f8: // EtherTypes; the second of bridges (IEEE 802.1H)
+		w.etherType = protocol
+		return layerEtherType, at + 5
+	case oui == 0x0080c2 && (protocol == 0x0001 || protocol == 0x0007): // bridged Ethernet (RFC 2427)
+		return layerEthernet, at + 5
 	}
-	return w.reject("LLC frame without IP")
+	return w.reject("SNAP frame without IP")
 }
 
 // Protocols of Linux cooked captures that are no EtherTypes.

@@ -1,7 +1,364 @@
 package capture
 
-// tunnel goes on inside a tunnel where what is inside checks out.
+// UDP ports of the tunnels that are looked for (IANA; 8472 is what Linux used
+// for VXLAN before it had a number).
+const (
+	portVXLAN      = 4789
+	portVXLANLinux = 8472
+	portGeneve     = 6081
+	portGTPU       = 2152
+	portTeredo     = 3544
+)
+
+// More EtherTypes: those that other headers of tunnels carry.
+const (
+	etherBridged  = 0x6558 // transparent Ethernet bridging
+	etherPPP      = 0x880b
+	etherMPLS     = 0x8847
+	etherMPLSMul  = 0x8848
+	etherPPPoE    = 0x8864
+	etherERSPAN   = 0x88be // types I and II
+	etherERSPAN3  = 0x22eb
+	etherPPPoEDis = 0x8863
+)
+
+// tunnel reads an IP protocol that can hold another packet. The outer hosts
+// stand in p as Other until what is inside has checked out: addresses and
+// lengths of a packet, not a port number alone, make a tunnel.
 func (w *walk) tunnel(protocol byte, at int) (layer, int) {
 	w.other(at)
+	next, in := done, 0
+	switch protocol {
+	case protoUDP:
+		next, in = w.udp(at)
+	case protoGRE:
+		next, in = w.gre(at)
+	default:
+		next, in = w.inner(layerIP, at)
+	}
+	if next != done {
+		w.inTunnel = true
+		w.p.Note &^= NoteFragment | NoteTSO // the inner header has lengths of its own
+	}
+	return next, in
+}
+
+// inner returns the layer l at offset at where what stands there checks out,
+// and done elsewhere.
+func (w *walk) inner(l layer, at int) (layer, int) {
+	good := true
+	switch l {
+	case layerIP:
+		good = w.looksIP(at)
+	case layerEthernet:
+		good = w.looksEthernet(at)
+	case layerEtherType:
+		good = w.looksEtherType(w.etherType, at)
+	}
+	if !good {
+		return done, 0
+	}
+	return l, at
+}
+
+// looksIP reports whether an IP header stands at offset at whose lengths agree
+// with themselves and with what surrounds it.
+func (w *walk) looksIP(at int) bool {
+	if !w.has(at, 20) {
+		return false
+	}
+	h, room := w.b[at:], w.end-at
+	switch h[0] >> 4 {
+	case 4:
+		size, total := int(h[0]&15)*4, int(be16(h[2:]))
+		return size >= 20 && total >= size && w.fits(total, room)
+	case 6:
+		length := int(be16(h[4:]))
+		return w.has(at, 40) && (length == 0 && h[6] == protoHopByHop || w.fits(40+length, room))
+	}
+	return false
+}
+
+// fits reports whether n octets fit in room. In a first fragment the rest
+// comes later.
+func (w *walk) fits(n, room int) bool { return n <= room || w.p.Note&NoteFragment != 0 }
+
+// looksEthernet reports whether an Ethernet header at offset at leads to an IP
+// or ARP header that checks out.
+func (w *walk) looksEthernet(at int) bool {
+	return w.has(at, 14) && w.looksEtherType(be16(w.b[at+12:]), at+14)
+}
+
+// looksEtherType reports whether what stands at offset at is what an EtherType
+// says.
+func (w *walk) looksEtherType(t uint16, at int) bool {
+	for tags := 0; t == etherVLAN || t == etherQinQ || t == etherQinQ1; tags++ {
+		if tags == maxHeaders || !w.has(at, 4) {
+			return false
+		}
+		t, at = be16(w.b[at+2:]), at+4
+	}
+	switch t {
+	case etherIPv4, etherIPv6:
+		return w.looksIP(at)
+	case etherARP:
+		return w.has(at, 28) && be16(w.b[at+2:]) == arpIPv4 && w.b[at+5] == 4
+	case etherMPLS, etherMPLSMul:
+		_, _, good := w.labels(at)
+		return good
+	case etherPPPoE:
+		return w.has(at, 8) && be16(w.b[at:]) == 0x1100
+	}
+	return false
+}
+
+// udp looks for the tunnels that run over UDP.
+func (w *walk) udp(at int) (layer, int) {
+	if !w.has(at, 8) {
+		return done, 0
+	}
+	sport, dport := be16(w.b[at:]), be16(w.b[at+2:])
+	is := func(port uint16) bool { return sport == port || dport == port }
+	switch at += 8; {
+	case is(portVXLAN) || is(portVXLANLinux):
+		return w.vxlan(at)
+	case is(portGeneve):
+		return w.geneve(at)
+	case is(portGTPU):
+		return w.gtp(at)
+	case is(portTeredo):
+		return w.teredo(at)
+	}
 	return done, 0
+}
+
+// vxlan reads a VXLAN header (RFC 7348), with the group policy extension's
+// bits allowed.
+func (w *walk) vxlan(at int) (layer, int) {
+	if !w.has(at, 8) || w.b[at]&^0x80 != 0x08 || w.b[at+7] != 0 {
+		return done, 0
+	}
+	next, in := w.inner(layerEthernet, at+8)
+	if next != done {
+		w.overlay = be32(w.b[at+4:])>>8 + 1
+	}
+	return next, in
+}
+
+// geneve reads a GENEVE header (RFC 8926).
+func (w *walk) geneve(at int) (layer, int) {
+	if !w.has(at, 8) || w.b[at]>>6 != 0 || w.b[at+1]&0x80 != 0 { // version 0; no control messages
+		return done, 0
+	}
+	in := at + 8 + int(w.b[at]&0x3f)*4
+	if !w.has(in, 0) {
+		return done, 0
+	}
+	next := layerEtherType
+	if w.etherType = be16(w.b[at+2:]); w.etherType == etherBridged {
+		next = layerEthernet
+	}
+	next, in = w.inner(next, in)
+	if next != done {
+		w.overlay = be32(w.b[at+4:])>>8 + 1
+	}
+	return next, in
+}
+
+// gtp reads a GTPv1-U header (3GPP TS 29.281, section 5) with its extension
+// headers.
+func (w *walk) gtp(at int) (layer, int) {
+	const userPacket = 255
+	if !w.has(at, 8) || w.b[at]>>4 != 3 || w.b[at+1] != userPacket {
+		return done, 0
+	}
+	in := at + 8
+	if flags := w.b[at]; flags&7 != 0 {
+		in += 4
+		if !w.has(in, 0) {
+			return done, 0
+		}
+		for flags&4 != 0 && w.b[in-1] != 0 {
+			if !w.has(in, 1) || w.b[in] == 0 || !w.has(in, int(w.b[in])*4) || !w.enter() {
+				return done, 0
+			}
+			in += int(w.b[in]) * 4
+		}
+	}
+	return w.inner(layerIP, in)
+}
+
+// teredo reads the headers that Teredo puts before an IPv6 packet (RFC 4380,
+// section 5.1.1).
+func (w *walk) teredo(at int) (layer, int) {
+	const authentication, origin = 1, 0
+	if w.has(at, 4) && w.b[at] == 0 && w.b[at+1] == authentication {
+		at += 4 + int(w.b[at+2]) + int(w.b[at+3]) + 9
+	}
+	if w.has(at, 8) && w.b[at] == 0 && w.b[at+1] == origin {
+		at += 8
+	}
+	if !w.has(at, 1) || w.b[at]>>4 != 6 {
+		return done, 0
+	}
+	return w.inner(layerIP, at)
+}
+
+// Flags of a GRE header (RFC 2784, RFC 2890, RFC 2637).
+const (
+	greChecksum = 0x8000
+	greRouting  = 0x4000
+	greKey      = 0x2000
+	greSequence = 0x1000
+	greAck      = 0x0080 // version 1 alone
+	greVersion  = 0x0007
+)
+
+// gre reads a GRE header, version 0, or 1 as PPTP uses it.
+func (w *walk) gre(at int) (layer, int) {
+	if !w.has(at, 4) {
+		return done, 0
+	}
+	flags := be16(w.b[at:])
+	w.etherType = be16(w.b[at+2:])
+	in := at + 4
+	for _, field := range [...]uint16{greChecksum | greRouting, greKey, greSequence} {
+		if flags&field != 0 {
+			in += 4
+		}
+	}
+	switch version := flags & greVersion; {
+	case version == 1 && w.etherType == etherPPP:
+		if flags&greAck != 0 {
+			in += 4
+		}
+		return w.pptp(in)
+	case version != 0 || flags&greRouting != 0 || !w.has(in, 0):
+		return done, 0
+	}
+	switch w.etherType {
+	case etherERSPAN:
+		if flags&greSequence != 0 {
+			in += 8 // type II has a header, type I none
+		}
+		return w.inner(layerEthernet, in)
+	case etherERSPAN3:
+		return w.erspan3(in)
+	case etherBridged:
+		return w.inner(layerEthernet, in)
+	case etherPPP:
+		return w.pptp(in)
+	}
+	return w.inner(layerEtherType, in)
+}
+
+// pptp goes on with PPP in GRE; an acknowledgment alone has none.
+func (w *walk) pptp(at int) (layer, int) {
+	protocol, in := w.pppProtocol(at)
+	if protocol != pppIPv4 && protocol != pppIPv6 {
+		return done, 0
+	}
+	return w.inner(layerIP, in)
+}
+
+// erspan3 reads an ERSPAN type III header (draft-foschiano-erspan).
+func (w *walk) erspan3(at int) (layer, int) {
+	if !w.has(at, 12) || w.b[at]>>4 != 2 {
+		return done, 0
+	}
+	in := at + 12
+	if w.b[at+11]&1 != 0 { // platform specific subheader
+		in += 8
+	}
+	return w.inner(layerEthernet, in)
+}
+
+// MPLS labels with a meaning (RFC 3032, section 2.1).
+const (
+	labelIPv4 = 0
+	labelIPv6 = 2
+)
+
+// labels passes a stack of MPLS labels and returns the layer behind it. Labels
+// do not name it: an IP header that checks out is one, else an Ethernet header
+// that leads to one, behind a control word (RFC 4448) or not.
+func (w *walk) labels(at int) (layer, int, bool) {
+	last, bottom := uint32(0), false
+	for n := 0; !bottom; n++ {
+		if n == maxHeaders || !w.has(at, 4) {
+			return done, 0, false
+		}
+		last = be32(w.b[at:])
+		at, bottom = at+4, last&0x100 != 0
+	}
+	switch {
+	case w.looksIP(at):
+		return layerIP, at, true
+	case last>>12 == labelIPv4 || last>>12 == labelIPv6:
+		return done, 0, false
+	case w.looksEthernet(at):
+		return layerEthernet, at, true
+	case w.has(at, 4) && w.b[at] == 0 && w.looksEthernet(at+4):
+		return layerEthernet, at + 4, true
+	}
+	return done, 0, false
+}
+
+// mpls reads a stack of MPLS labels.
+func (w *walk) mpls(at int) (layer, int) {
+	next, in, good := w.labels(at)
+	if !good {
+		return w.reject("MPLS payload is neither IP nor Ethernet with IP")
+	}
+	return next, in
+}
+
+// PPP protocol numbers (IANA).
+const (
+	pppIPv4    = 0x0021
+	pppIPv6    = 0x0057
+	pppMPLS    = 0x0281
+	pppMPLSMul = 0x0283
+)
+
+// pppProtocol reads the protocol field of a PPP frame, behind address and
+// control where they are there, and returns the offset of what follows. It
+// returns 0 where it was cut.
+func (w *walk) pppProtocol(at int) (protocol uint16, in int) {
+	if w.has(at, 2) && be16(w.b[at:]) == 0xff03 {
+		at += 2
+	}
+	switch {
+	case w.has(at, 1) && w.b[at]&1 != 0: // compressed to one octet
+		return uint16(w.b[at]), at + 1
+	case w.has(at, 2):
+		return be16(w.b[at:]), at + 2
+	}
+	return 0, at
+}
+
+// ppp reads a PPP header (RFC 1661, RFC 1662).
+func (w *walk) ppp(at int) (layer, int) {
+	protocol, in := w.pppProtocol(at)
+	switch protocol {
+	case 0:
+		return w.reject("PPP header cut")
+	case pppIPv4, pppIPv6:
+		return layerIP, in
+	case pppMPLS, pppMPLSMul:
+		return layerMPLS, in
+	}
+	return w.rejectf("PPP protocol 0x%04x is not supported", uint32(protocol))
+}
+
+// pppoe reads a PPPoE session header (RFC 2516).
+func (w *walk) pppoe(at int) (layer, int) {
+	if !w.has(at, 6) {
+		return w.reject("PPPoE header cut")
+	}
+	if be16(w.b[at:]) != 0x1100 { // version 1, type 1, session data
+		return w.reject("PPPoE frame without session data")
+	}
+	w.limit(at + 6 + int(be16(w.b[at+4:])))
+	return layerPPP, at + 6
 }
