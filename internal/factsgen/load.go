@@ -1,0 +1,237 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// tables are the four files, as written.
+type tables struct {
+	Defaults   []defaultRow
+	Timeouts   []timeoutRow
+	Heartbeats []heartbeatRow
+	Remedies   []remedyRow
+}
+
+type source struct {
+	Title   string `yaml:"title"`
+	Address string `yaml:"address"`
+}
+
+// backing is what every row ends with.
+type backing struct {
+	Confidence string   `yaml:"confidence"`
+	Checked    bool     `yaml:"checked"`
+	Measured   bool     `yaml:"measured_here"`
+	Shaky      bool     `yaml:"shaky"`
+	Sources    []source `yaml:"source"`
+}
+
+type defaultRow struct {
+	ID          string   `yaml:"id"`
+	Name        string   `yaml:"name"`
+	Kind        string   `yaml:"kind"`
+	Idle        int      `yaml:"idle_s"`
+	Interval    int      `yaml:"interval_s"`
+	Count       int      `yaml:"count"`
+	Backoff     string   `yaml:"retry_backoff"`
+	Abort       int      `yaml:"abort_s"`
+	ProbeOctets *int     `yaml:"probe_data_len"`
+	OnByDefault *bool    `yaml:"on_by_default"`
+	Detection   int      `yaml:"detection_s"`
+	TimerWheel  bool     `yaml:"timer_wheel"`
+	OSValues    bool     `yaml:"os_values"`
+	Payload     bool     `yaml:"payload"`
+	Formula     string   `yaml:"detection_formula"`
+	Units       string   `yaml:"units"`
+	Limits      string   `yaml:"limits"`
+	Versions    string   `yaml:"versions"`
+	AppliesTo   string   `yaml:"applies_to"`
+	GivesUpWith string   `yaml:"gives_up_with"`
+	Notes       string   `yaml:"notes"`
+	Remedies    []string `yaml:"remedies"`
+	backing     `yaml:",inline"`
+}
+
+type timeoutRow struct {
+	ID                 string   `yaml:"id"`
+	Name               string   `yaml:"name"`
+	Short              string   `yaml:"short"`
+	Class              string   `yaml:"class"`
+	Idle               int      `yaml:"idle_timeout_s"`
+	State              string   `yaml:"tcp_state"`
+	Ports              []int    `yaml:"ports"`
+	KeepaliveRefreshes *bool    `yaml:"keepalive_refreshes"`
+	AtExpiry           string   `yaml:"at_expiry"`
+	OnNextPacket       string   `yaml:"on_next_packet"`
+	Range              string   `yaml:"range"`
+	Notes              string   `yaml:"notes"`
+	HowToChange        []string `yaml:"how_to_change"`
+	Remedies           []string `yaml:"remedies"`
+	backing            `yaml:",inline"`
+}
+
+type heartbeatRow struct {
+	ID             string      `yaml:"id"`
+	Protocol       string      `yaml:"protocol"`
+	Ports          []int       `yaml:"tcp_ports"`
+	Encrypted      bool        `yaml:"encrypted"`
+	Direction      string      `yaml:"direction"`
+	Lens           []int       `yaml:"payload_len"`
+	Prefixes       []string    `yaml:"prefixes_hex"`
+	Contains       string      `yaml:"contains_hex"`
+	Answer         string      `yaml:"answer"`
+	Unanswered     bool        `yaml:"unanswered"`
+	AnswerLens     []int       `yaml:"answer_payload_len"`
+	AnswerPrefixes []string    `yaml:"answer_prefixes_hex"`
+	Every          string      `yaml:"typical_interval_s"`
+	DeadAfter      string      `yaml:"dead_after"`
+	Ciphers        []cipherRow `yaml:"payload_len_by_cipher"`
+	Match          string      `yaml:"match"`
+	Notes          string      `yaml:"notes"`
+	Decoded        bool        `yaml:"decoded_by_tshark"`
+	backing        `yaml:",inline"`
+}
+
+type cipherRow struct {
+	Cipher    string `yaml:"cipher"`
+	Request   int    `yaml:"request"`
+	Answer    int    `yaml:"answer"`
+	Keystroke int    `yaml:"one_keystroke_data"`
+}
+
+type remedyRow struct {
+	ID               string   `yaml:"id"`
+	Platform         string   `yaml:"platform"`
+	Side             string   `yaml:"side"`
+	OneOff           []string `yaml:"one_off"`
+	Persistent       []string `yaml:"persistent"`
+	AppliesTo        string   `yaml:"applies_to"`
+	NeedsSoKeepalive bool     `yaml:"needs_so_keepalive"`
+	Caveats          []string `yaml:"caveats"`
+	Verify           string   `yaml:"verify"`
+	backing          `yaml:",inline"`
+}
+
+// load reads and checks the four tables. A key that no field takes is an
+// error: a misspelt one would otherwise read as "not known".
+func load(dir fs.FS) (*tables, error) {
+	t := new(tables)
+	err := errors.Join(
+		loadRows(dir, "defaults.yaml", &t.Defaults),
+		loadRows(dir, "timeouts.yaml", &t.Timeouts),
+		loadRows(dir, "heartbeats.yaml", &t.Heartbeats),
+		loadRows(dir, "remedies.yaml", &t.Remedies),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.check()
+}
+
+func loadRows[T any](dir fs.FS, name string, rows *[]T) error {
+	file, err := dir.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var table struct {
+		AsOf string `yaml:"as_of"`
+		Rows []T    `yaml:"rows"`
+	}
+	decoder := yaml.NewDecoder(file)
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&table); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(table.Rows) == 0 || table.AsOf == "" {
+		return fmt.Errorf("%s: no rows or no date", name)
+	}
+	*rows = table.Rows
+	return nil
+}
+
+// check returns everything that is wrong with the rows.
+func (t *tables) check() error {
+	known := make(map[string]bool, len(t.Remedies))
+	for _, r := range t.Remedies {
+		known[r.ID] = true
+	}
+	c := checker{remedies: known}
+	c.table("defaults.yaml")
+	for _, r := range t.Defaults {
+		c.row(r.ID, r.backing, r.Remedies)
+		c.detection(r)
+	}
+	c.table("timeouts.yaml")
+	for _, r := range t.Timeouts {
+		c.row(r.ID, r.backing, r.Remedies)
+	}
+	c.table("heartbeats.yaml")
+	for _, r := range t.Heartbeats {
+		c.row(r.ID, r.backing, nil)
+	}
+	c.table("remedies.yaml")
+	for _, r := range t.Remedies {
+		c.row(r.ID, r.backing, nil)
+	}
+	return errors.Join(c.wrong...)
+}
+
+type checker struct {
+	file     string
+	seen     map[string]bool
+	remedies map[string]bool
+	wrong    []error
+}
+
+func (c *checker) table(file string) { c.file, c.seen = file, make(map[string]bool) }
+
+func (c *checker) says(id, format string, args ...any) {
+	c.wrong = append(c.wrong, fmt.Errorf("%s: row %q: %s", c.file, id, fmt.Sprintf(format, args...)))
+}
+
+func (c *checker) row(id string, b backing, remedies []string) {
+	if id == "" || c.seen[id] {
+		c.says(id, "id is empty or used twice")
+	}
+	c.seen[id] = true
+	switch b.Confidence {
+	case "documented", "widely reported", "guess":
+	default:
+		c.says(id, "unknown confidence %q", b.Confidence)
+	}
+	if shaky := !b.Checked || b.Confidence == "guess"; shaky != b.Shaky {
+		c.says(id, "shaky must be %v", shaky)
+	}
+	if len(b.Sources) == 0 {
+		c.says(id, "no source")
+	}
+	for _, s := range b.Sources {
+		if s.Title == "" || s.Address == "" {
+			c.says(id, "a source without title or address")
+		}
+	}
+	for _, remedy := range remedies {
+		if !c.remedies[remedy] {
+			c.says(id, "no remedy %q", remedy)
+		}
+	}
+}
+
+// detection compares the sum of a row's numbers with its detection time. A
+// heartbeat sent at half its timeout follows another sum.
+func (c *checker) detection(r defaultRow) {
+	if r.Payload || r.Detection == 0 || r.Idle == 0 {
+		return
+	}
+	switch {
+	case r.Abort > 0 && r.Idle+r.Abort != r.Detection:
+		c.says(r.ID, "%d + %d is not %d", r.Idle, r.Abort, r.Detection)
+	case r.Interval > 0 && r.Count > 0 && r.Idle+r.Count*r.Interval != r.Detection:
+		c.says(r.ID, "%d + %d × %d is not %d", r.Idle, r.Count, r.Interval, r.Detection)
+	}
+}
