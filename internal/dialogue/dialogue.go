@@ -26,6 +26,9 @@
 // after D with a TTL lower by one), lost (recorded at the sender's side
 // only), @NAME (recorded at that vantage point only, at the time written).
 //
+// What a frame truly is stands behind it for those who test labels: = KIND, and
+// then, where it matters, certain or inferred, and stream N.
+//
 // Other frames: C > S PING 1, S > C PONG 1, C > S UDP len 20, C > * ARP S,
 // S > C ARP (the reply; neighbour discovery for IPv6), and R > C ICMP 3/13
 // quoting N, where N counts the dialogue's frames from 1 (a line with x counts as often).
@@ -68,6 +71,16 @@ type Frame struct {
 	At   tcp.Instant
 	Data []byte
 	Wire int // octets on the wire
+	Want Truth
+}
+
+// Truth is what the dialogue says of a frame. What it leaves out is "", and
+// -1 for the stream.
+type Truth struct {
+	Kind       string
+	Confidence string
+	Sender     string // Client or Server
+	Stream     int
 }
 
 // linkType is a number of the tcpdump.org link type list.
@@ -122,6 +135,7 @@ type frame struct {
 	lost     bool
 	only     string // recorded at this vantage point only
 	copies   []again
+	want     Truth
 }
 
 // again is a second recording of a frame.

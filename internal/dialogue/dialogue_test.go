@@ -195,3 +195,15 @@ func TestStartIsTheFirstFramesTime(t *testing.T) {
 		t.Errorf("at %v, want %v", frames[0].At.Time(), want.Time())
 	}
 }
+
+func TestTruthOfCopies(t *testing.T) {
+	s, err := Parse("0 S > C ACK seq 1 ack 1 dup 1ms = keepalive-probe inferred stream 3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames, _ := s.Packets("")
+	want := []Truth{{"keepalive-probe", "inferred", Server, 3}, {"duplicate", "inferred", Server, 3}}
+	if diff := cmp.Diff(want, []Truth{frames[0].Want, frames[1].Want}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

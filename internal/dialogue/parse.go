@@ -262,6 +262,7 @@ func (p *parser) frame(words []string) error {
 		return fmt.Errorf("no such end in %q", strings.Join(words[1:4], " "))
 	}
 	f.lost = p.dropped[f.from.name]
+	f.want = Truth{Sender: f.from.side, Stream: -1}
 	w := wordReader{parser: p, f: &f, words: words[5:], times: 1}
 	if err := w.what(words[4]); err != nil {
 		return err
@@ -426,6 +427,11 @@ func (w *wordReader) word(word string) error {
 	case "sackok":
 		s.Opts |= tcp.OptSACKPermitted
 		return nil
+	case "=":
+		return w.truth()
+	case "certain", "inferred":
+		f.want.Confidence = word
+		return nil
 	case "data":
 		return w.payload()
 	case "sack":
@@ -446,7 +452,7 @@ func (w *wordReader) word(word string) error {
 // numberWord reads a word with one number, or two for ts.
 func (w *wordReader) numberWord(word string) error {
 	bits, ok := map[string]int{"seq": 32, "ack": 32, "len": 16, "win": 16, "ttl": 8, "id": 16,
-		"ts": 32, "mss": 16, "wscale": 8, "vlan": 12, "x": 16}[word]
+		"ts": 32, "mss": 16, "wscale": 8, "stream": 16, "vlan": 12, "x": 16}[word]
 	if !ok {
 		return fmt.Errorf("no such word")
 	}
@@ -474,6 +480,8 @@ func (w *wordReader) numberWord(word string) error {
 		s.WScale, s.Opts = uint8(n), s.Opts|tcp.OptWScale
 	case "vlan":
 		f.vlan = uint16(n)
+	case "stream":
+		f.want.Stream = int(n)
 	case "x":
 		w.times = int(n)
 	case "ts":
@@ -481,6 +489,15 @@ func (w *wordReader) numberWord(word string) error {
 		s.TSVal, s.TSEcr, s.Opts = uint32(n), uint32(echo), s.Opts|tcp.OptTimestamps
 		return err
 	}
+	return nil
+}
+
+// truth takes the kind that the frame truly is.
+func (w *wordReader) truth() error {
+	if len(w.words) == 0 {
+		return fmt.Errorf("a kind is missing")
+	}
+	w.f.want.Kind, w.words = w.words[0], w.words[1:]
 	return nil
 }
 

@@ -26,7 +26,11 @@ func (s *Script) Packets(point string) ([]Frame, error) {
 			if c.routed {
 				n++
 			}
-			out = append(out, s.record(f, point, after+c.after, n))
+			twin := s.record(f, point, after+c.after, n)
+			if twin.Want.Kind != "" {
+				twin.Want.Kind = "duplicate"
+			}
+			out = append(out, twin)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Frame) int { return cmp.Compare(a.At, b.At) })
@@ -58,5 +62,5 @@ func (s *Script) record(f *frame, point string, after time.Duration, hops int) F
 	if len(data) > s.snaplen {
 		data = data[:s.snaplen]
 	}
-	return Frame{At: s.start.Add(f.at + after + s.clock[point]), Data: data, Wire: wire}
+	return Frame{At: s.start.Add(f.at + after + s.clock[point]), Data: data, Wire: wire, Want: f.want}
 }

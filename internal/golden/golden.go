@@ -15,13 +15,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Register adds the flag -update to a test binary. Call it in a package
-// variable of the test: var update = golden.Register().
-func Register() *bool { return flag.Bool("update", false, "rewrite the golden files") }
+// update is registered at import: the package is linked into test binaries only.
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// Compare fails the test where got differs from the file testdata/name, and
-// rewrites the file where update is true.
-func Compare(t *testing.T, name string, got []byte, update bool) {
+// Compare fails the test where got differs from the file testdata/name; under
+// -update it rewrites the file.
+func Compare(t *testing.T, name string, got []byte) {
+	t.Helper()
+	compare(t, name, got, *update)
+}
+
+func compare(t *testing.T, name string, got []byte, update bool) {
 	t.Helper()
 	path := filepath.Join("testdata", filepath.FromSlash(name))
 	if update {
