@@ -46,11 +46,10 @@ func (d *decoder) frame(link, base uint32, data []byte, wire uint32, p *Packet) 
 	case n < wire:
 		p.Note |= NoteCut
 	}
-	w := walk{d: d, p: p, b: data, end: int(wire), base: base}
-	if link == linkEthernet {
-		w.run(layerEthernet, 0)
+	if straight(link, base, data, p) {
 		return
 	}
+	w := walk{d: d, p: p, b: data, end: int(wire), base: base}
 	w.run(w.link(link), 0)
 }
 
@@ -101,6 +100,7 @@ type walk struct {
 	etherType   uint16
 	is6         bool // the addresses are IPv6
 	inTunnel    bool // p holds the outer hosts: what follows may fail without harm
+	mirrored    bool // the tunnel may have cut what it carries
 	radioPadded bool // 802.11 MAC headers are padded to 32 bits
 }
 

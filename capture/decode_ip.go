@@ -136,14 +136,14 @@ func (w *walk) ipv6(at int) (layer, int) {
 		w.end = c.at
 		w.b = w.b[:min(len(w.b), w.end)]
 	}
+	if c.final != 0 {
+		w.dst = c.final
+	}
 	switch c.fragment {
 	case fragmentLater:
 		return w.other(c.at)
 	case fragmentFirst:
 		w.p.Note |= NoteFragment
-	}
-	if c.final != 0 {
-		w.dst = c.final
 	}
 	return w.transport(c.protocol, at, c.at)
 }
@@ -244,7 +244,7 @@ func finalDestination(h []byte) int {
 	case kind == 4: // segment routing (RFC 8754): the list is in reverse order
 		return 8
 	case kind == 0 || kind == 2: // RFC 2460, RFC 6275
-		return len(h) - 16 - len(h)%8
+		return len(h) - 16
 	}
 	return 0
 }
@@ -276,7 +276,10 @@ func (w *walk) words(at int) [4]uint32 {
 // tcp reads a TCP header. The payload's length is the IP header's, whatever
 // was captured of it.
 func (w *walk) tcp(at int) (layer, int) {
-	if !w.has(at, 20) {
+	switch {
+	case at+20 > w.end:
+		return w.fail("IP packet too short for a TCP header")
+	case !w.has(at, 20):
 		return w.fail("TCP header cut")
 	}
 	p, h := w.p, w.b[at:]
@@ -316,24 +319,27 @@ func (w *walk) options(o []byte, size int) {
 
 // TCP option kinds (IANA).
 const (
-	optEnd           = 0
-	optNop           = 1
-	optMSS           = 2
-	optWScale        = 3
-	optSACKPermitted = 4
-	optSACK          = 5
-	optTimestamps    = 8
-	optMD5           = 19
-	optUserTimeout   = 28
-	optAO            = 29
+	kindEnd           = 0
+	kindNop           = 1
+	kindMSS           = 2
+	kindWScale        = 3
+	kindSACKPermitted = 4
+	kindSACK          = 5
+	kindTimestamps    = 8
+	kindMD5           = 19
+	kindUserTimeout   = 28
+	kindAO            = 29
 )
 
 const (
 	hashStart = 2166136261 // FNV-1a
 	hashPrime = 16777619
 
-	// hashNopNopTS is the hash of the list that nearly every segment carries.
-	hashNopNopTS = ((((hashStart^optNop)*hashPrime&wrap)^optNop)*hashPrime&wrap ^ optTimestamps) * hashPrime & wrap
+	// nopNopTimestamps begins the option list that nearly every segment
+	// carries (RFC 7323, appendix A), hashNopNopTS is its hash.
+	nopNopTimestamps = 0x0101080a
+
+	hashNopNopTS = ((((hashStart^kindNop)*hashPrime&wrap)^kindNop)*hashPrime&wrap ^ kindTimestamps) * hashPrime & wrap
 	wrap         = 1<<32 - 1
 
 	maxWScale = 14 // larger shifts count as this one (RFC 7323, section 2.3)
@@ -345,7 +351,7 @@ func hashKind(hash uint32, kind byte) uint32 { return (hash ^ uint32(kind)) * ha
 // readOptions reads TCP options into s. A length that can't be ends the list
 // and sets OptCut; the header's fields stay good.
 func readOptions(s *tcp.Segment, o []byte) {
-	if len(o) == 12 && be32(o) == 0x0101080a {
+	if len(o) == 12 && be32(o) == nopNopTimestamps {
 		s.TSVal, s.TSEcr = be32(o[4:]), be32(o[8:])
 		s.Opts |= tcp.OptTimestamps
 		s.OptHash = hashNopNopTS
@@ -355,10 +361,10 @@ func readOptions(s *tcp.Segment, o []byte) {
 	for len(o) > 0 {
 		kind := o[0]
 		hash = hashKind(hash, kind)
-		if kind == optEnd {
+		if kind == kindEnd {
 			break
 		}
-		if kind == optNop {
+		if kind == kindNop {
 			o = o[1:]
 			continue
 		}
@@ -376,22 +382,22 @@ func readOptions(s *tcp.Segment, o []byte) {
 // passed over.
 func readOption(s *tcp.Segment, kind byte, v []byte) {
 	switch {
-	case kind == optMSS && len(v) == 2:
+	case kind == kindMSS && len(v) == 2:
 		s.MSS, s.Opts = be16(v), s.Opts|tcp.OptMSS
-	case kind == optWScale && len(v) == 1:
+	case kind == kindWScale && len(v) == 1:
 		s.WScale, s.Opts = min(v[0], maxWScale), s.Opts|tcp.OptWScale
-	case kind == optSACKPermitted && len(v) == 0:
+	case kind == kindSACKPermitted && len(v) == 0:
 		s.Opts |= tcp.OptSACKPermitted
-	case kind == optSACK && len(v) >= 8 && len(v)%8 == 0:
+	case kind == kindSACK && len(v) >= 8 && len(v)%8 == 0:
 		if !s.Opts.Has(tcp.OptSACK) {
 			s.SackL, s.SackR = tcp.Seq(be32(v)), tcp.Seq(be32(v[4:]))
 		}
 		s.Opts |= tcp.OptSACK
-	case kind == optTimestamps && len(v) == 8:
+	case kind == kindTimestamps && len(v) == 8:
 		s.TSVal, s.TSEcr, s.Opts = be32(v), be32(v[4:]), s.Opts|tcp.OptTimestamps
-	case kind == optUserTimeout && len(v) == 2:
+	case kind == kindUserTimeout && len(v) == 2:
 		s.Opts |= tcp.OptUserTimeout
-	case kind == optMD5 || kind == optAO:
+	case kind == kindMD5 || kind == kindAO:
 		s.Opts |= tcp.OptAuth
 	}
 }

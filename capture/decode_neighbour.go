@@ -20,17 +20,21 @@ func (w *walk) arp(at int) (layer, int) {
 	}
 	sender, target := at+8+hlen, at+8+2*hlen+4
 	w.is6, w.src, w.dst = false, sender, target
-	if be32(w.b[sender:]) != 0 && be32(w.b[target:]) != 0 {
-		w.setKey(0, 0)
-	}
-	w.neighbourIs(be16(h[6:]), h[8:8+hlen])
-	return done, 0
+	known := be32(w.b[sender:]) != 0 && be32(w.b[target:]) != 0
+	return w.neighbourIs(known, be16(h[6:]), h[8:8+hlen])
 }
 
-// neighbourIs ends the way at an ARP or ND message.
-func (w *walk) neighbourIs(operation uint16, mac []byte) {
-	w.p.Proto, w.p.ICMP = ARP, operation
-	w.p.Seg.Seq, w.p.Seg.Ack = digest(mac)
+// neighbourIs ends the way at an ARP or ND message; known says that w.src and
+// w.dst are the addresses of two hosts. What an outer packet left behind goes.
+func (w *walk) neighbourIs(known bool, operation uint16, mac []byte) (layer, int) {
+	p := w.p
+	p.Key, p.Reversed, p.Seg = Key{}, false, tcp.Segment{}
+	if known {
+		w.setKey(0, 0)
+	}
+	p.Proto, p.ICMP = ARP, operation
+	p.Seg.Seq, p.Seg.Ack = digest(mac)
+	return done, 0
 }
 
 // digest condenses a link-layer address: equal for equal addresses, and zero
@@ -74,11 +78,8 @@ func (w *walk) neighbour(at int) (layer, int) {
 	} else {
 		w.dst = target
 	}
-	if w.words(w.src) != [4]uint32{} {
-		w.setKey(0, 0)
-	}
-	w.neighbourIs(uint16(kind)<<8, linkAddress(w.b[at+24:], option))
-	return done, 0
+	known := w.words(w.src) != [4]uint32{}
+	return w.neighbourIs(known, uint16(kind)<<8, linkAddress(w.b[at+24:], option))
 }
 
 // linkAddress finds a link-layer address among ND options; nil where it is

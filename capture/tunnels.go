@@ -8,6 +8,7 @@ const (
 	portGeneve     = 6081
 	portGTPU       = 2152
 	portTeredo     = 3544
+	portAYIYA      = 5072
 )
 
 // More EtherTypes: those that other headers of tunnels carry.
@@ -62,7 +63,8 @@ func (w *walk) inner(l layer, at int) (layer, int) {
 }
 
 // looksIP reports whether an IP header stands at offset at whose lengths agree
-// with themselves and with what surrounds it.
+// with themselves and with what surrounds it. An IPv4 header longer than its
+// surroundings needs a right checksum: some probes forward the beginning alone.
 func (w *walk) looksIP(at int) bool {
 	if !w.has(at, 20) {
 		return false
@@ -71,7 +73,8 @@ func (w *walk) looksIP(at int) bool {
 	switch h[0] >> 4 {
 	case 4:
 		size, total := int(h[0]&15)*4, int(be16(h[2:]))
-		return size >= 20 && total >= size && w.fits(total, room)
+		return size >= 20 && total >= size && w.has(at, size) &&
+			(w.fits(total, room) || ipv4Sum(h[:size]) == 0xffff)
 	case 6:
 		length := int(be16(h[4:]))
 		return w.has(at, 40) && (length == 0 && h[6] == protoHopByHop || w.fits(40+length, room))
@@ -80,8 +83,10 @@ func (w *walk) looksIP(at int) bool {
 }
 
 // fits reports whether n octets fit in room. In a first fragment the rest
-// comes later.
-func (w *walk) fits(n, room int) bool { return n <= room || w.p.Note&NoteFragment != 0 }
+// comes later; of what is mirrored the rest may have been left out.
+func (w *walk) fits(n, room int) bool {
+	return n <= room || w.mirrored || w.p.Note&NoteFragment != 0
+}
 
 // looksEthernet reports whether an Ethernet header at offset at leads to an IP
 // or ARP header that checks out.
@@ -90,10 +95,13 @@ func (w *walk) looksEthernet(at int) bool {
 }
 
 // looksEtherType reports whether what stands at offset at is what an EtherType
-// says.
+// says. More tags than the budget allows pass: the walk tells of them.
 func (w *walk) looksEtherType(t uint16, at int) bool {
 	for tags := 0; t == etherVLAN || t == etherQinQ || t == etherQinQ1; tags++ {
-		if tags == maxHeaders || !w.has(at, 4) {
+		if tags == maxHeaders {
+			return true
+		}
+		if !w.has(at, 4) {
 			return false
 		}
 		t, at = be16(w.b[at+2:]), at+4
@@ -128,6 +136,8 @@ func (w *walk) udp(at int) (layer, int) {
 		return w.gtp(at)
 	case is(portTeredo):
 		return w.teredo(at)
+	case is(portAYIYA):
+		return w.ayiya(at)
 	}
 	return done, 0
 }
@@ -179,8 +189,11 @@ func (w *walk) gtp(at int) (layer, int) {
 			return done, 0
 		}
 		for flags&4 != 0 && w.b[in-1] != 0 {
-			if !w.has(in, 1) || w.b[in] == 0 || !w.has(in, int(w.b[in])*4) || !w.enter() {
+			if !w.has(in, 1) || w.b[in] == 0 || !w.has(in, int(w.b[in])*4) {
 				return done, 0
+			}
+			if !w.enter() {
+				return w.fail(tooDeep)
 			}
 			in += int(w.b[in]) * 4
 		}
@@ -204,6 +217,17 @@ func (w *walk) teredo(at int) (layer, int) {
 	return w.inner(layerIP, at)
 }
 
+// ayiya reads the header that tunnel brokers put before an IPv6 packet
+// (draft-massar-v6ops-ayiya): identity and signature have lengths of their own.
+func (w *walk) ayiya(at int) (layer, int) {
+	const forward = 1
+	if !w.has(at, 8) || w.b[at+2]&0x0f != forward || w.b[at+3] != protoIPv6 {
+		return done, 0
+	}
+	identity, signature := 1<<(w.b[at]>>4), int(w.b[at+1]>>4)*4
+	return w.inner(layerIP, at+8+identity+signature)
+}
+
 // Flags of a GRE header (RFC 2784, RFC 2890, RFC 2637).
 const (
 	greChecksum = 0x8000
@@ -214,7 +238,7 @@ const (
 	greVersion  = 0x0007
 )
 
-// gre reads a GRE header, version 0, or 1 as PPTP uses it.
+// gre reads a GRE header, version 0, or 1 as PPTP and some clouds use it.
 func (w *walk) gre(at int) (layer, int) {
 	if !w.has(at, 4) {
 		return done, 0
@@ -228,26 +252,27 @@ func (w *walk) gre(at int) (layer, int) {
 		}
 	}
 	switch version := flags & greVersion; {
-	case version == 1 && w.etherType == etherPPP:
-		if flags&greAck != 0 {
-			in += 4
-		}
-		return w.pptp(in)
-	case version != 0 || flags&greRouting != 0 || !w.has(in, 0):
+	case version > 1 || flags&greRouting != 0:
+		return done, 0
+	case version == 1 && flags&greAck != 0:
+		in += 4
+	}
+	if !w.has(in, 0) {
 		return done, 0
 	}
 	switch w.etherType {
+	case etherPPP:
+		return w.pptp(in)
 	case etherERSPAN:
 		if flags&greSequence != 0 {
 			in += 8 // type II has a header, type I none
 		}
+		w.mirrored = true
 		return w.inner(layerEthernet, in)
 	case etherERSPAN3:
 		return w.erspan3(in)
 	case etherBridged:
 		return w.inner(layerEthernet, in)
-	case etherPPP:
-		return w.pptp(in)
 	}
 	return w.inner(layerEtherType, in)
 }
@@ -266,6 +291,7 @@ func (w *walk) erspan3(at int) (layer, int) {
 	if !w.has(at, 12) || w.b[at]>>4 != 2 {
 		return done, 0
 	}
+	w.mirrored = true
 	in := at + 12
 	if w.b[at+11]&1 != 0 { // platform specific subheader
 		in += 8
