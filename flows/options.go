@@ -4,21 +4,23 @@ import "kaflow/tcp"
 
 // Options tune a Table. The zero value is the default.
 type Options struct {
-	MaxFlows  int                        // live flows; 0 means 1,000,000
-	MaxEvents int                        // events of all stories together; 0 means 2,000,000
-	Prior     func(stream uint64) *Prior // second reading of a file: what the first one learned
-	Label     func(Label)                // each segment, in frame order; nil costs nothing
-	Revise    func(Label)                // a label given earlier turned out to be another, within the last 64 segments of the flow
-	Touched   func(FlowID)               // the story of a flow changed
-	Retired   func(*Closed, Why)         // a flow left the table
+	MaxFlows  int                       // live flows; 0 means 1,000,000
+	MaxEvents int                       // events of all stories together; 0 means 2,000,000
+	Prior     func(first uint64) *Prior // second reading of a file: what the first one learned of the flow that begins at this ordinal; nil where nothing
+	Label     func(Label)               // each segment, in frame order; nil costs nothing
+	Revise    func(Label)               // a label given earlier turned out to be another, within the last 64 segments of the flow
+	Touched   func(FlowID)              // the story of a flow changed
+	Retired   func(*Closed, Why)        // a flow left the table
 }
 
-// Prior is what a first reading of a capture learned of one stream, for the
-// labels of a second.
+// Prior is what a first reading of a capture learned of one flow, for the
+// labels of a second. A flow is named by the ordinal of its first segment.
 type Prior struct {
 	Resync  []Resync
-	Unclear bool // only one direction was captured, and its empty segments keep a rhythm
-	Beat    [2]Beat
+	Opens   []tcp.Ordinal // SYNs inside this flow that opened a new one
+	Shut    []tcp.Ordinal // segments that shut a window into which window probes went, though at first they looked like keepalives
+	Unclear bool          // only one direction was captured, and its empty segments keep a rhythm
+	Beat    [2]Beat       // by Key's Lo and Hi end
 }
 
 // Resync is a position in each direction's sequence space that became known

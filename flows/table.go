@@ -2,34 +2,288 @@ package flows
 
 import (
 	"iter"
+	"slices"
 
 	"kaflow/capture"
 	"kaflow/tcp"
 )
 
 // Table follows every TCP flow of one vantage point. Its zero value is an
-// empty table.
-type Table struct{ Options Options }
+// empty table with default Options; set Options before the first Add.
+//
+// A Table is not safe for concurrent use.
+type Table struct {
+	Options Options
+
+	narrow, wide pool
+	arena        arena
+	rare         map[uint32]*rare // by handle, for flows with coldRare
+	hosts        hostTable
+	copies       copies
+	banners      []tcp.Untrusted
+	bannerIDs    map[tcp.Untrusted]uint16
+	routers      []routerAddr
+	ended        []uint32 // handles of flows that ended well, oldest first
+	closed       closedRows
+	byHosts      map[hostKey][]uint32
+	byHostsAt    uint64
+	holes        []capture.Interval
+	streams      uint32
+	sweep        [2]uint32 // where the search for a flow to evict goes on, narrow and wide
+	now          tcp.Instant
+	last         tcp.Ordinal
+	evicted      uint64
+	folded       uint64 // events that a full arena turned away
+	ready        bool
+	step         step
+}
+
+// handle names a slot of either pool in 32 bits.
+const wideBit = 1 << 31
+
+func (t *Table) at(handle uint32) (*pool, uint32) {
+	if handle&wideBit != 0 {
+		return &t.wide, handle &^ wideBit
+	}
+	return &t.narrow, handle
+}
+
+func (t *Table) init() {
+	t.ready = true
+	t.narrow.index.seed, t.wide.index.seed = newSeed(), newSeed()
+	t.wide.wide = true
+	t.arena.limit = uint32(t.Options.MaxEvents)
+	if t.arena.limit == 0 {
+		t.arena.limit = 2_000_000
+	}
+	if t.Options.MaxFlows == 0 {
+		t.Options.MaxFlows = 1_000_000
+	}
+	t.rare = make(map[uint32]*rare)
+	t.bannerIDs = make(map[tcp.Untrusted]uint16)
+	t.banners = append(t.banners, "")
+}
 
 // Add takes a batch of packets in capture order.
-func (t *Table) Add(b *capture.Batch) { panic("skeleton") }
+func (t *Table) Add(b *capture.Batch) {
+	if !t.ready {
+		t.init()
+	}
+	t.holes = append(t.holes, b.Holes...)
+	for i := range b.N {
+		p := &b.Pkts[i]
+		t.now, t.last = max(t.now, p.At), p.Ord
+		switch p.Proto {
+		case capture.TCP:
+			t.segment(b, i)
+		case capture.ICMPError:
+			t.icmpError(b, i)
+		case capture.Echo, capture.ARP, capture.Other:
+			t.hosts.add(p)
+		}
+	}
+}
 
-// Advance tells the table that packet time has come to now: the end of the
-// capture, or a timer.
-func (t *Table) Advance(now tcp.Instant) { panic("skeleton") }
+// Advance tells the table that packet time has come to now without a packet:
+// a timer of a live capture, or the end of a file.
+func (t *Table) Advance(now tcp.Instant) { t.now = max(t.now, now) }
 
-// Flow returns the view of a live flow.
-func (t *Table) Flow(id FlowID) (*Flow, bool) { panic("skeleton") }
+// Now returns the latest packet time.
+func (t *Table) Now() tcp.Instant { return t.now }
 
-// Flows yields the live flows in stream order.
-func (t *Table) Flows() iter.Seq[FlowID] { panic("skeleton") }
+// Streams returns how many flows have begun.
+func (t *Table) Streams() int { return int(t.streams) }
 
-// ClosedFlows yields what remains of flows that ended well.
-func (t *Table) ClosedFlows() iter.Seq[*Closed] { panic("skeleton") }
+// Limits tells which limits were hit, in words; it is empty when none was.
+func (t *Table) Limits() []string {
+	var hit []string
+	if t.evicted > 0 {
+		hit = append(hit, plural(t.evicted, "flow")+" dropped at --max-flows")
+	}
+	if t.folded > 0 {
+		hit = append(hit, plural(t.folded, "event")+" folded away, the story arena being full")
+	}
+	if t.closed.dropped > 0 {
+		hit = append(hit, plural(t.closed.dropped, "closed flow")+" no longer listed")
+	}
+	return hit
+}
 
-// HostPair returns what was seen between two hosts, A and B being ordered as
-// in a capture.Key.
-func (t *Table) HostPair(k *capture.Key) (HostPair, bool) { panic("skeleton") }
+// Evicted returns how many live flows --max-flows made the table forget.
+func (t *Table) Evicted() int { return int(t.evicted) }
 
-// Priors returns what a second reading needs, by stream.
-func (t *Table) Priors() map[uint64]*Prior { panic("skeleton") }
+// ClosedCount returns how many flows ended well and were shrunk or dropped.
+func (t *Table) ClosedCount() int { return len(t.closed.rows) + int(t.closed.dropped) }
+
+// ClosedFlows yields what remains of flows that ended well, in stream order.
+func (t *Table) ClosedFlows() iter.Seq[*Closed] {
+	rows := make([]*Closed, len(t.closed.rows))
+	for i := range t.closed.rows {
+		rows[i] = &t.closed.rows[i].Closed
+	}
+	slices.SortFunc(rows, func(a, b *Closed) int { return int(a.Stream) - int(b.Stream) })
+	return slices.Values(rows)
+}
+
+// Flows yields the flows that the table holds whole, in stream order.
+func (t *Table) Flows() iter.Seq[FlowID] {
+	ids := make([]FlowID, 0, t.narrow.live+t.wide.live)
+	for _, p := range []*pool{&t.narrow, &t.wide} {
+		for slot := range p.used {
+			if c := p.cold(slot); c.flags&coldUsed != 0 {
+				ids = append(ids, makeID(p.handle(slot), c.stream))
+			}
+		}
+	}
+	slices.SortFunc(ids, func(a, b FlowID) int { return int(uint32(a)) - int(uint32(b)) })
+	return slices.Values(ids)
+}
+
+func (p *pool) handle(slot uint32) uint32 {
+	if p.wide {
+		return slot | wideBit
+	}
+	return slot
+}
+
+// makeID builds a FlowID: the stream serves as the slot's generation.
+func makeID(handle, stream uint32) FlowID { return FlowID(handle)<<32 | FlowID(stream+1) }
+
+// resolve returns where a flow lies, false where it has left the table.
+func (t *Table) resolve(id FlowID) (*pool, uint32, bool) {
+	if id == 0 || !t.ready {
+		return nil, 0, false
+	}
+	p, slot := t.at(uint32(id >> 32))
+	if slot >= p.used {
+		return nil, 0, false
+	}
+	c := p.cold(slot)
+	return p, slot, c.flags&coldUsed != 0 && c.stream+1 == uint32(id)
+}
+
+// open begins a flow with its first segment.
+func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlder bool, pkt *capture.Packet) uint32 {
+	if t.narrow.live+t.wide.live >= t.Options.MaxFlows {
+		t.evict()
+	}
+	slot := p.take(k)
+	c := p.cold(slot)
+	c.flags = coldUsed
+	c.stream = t.streams
+	c.first, c.firstOrd = pkt.At, pkt.Ord
+	t.streams++
+	if hasOlder {
+		c.older = older + 1
+		p.index.replace(hash, older, slot)
+	} else {
+		p.index.put(hash, slot)
+	}
+	return slot
+}
+
+// drop frees a slot and all that hangs on it.
+func (t *Table) drop(p *pool, slot uint32) {
+	c, handle := p.cold(slot), p.handle(slot)
+	k := p.key(slot)
+	t.hosts.flow(&k, p.hot(slot), c)
+	hash := p.index.hash(&k)
+	if current, ok := p.find(hash, &k); ok && current == slot {
+		if c.older != 0 && t.isOlder(p, c.older-1, &k) {
+			p.index.replace(hash, slot, c.older-1)
+		} else {
+			p.index.remove(hash, slot)
+		}
+	} else if ok {
+		t.unchain(p, current, slot)
+	}
+	t.arena.release(&c.story)
+	delete(t.rare, handle)
+	*c = cold{}
+	*p.hot(slot) = hot{}
+	p.free = append(p.free, slot)
+	p.live--
+}
+
+// isOlder reports whether slot still holds an instance of the key.
+func (t *Table) isOlder(p *pool, slot uint32, k *capture.Key) bool {
+	return p.cold(slot).flags&coldUsed != 0 && p.key(slot) == *k
+}
+
+// unchain takes slot out of the chain of instances that begins at current.
+func (t *Table) unchain(p *pool, current, slot uint32) {
+	for n := 0; n < 1<<16; n++ {
+		c := p.cold(current)
+		if c.older == 0 {
+			return
+		}
+		if c.older-1 == slot {
+			c.older = p.cold(slot).older
+			return
+		}
+		current = c.older - 1
+	}
+}
+
+// evict makes room for one flow: of a stretch of slots the one that matters
+// least goes. The order depends on the traffic alone.
+func (t *Table) evict() {
+	p, i := &t.narrow, 0
+	if t.wide.live > t.narrow.live {
+		p, i = &t.wide, 1
+	}
+	if p.used == 0 {
+		return
+	}
+	best, bestWorth := uint32(0), 1<<30
+	for range min(64, p.used) {
+		t.sweep[i] = (t.sweep[i] + 1) % p.used
+		c := p.cold(t.sweep[i])
+		if c.flags&coldUsed == 0 {
+			continue
+		}
+		if w := worth(c); w < bestWorth {
+			best, bestWorth = t.sweep[i], w
+		}
+	}
+	if bestWorth == 1<<30 {
+		return
+	}
+	if c := p.cold(best); c.flags&coldEnded != 0 && c.flags&coldOddEnd == 0 {
+		t.shrink(p, best)
+		return
+	}
+	t.evicted++
+	if t.Options.Retired != nil {
+		row := t.closedRow(p, best)
+		t.Options.Retired(&row, LimitFlows)
+	}
+	t.drop(p, best)
+}
+
+// worth ranks flows for eviction: embryonic ones leave first, those with
+// keepalives last.
+func worth(c *cold) int {
+	segments := c.segments[0] + c.segments[1]
+	switch {
+	case segments <= 1:
+		return 0
+	case c.flags&coldEnded != 0 && c.flags&coldOddEnd == 0:
+		return 1
+	case c.segments[0] == 0 || c.segments[1] == 0:
+		return 2
+	case c.probes[0]+c.probes[1] == 0:
+		return 3
+	}
+	return 4
+}
+
+func (t *Table) rareOf(handle uint32, c *cold) *rare {
+	r := t.rare[handle]
+	if r == nil {
+		r = &rare{}
+		t.rare[handle] = r
+		c.flags |= coldRare
+	}
+	return r
+}

@@ -1,0 +1,79 @@
+package flows
+
+import (
+	"bytes"
+
+	"kaflow/tcp"
+)
+
+// maxBanners bounds the distinct application names that a table keeps.
+const maxBanners = 4096
+
+// recognise names the sender's application by its first octets. What they do
+// not tell stays unknown; ports are not asked here.
+func (s *step) recognise() {
+	if name := application(s.payload); name != "" {
+		s.c.app[s.d] = s.t.banner(name)
+	}
+}
+
+func (t *Table) banner(name tcp.Untrusted) uint16 {
+	if id, ok := t.bannerIDs[name]; ok {
+		return id
+	}
+	if len(t.banners) >= maxBanners {
+		return 0
+	}
+	t.banners = append(t.banners, name)
+	t.bannerIDs[name] = uint16(len(t.banners) - 1)
+	return uint16(len(t.banners) - 1)
+}
+
+// application returns a protocol's word for the octets that begin one
+// direction of a connection; of SSH the identification line (RFC 4253, section
+// 4.2). It returns "" where they fit nothing that it knows.
+func application(b []byte) tcp.Untrusted {
+	switch {
+	case bytes.HasPrefix(b, []byte("SSH-")):
+		line, _, _ := bytes.Cut(b[:min(len(b), 255)], []byte("\n"))
+		return tcp.Untrusted(bytes.TrimRight(line, "\r"))
+	case len(b) >= 6 && b[0] == 22 && b[1] == 3 && b[2] <= 4 && (b[5] == 1 || b[5] == 2):
+		return "tls"
+	case isHTTP(b):
+		return "http"
+	case bytes.HasPrefix(b, []byte("PRI * HTTP/2")):
+		return "http2"
+	case len(b) >= 14 && b[0] == 0x10 && bytes.Contains(b[:min(len(b), 16)], []byte("MQTT")):
+		return "mqtt"
+	case bytes.HasPrefix(b, []byte("AMQP")):
+		return "amqp"
+	case len(b) >= 19 && bytes.Equal(b[:16], bgpMarker):
+		return "bgp"
+	case bytes.HasPrefix(b, []byte("220 ")) || bytes.HasPrefix(b, []byte("EHLO ")) || bytes.HasPrefix(b, []byte("HELO ")):
+		return "smtp or ftp"
+	case bytes.HasPrefix(b, []byte("*1\r\n$")) || bytes.HasPrefix(b, []byte("*2\r\n$")) || bytes.HasPrefix(b, []byte("*3\r\n$")):
+		return "redis"
+	case len(b) >= 8 && b[0] == 0 && b[4] == 0 && b[5] == 3 && b[6] == 0 && b[7] == 0:
+		return "postgresql"
+	case len(b) >= 9 && b[4] == 0xfe && b[5] == 'S' && b[6] == 'M' && b[7] == 'B', len(b) >= 8 && b[4] == 0xff && b[5] == 'S' && b[6] == 'M':
+		return "smb"
+	case len(b) >= 3 && b[0] == 0xff && b[1] >= 0xfb && b[1] <= 0xfe:
+		return "telnet"
+	case bytes.HasPrefix(b, []byte("RFB 0")):
+		return "vnc"
+	case len(b) >= 7 && b[0] == 3 && b[1] == 0 && b[5] == 0xe0:
+		return "rdp or tpkt"
+	}
+	return ""
+}
+
+var bgpMarker = bytes.Repeat([]byte{0xff}, 16)
+
+func isHTTP(b []byte) bool {
+	for _, word := range [...]string{"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "HTTP/1."} {
+		if bytes.HasPrefix(b, []byte(word)) {
+			return true
+		}
+	}
+	return false
+}

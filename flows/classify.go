@@ -1,0 +1,573 @@
+package flows
+
+import (
+	"time"
+
+	"kaflow/tcp"
+)
+
+// kind says what the segment was for: the first kind that fits, in the order
+// that the contract fixes. It reads the state before the segment; tell brings
+// the state to after it.
+func (s *step) kind(stale bool) Kind {
+	seg := s.seg
+	f := seg.Flags
+	if s.t.copies.seen(s.handle, s.d, seg, s.at, s.h.state[s.d]&stIDVaries != 0) {
+		return Duplicate
+	}
+	if stale {
+		return Stale
+	}
+	if f&tcp.RST != 0 {
+		return s.reset()
+	}
+	if nonsense(f) {
+		if f&tcp.SYN != 0 {
+			return SYN
+		}
+		return Unknown
+	}
+	if f&tcp.SYN != 0 {
+		if s.h.state[s.d]&stSYN != 0 && s.c.isn[s.d] == seg.Seq {
+			s.note |= NoteRepeated
+		}
+		if f&tcp.ACK != 0 {
+			return SYNACK
+		}
+		return SYN
+	}
+	if f&tcp.FIN != 0 {
+		s.baseline()
+		if s.h.state[s.d]&stFIN != 0 {
+			s.note |= NoteRepeated
+		}
+		return FIN
+	}
+	s.baseline()
+	s.settlePeer()
+	if k, ok := s.windowProbe(); ok {
+		return k
+	}
+	if k, ok := s.belowNext(); ok {
+		return k
+	}
+	if seg.Len > 0 {
+		s.credit()
+		if seg.Flags&tcp.PSH != 0 {
+			s.note |= NotePSH
+		}
+		return Data
+	}
+	return s.empty()
+}
+
+// reset judges a RST: does the receiver accept it (RFC 5961, section 3.2)? Its
+// sequence number may also be the proof of what SND.NXT was.
+func (s *step) reset() Kind {
+	h, seg, d := s.h, s.seg, s.d
+	if h.state[d]&stTentative != 0 && seg.Seq == h.next[d]+1 {
+		s.settle(d, seg.Seq, true)
+	}
+	if h.state[d]&stKnown == 0 {
+		return RST
+	}
+	off := seg.Seq.Sub(h.next[d])
+	low := 0
+	if h.state[d]&stAcked != 0 {
+		low = h.una[d].Sub(h.next[d])
+	}
+	if s.c.flags&coldEnded == 0 && h.state[s.p]&stSeen != 0 && (off < low || off > 0) {
+		s.note |= NoteOutOfWindow
+	}
+	return RST
+}
+
+// baseline settles what SND.NXT of the sender was before this segment, as far
+// as the segment itself can tell.
+func (s *step) baseline() {
+	h, seg, d := s.h, s.seg, s.d
+	s.applyPrior()
+	st := h.state[d]
+	switch {
+	case st&stKnown != 0:
+		s.jump()
+	case st&stTentative != 0:
+		s.clarify()
+	case st&stAcked != 0 && seg.Seq.Sub(h.una[d]) >= -seqNear && seg.Seq.Sub(h.una[d]) <= 0:
+		// The peer has acknowledged up to una: whatever begins below it was
+		// sent before, or is a probe.
+		h.next[d] = h.una[d]
+		h.state[d] |= stKnown
+		if seg.Seq != h.una[d] {
+			s.conf = Inferred
+		}
+	default:
+		h.next[d] = seg.Seq
+		if seg.Len > 1 || seg.Flags&tcp.FIN != 0 {
+			h.state[d] |= stKnown
+			return
+		}
+		s.unsure()
+	}
+}
+
+// unsure remembers that the sender's SND.NXT may be one above what it shows.
+func (s *step) unsure() {
+	s.h.state[s.d] = s.h.state[s.d]&^stKnown | stTentative
+	s.rare().tentative[s.d] = s.pkt.Ord
+	s.conf = Inferred
+}
+
+// jump handles a segment above SND.NXT: octets before it are missing from the
+// capture. An empty one may be a probe of a SND.NXT yet one higher.
+func (s *step) jump() {
+	h, seg, d := s.h, s.seg, s.d
+	over := seg.Seq.Sub(h.next[d])
+	if over <= 0 || seg.Len > 1 || over > 1<<30 {
+		return
+	}
+	if seg.Len == 1 && seg.Flags&tcp.PSH != 0 {
+		return
+	}
+	if h.state[d]&stAcked != 0 && !seg.Seq.After(h.una[d].Add(-1)) {
+		return
+	}
+	s.skipped(h.next[d], seg.Seq)
+	h.next[d] = seg.Seq
+	s.unsure()
+}
+
+// clarify compares a segment with the empty ones that left SND.NXT unsure.
+func (s *step) clarify() {
+	h, seg, d := s.h, s.seg, s.d
+	switch off := seg.Seq.Sub(h.next[d]); {
+	case off == 0 && seg.Len <= 1:
+		if seg.Len == 1 && (seg.Flags&tcp.PSH != 0 || len(s.payload) == 1 && s.payload[0] != 0) {
+			s.settle(d, seg.Seq, false)
+			return
+		}
+		s.conf = Inferred
+	case off == 1 && s.probeLike(d):
+		s.settle(d, seg.Seq, true)
+	case off < 0 && off > -seqNear && off != -1:
+		// An old segment; it tells nothing.
+	case off == -1 && seg.Len <= 1:
+		s.settle(d, h.next[d], false)
+	default:
+		s.settle(d, seg.Seq, false)
+	}
+}
+
+// probeLike reports whether the segments that left end e unsure could be
+// probes: empty ones, or bare NUL octets.
+func (s *step) probeLike(e int) bool {
+	evs := s.t.arena.events(s.c.story)
+	for i := len(evs) - 1; i >= 0; i-- {
+		ev := &evs[i]
+		if ev.bits&evTail == 0 && ev.from() == e && ev.seq == s.h.next[e] {
+			return ev.count == 0 || ev.note&NotePSH == 0
+		}
+	}
+	return true
+}
+
+// settle fixes end e's SND.NXT, and labels the segments that had left it
+// unsure: probes where next lies one above them.
+func (s *step) settle(e int, next tcp.Seq, probes bool) {
+	h := s.h
+	seq := h.next[e]
+	h.next[e] = next
+	h.state[e] = h.state[e]&^stTentative | stKnown
+	r := s.rare()
+	since := r.tentative[e]
+	if pr := s.learn(); len(pr.Resync) < 64 {
+		known := Resync{From: since}
+		known.Next[e], known.Known[e] = next, true
+		pr.Resync = append(pr.Resync, known)
+	}
+	if !probes {
+		return
+	}
+	s.c.advanced[e] = ticks(s.at) - longAgo // nothing new was sent since the capture began
+	evs := s.t.arena.events(s.c.story)
+	for i := range evs {
+		ev := &evs[i]
+		if ev.bits&(evTail|evRun) != 0 || ev.from() != e || ev.ordinal() < since || ev.seq != seq || ev.count > 1 {
+			continue
+		}
+		if ev.kind != ACK && ev.kind != DupACK && ev.kind != Data && ev.kind != WindowUpdate && ev.kind != Retransmission {
+			continue
+		}
+		if ev.kind == Retransmission {
+			s.c.retrans[e]--
+		}
+		ev.kind = KeepaliveProbe
+		ev.note |= NoteRevised
+		ev.bits |= evInferred | evOpen
+		s.c.probes[e]++
+		s.c.open[e]++
+		s.c.probeLen[e] = uint8(ev.count)
+		d := s.d
+		s.d = e
+		s.revise(ev.ordinal(), KeepaliveProbe, Inferred, 0)
+		s.d = d
+	}
+}
+
+// settlePeer lets the acknowledgment settle what the peer's SND.NXT was.
+func (s *step) settlePeer() {
+	h, seg, p := s.h, s.seg, s.p
+	if h.state[p]&stTentative == 0 || seg.Flags&tcp.ACK == 0 {
+		return
+	}
+	switch ahead := seg.Ack.Sub(h.next[p]); {
+	case ahead == 1:
+		s.settle(p, seg.Ack, seg.DSACK() || s.probeLike(p))
+	case ahead == 0:
+		s.settle(p, seg.Ack, false)
+	case ahead > 1 && ahead < 1<<30:
+		s.settle(p, seg.Ack, false)
+	}
+}
+
+// applyPrior uses what a first reading learned about this stretch.
+func (s *step) applyPrior() {
+	r := s.rareIf()
+	if r == nil || s.t.Options.Prior == nil {
+		return
+	}
+	for len(r.prior.Resync) > 0 && r.prior.Resync[0].From <= s.pkt.Ord {
+		x := r.prior.Resync[0]
+		r.prior.Resync = r.prior.Resync[1:]
+		for e := range 2 {
+			if !x.Known[e] {
+				continue
+			}
+			s.h.next[e], s.h.una[e] = x.Next[e], x.Next[e]
+			s.h.state[e] = s.h.state[e]&^stTentative | stKnown | stAcked
+			s.c.advanced[e] = ticks(s.at) - longAgo
+			s.conf = Inferred
+		}
+	}
+}
+
+// windowProbe decides whether a segment into the peer's shut window is a
+// window probe. All three shapes occur: no octet or one below SND.NXT (or below
+// SND.UNA), one at SND.NXT. What is empty at the idle pace, nothing being
+// queued, is a keepalive all the same.
+func (s *step) windowProbe() (Kind, bool) {
+	h, seg, d, p := s.h, s.seg, s.d, s.p
+	if h.state[p]&stShut == 0 || seg.Len > 1 || seg.Flags&tcp.ACK == 0 || h.state[d]&(stKnown|stTentative) == 0 {
+		return 0, false
+	}
+	outstanding := h.state[d]&stAcked != 0 && h.una[d].Before(h.next[d])
+	switch {
+	case seg.Len == 1 && seg.Seq == h.next[d]:
+		s.h.state[d] = s.h.state[d]&^stIdleMode | stWindowMode
+		s.probed()
+		return ZeroWindowProbe, true
+	case outstanding && seg.Len == 0 && seg.Seq == h.una[d].Add(-1):
+		s.h.state[d] = s.h.state[d]&^stIdleMode | stWindowMode
+		s.probed()
+		return ZeroWindowProbe, true
+	case seg.Seq == h.next[d].Add(-1):
+		if seg.Len == 1 && outstanding {
+			return 0, false // sent while the window was open, and lost
+		}
+	default:
+		return 0, false
+	}
+	if s.age(d) < minRTO && s.at.Sub(s.rare().shut[p].at) < minRTO/2 {
+		return 0, false // an old ACK out of order
+	}
+	s.pace()
+	if h.state[d]&stWindowMode != 0 {
+		s.probed()
+		return ZeroWindowProbe, true
+	}
+	return 0, false
+}
+
+// pace decides between window probes and keepalives by their spacing: a
+// window probe follows the closing within about one RTO (BSD: 5 s) and doubles
+// its distance; keepalives keep theirs from the start.
+func (s *step) pace() {
+	const (
+		firstProbe = 900 * time.Millisecond
+		bsdProbe   = 5500 * time.Millisecond
+	)
+	h, d := s.h, s.d
+	sh := &s.rare().shut[s.p]
+	since := sh.lastProbe
+	if since == 0 {
+		since = max(sh.at, s.closedSince())
+	}
+	gap := s.at.Sub(since)
+	switch {
+	case h.state[d]&stWindowMode != 0:
+	case h.state[d]&stIdleMode == 0:
+		if gap <= firstProbe {
+			h.state[d] |= stWindowMode
+		} else {
+			h.state[d] |= stIdleMode
+		}
+	case gap < firstProbe || sh.gap > 0 && gap.Seconds() > 1.4*float64(sh.gap) && gap.Seconds() < 2.6*float64(sh.gap) && float64(sh.gap) <= bsdProbe.Seconds():
+		h.state[d] = h.state[d]&^stIdleMode | stWindowMode
+		if pr := s.learn(); len(pr.Shut) < 16 {
+			pr.Shut = append(pr.Shut, sh.ord)
+		}
+		s.relabel(sh.ord, d, KeepaliveProbe, ZeroWindowProbe)
+	}
+	sh.gap = float32(gap.Seconds())
+	sh.lastProbe = s.at
+}
+
+// closedSince is when the sender last sent something new: window probing
+// begins then where data came after the window had shut.
+func (s *step) closedSince() tcp.Instant {
+	return s.at.Add(-s.age(s.d))
+}
+
+func (s *step) probed() {
+	sh := &s.rare().shut[s.p]
+	sh.lastProbe = s.at
+	if sh.open < 1<<15 {
+		sh.open++
+	}
+}
+
+// relabel changes the kind of an end's events since a frame.
+func (s *step) relabel(since tcp.Ordinal, e int, was, is Kind) {
+	evs := s.t.arena.events(s.c.story)
+	for i := range evs {
+		ev := &evs[i]
+		if ev.bits&(evTail|evRun) != 0 || ev.from() != e || ev.ordinal() < since || ev.kind != was {
+			continue
+		}
+		ev.kind = is
+		ev.note |= NoteRevised
+		if was == KeepaliveProbe {
+			s.c.probes[e]--
+			s.c.windowProbe[e]++
+			if ev.bits&evOpen != 0 && s.c.open[e] > 0 {
+				s.c.open[e]--
+			}
+			ev.bits &^= evOpen
+		}
+		s.revise(ev.ordinal(), is, Inferred, 0)
+	}
+}
+
+// belowNext handles what begins below SND.NXT: probes, repetitions and what
+// was overtaken on the way.
+func (s *step) belowNext() (Kind, bool) {
+	h, seg, d := s.h, s.seg, s.d
+	if h.state[d]&(stKnown|stTentative) == 0 {
+		return 0, false
+	}
+	below := h.next[d].Sub(seg.Seq)
+	if below <= 0 || below > 1<<30 {
+		return 0, false
+	}
+	if seg.Len == 0 {
+		return s.emptyBelow(below)
+	}
+	if seg.Len == 1 && seg.Seq.Add(1) == s.dataEnd() {
+		return s.lastOctetAgain(), true
+	}
+	if s.isHole(seg.Seq, seg.Seq+tcp.Seq(seg.Len)) && s.overtaken() {
+		return OutOfOrder, true
+	}
+	s.credit()
+	return Retransmission, true
+}
+
+// dataEnd is one past the sender's last payload octet: SND.NXT without a FIN.
+func (s *step) dataEnd() tcp.Seq {
+	if s.h.state[s.d]&stFIN != 0 {
+		return s.h.next[s.d] - 1
+	}
+	return s.h.next[s.d]
+}
+
+// rto is a lower bound of the sender's retransmission timeout, by what was
+// seen of the round trip.
+func (s *step) rto() time.Duration {
+	return max(minRTO, 2*seconds(s.c.rtt[s.d].max))
+}
+
+// emptyBelow judges an empty segment below SND.NXT.
+func (s *step) emptyBelow(below int) (Kind, bool) {
+	h, seg, d := s.h, s.seg, s.d
+	fin := h.state[d]&stFIN != 0
+	acked := h.state[d]&stAcked != 0 && h.una[d] == h.next[d]
+	peerSeen := h.state[s.p]&stSeen != 0
+	switch {
+	case fin && below == 2 && h.state[d]&stAcked != 0 && !h.una[d].Before(h.next[d]-1):
+		// The octet below the FIN.
+	case below != 1:
+		return OutOfOrder, true
+	case fin && !acked:
+		if s.age(d) < time.Minute {
+			return ACK, true // teardown: sent before the FIN, or a stack that does not count it
+		}
+		s.conf = Inferred
+	}
+	if s.overtakenByTime() {
+		if fin {
+			return ACK, true
+		}
+		return OutOfOrder, true
+	}
+	if !acked && !fin {
+		if peerSeen && s.age(d) < max(s.rto(), time.Second) {
+			return OutOfOrder, true
+		}
+		s.conf = Inferred // its acknowledgment is missing from the capture
+	}
+	if seg.Flags&(tcp.ACK|tcp.PSH|tcp.URG) != tcp.ACK {
+		s.conf = Inferred
+	}
+	return KeepaliveProbe, true
+}
+
+// overtakenByTime reports whether the segment can have been sent before the
+// sender's newest octet: too soon after it, or with an older timestamp.
+func (s *step) overtakenByTime() bool {
+	if s.age(s.d) < s.rto() {
+		return true
+	}
+	return s.seg.Opts.Has(tcp.OptTimestamps) && s.h.state[s.d]&stTimestamps != 0 &&
+		s.h.tsval[s.d] != 0 && int32(s.seg.TSVal-s.h.tsval[s.d]) < 0
+}
+
+// lastOctetAgain tells a probe that carries one octet from the last octet
+// sent again. The acknowledgment decides; where it may have been lost beyond
+// the capture, the octet and PSH do.
+func (s *step) lastOctetAgain() Kind {
+	c, h, seg, d := s.c, s.h, s.seg, s.d
+	acked := h.state[d]&stAcked != 0 && !h.una[d].Before(seg.Seq+1)
+	captured := len(s.payload) == 1
+	known := captured && h.state[d]&stOctet != 0
+	push := seg.Flags&tcp.PSH != 0
+	differs := known && s.payload[0] != c.lastOctet[d]
+	nul := captured && s.payload[0] == 0
+	probesEmpty := c.probes[d] > 0 && c.probeLen[d] == 0
+	repeated := func() Kind {
+		s.credit()
+		return Retransmission
+	}
+	if !acked {
+		if push || !differs && !(nul && c.probes[d] > 0 && c.probeLen[d] == 1) {
+			return repeated()
+		}
+		s.conf = Inferred
+		return KeepaliveProbe
+	}
+	switch {
+	case push, known && !differs && !nul, probesEmpty && !differs:
+		return repeated()
+	case s.age(d) < s.rto():
+		return repeated()
+	case !captured || known && !differs:
+		s.conf = Inferred
+	}
+	return KeepaliveProbe
+}
+
+// empty names an empty segment at SND.NXT.
+func (s *step) empty() Kind {
+	h, seg, d, p := s.h, s.seg, s.d, s.p
+	prior := s.rareIf()
+	if prior != nil && prior.prior.Unclear {
+		s.conf = Inferred
+		return KeepaliveUnclear
+	}
+	first := h.state[d]&stSeen == 0
+	sameAck := h.state[p]&stAcked != 0 && h.una[p] == seg.Ack
+	complete := h.state[p]&stKnown != 0 && !seg.Ack.Before(h.next[p])
+	if s.c.open[p] > 0 && complete {
+		s.credit()
+		if !first && seg.Win != h.win[d] {
+			s.note |= NoteWindowChanged
+		}
+		if seg.DSACK() {
+			s.note |= NoteDSACK
+		}
+		return KeepaliveACK
+	}
+	if r := s.rareIf(); r != nil && r.shut[d].open > 0 && h.state[d]&stShut != 0 {
+		r.shut[d].open--
+		if seg.Win == 0 {
+			return ZeroWindowACK
+		}
+		return WindowUpdate
+	}
+	if h.state[p]&stChallenge != 0 {
+		h.state[p] &^= stChallenge
+		if s.quiet < max(s.rto(), time.Second) {
+			return ChallengeACK
+		}
+	}
+	if seg.DSACK() {
+		s.note |= NoteDSACK
+	}
+	outstanding := h.state[p]&(stKnown) != 0 && seg.Ack.Before(h.next[p])
+	switch {
+	case first || !sameAck:
+		return ACK
+	case seg.Win != h.win[d]:
+		return WindowUpdate
+	case outstanding || seg.Opts.Has(tcp.OptSACK):
+		return DupACK
+	}
+	return ACK
+}
+
+// credit closes an open probe of the peer with this segment: the newest one
+// that was sent at least the minimum round trip earlier. Older ones stay
+// unanswered unless further answers come.
+func (s *step) credit() {
+	c, p := s.c, s.p
+	if c.open[p] == 0 || s.seg.Flags&tcp.ACK == 0 || s.h.state[p]&stKnown != 0 && s.seg.Ack.Before(s.h.next[p]) {
+		return
+	}
+	least := seconds(c.rtt[p].min) * 8 / 10
+	evs := s.t.arena.events(c.story)
+	var newest, chosen *event
+	open := int(c.open[p])
+	for i := len(evs) - 1; i >= 0 && open > 0; i-- {
+		ev := &evs[i]
+		if ev.bits&(evOpen|evTail) != evOpen || ev.from() != p {
+			continue
+		}
+		open--
+		if newest == nil {
+			newest = ev
+		}
+		if s.at.Sub(ev.at) >= least {
+			chosen = ev
+			break
+		}
+	}
+	if chosen == nil {
+		chosen = newest
+	}
+	alone := c.open[p] == 1
+	c.open[p]--
+	c.answered[p]++
+	if c.open[p] > 0 {
+		s.h.state[p] |= stLate
+	} else {
+		s.h.state[p] &^= stLate
+	}
+	if chosen == nil {
+		return
+	}
+	s.answers = chosen.ordinal()
+	chosen.bits = chosen.bits&^evOpen | evAnswered
+	chosen.next = uint32(s.pkt.Ord - s.answers)
+	if alone {
+		c.rtt[p].add(float32(s.at.Sub(chosen.at).Seconds()))
+	}
+}

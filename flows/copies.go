@@ -1,0 +1,48 @@
+package flows
+
+import (
+	"time"
+
+	"kaflow/tcp"
+)
+
+// copies recognises packets that the capture holds twice: a mirror port that
+// sees both directions of a link, an "any" capture, a packet before and after
+// routing. It is one small table of recent packets, by content.
+type copies struct{ recent [4096]recent }
+
+type recent struct {
+	print uint64
+	at    tcp.Instant
+}
+
+// How far apart two sightings of one packet can lie: where the sender's IP ID
+// varies, an equal one within half a second is the same packet; without it
+// only what no stack sends twice so quickly.
+const (
+	copyWithID = 500 * time.Millisecond
+	copyData   = time.Millisecond
+	copyEmpty  = 40 * time.Microsecond
+)
+
+// seen reports whether the segment was seen a moment ago, and remembers it.
+func (c *copies) seen(handle uint32, end int, seg *tcp.Segment, at tcp.Instant, idVaries bool) bool {
+	h := mix(uint64(seg.Seq)<<32|uint64(seg.Ack), uint64(handle)<<1|uint64(end)|1<<40)
+	h = mix(h^uint64(seg.TSVal), uint64(seg.IPID)<<48|uint64(seg.Win)<<32|uint64(seg.Len)|0x5bd1)
+	h = mix(h^uint64(seg.TSEcr), uint64(seg.Flags)<<32|uint64(seg.SackL)|1<<60)
+	r := &c.recent[h>>52]
+	limit := copyEmpty
+	switch {
+	case idVaries && seg.IPID != 0:
+		limit = copyWithID
+	case seg.Len > 0 || seg.Flags&(tcp.SYN|tcp.FIN) != 0:
+		limit = copyData
+	}
+	if r.print == h {
+		if d := at.Sub(r.at); d >= 0 && d <= limit {
+			return true
+		}
+	}
+	r.print, r.at = h, at
+	return false
+}

@@ -1,0 +1,255 @@
+package flows
+
+import (
+	"net/netip"
+
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// hostTable holds what was seen between pairs of hosts beside their live
+// flows: frames that are no TCP as they come, flows when they leave the table.
+// Live flows are added when somebody asks, so that a segment costs nothing
+// here.
+type hostTable struct {
+	rows    map[hostKey]*hostRow
+	dropped uint64
+}
+
+type hostKey struct{ a, b [4]uint32 }
+
+type hostRow struct {
+	first, last [2]tcp.Instant
+	frames      [2]uint64
+	controls    []Control
+}
+
+const (
+	maxHosts    = 65_536
+	maxControls = 64
+)
+
+func (t *hostTable) row(a, b [4]uint32) *hostRow {
+	k := hostKey{a, b}
+	r := t.rows[k]
+	if r == nil {
+		if len(t.rows) >= maxHosts {
+			t.dropped++
+			return nil
+		}
+		if t.rows == nil {
+			t.rows = make(map[hostKey]*hostRow)
+		}
+		r = &hostRow{}
+		t.rows[k] = r
+	}
+	return r
+}
+
+func (r *hostRow) saw(end int, first, last tcp.Instant, frames uint64) {
+	if frames == 0 {
+		return
+	}
+	if r.frames[end] == 0 || first < r.first[end] {
+		r.first[end] = first
+	}
+	if r.frames[end] == 0 || last > r.last[end] {
+		r.last[end] = last
+	}
+	r.frames[end] += frames
+}
+
+// control keeps the first half of the allowance for the beginning, and lets
+// the second half follow the end.
+func (r *hostRow) control(c Control) {
+	if len(r.controls) < maxControls {
+		r.controls = append(r.controls, c)
+		return
+	}
+	copy(r.controls[maxControls/2:], r.controls[maxControls/2+1:])
+	r.controls[maxControls-1] = c
+}
+
+// add takes a frame that is no TCP.
+func (t *hostTable) add(p *capture.Packet) {
+	if p.Key.Lo == ([4]uint32{}) && p.Key.Hi == ([4]uint32{}) {
+		return
+	}
+	r := t.row(p.Key.Lo, p.Key.Hi)
+	if r == nil {
+		return
+	}
+	end := 0
+	if p.Reversed {
+		end = 1
+	}
+	r.saw(end, p.At, p.At, 1)
+	c := Control{At: p.At, Ord: p.Ord, From: uint8(end), ID: uint32(p.Seg.Seq)}
+	switch p.Proto {
+	case capture.Echo:
+		switch p.ICMP >> 8 {
+		case 8, 128:
+			c.What = ControlEchoRequest
+		case 0, 129:
+			c.What = ControlEchoReply
+		default:
+			return
+		}
+	case capture.ARP:
+		switch p.ICMP {
+		case 1, 135 << 8:
+			c.What = ControlARPRequest
+		case 2, 136 << 8:
+			c.What = ControlARPReply
+		default:
+			return
+		}
+	default:
+		return
+	}
+	r.control(c)
+}
+
+// flow adds a flow that leaves the table.
+func (t *hostTable) flow(k *capture.Key, h *hot, c *cold) {
+	r := t.row(k.Lo, k.Hi)
+	if r == nil {
+		return
+	}
+	for end := range 2 {
+		r.saw(end, c.first, h.last, uint64(c.segments[end]))
+	}
+}
+
+// HostPair returns what was seen between the two hosts of a key, over all
+// protocols; false where nothing was.
+func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
+	row := hostRow{}
+	if r := t.hosts.rows[hostKey{k.Lo, k.Hi}]; r != nil {
+		row = *r
+	}
+	for _, i := range t.flowsOf(k) {
+		p, slot := t.at(i)
+		h, c := p.hot(slot), p.cold(slot)
+		for end := range 2 {
+			row.saw(end, c.first, h.last, uint64(c.segments[end]))
+		}
+	}
+	if row.frames[0]+row.frames[1] == 0 {
+		return HostPair{}, false
+	}
+	return HostPair{
+		A: capture.Addr(k.Lo), B: capture.Addr(k.Hi),
+		First: row.first, Last: row.last, Frames: row.frames,
+		Controls: append([]Control(nil), row.controls...),
+	}, true
+}
+
+// SameHosts returns the flows between the two hosts of a key that the table
+// holds whole, in stream order, at most limit.
+func (t *Table) SameHosts(k *capture.Key, limit int) []FlowID {
+	var ids []FlowID
+	for _, i := range t.flowsOf(k) {
+		if len(ids) == limit {
+			break
+		}
+		p, slot := t.at(i)
+		ids = append(ids, makeID(i, p.cold(slot).stream))
+	}
+	return ids
+}
+
+// flowsOf looks the host pair up in an index that is made anew when flows
+// have come or gone since it was last asked for.
+func (t *Table) flowsOf(k *capture.Key) []uint32 {
+	if !t.ready {
+		return nil
+	}
+	stamp := uint64(t.streams)<<32 | uint64(t.narrow.live+t.wide.live)
+	if t.byHosts == nil || t.byHostsAt != stamp {
+		t.byHosts = make(map[hostKey][]uint32)
+		t.byHostsAt = stamp
+		for id := range t.Flows() {
+			handle := uint32(id >> 32)
+			p, slot := t.at(handle)
+			key := p.key(slot)
+			hk := hostKey{key.Lo, key.Hi}
+			t.byHosts[hk] = append(t.byHosts[hk], handle)
+		}
+	}
+	return t.byHosts[hostKey{k.Lo, k.Hi}]
+}
+
+// routerAddr is the source of an ICMP error.
+type routerAddr = netip.Addr
+
+// icmpError writes an ICMP error into the story of the flow that it quotes,
+// and among the controls of its hosts.
+func (t *Table) icmpError(b *capture.Batch, i int) {
+	pkt := &b.Pkts[i]
+	router := outerSource(b.Payload(i))
+	end := 0
+	if pkt.Reversed {
+		end = 1
+	}
+	if r := t.hosts.row(pkt.Key.Lo, pkt.Key.Hi); r != nil {
+		r.control(Control{At: pkt.At, Ord: pkt.Ord, From: uint8(1 - end), What: ControlICMPError, ID: uint32(pkt.ICMP), By: router})
+	}
+	p := &t.narrow
+	if pkt.Key.Overlay != 0 || !pkt.Key.Is4() {
+		p = &t.wide
+	}
+	slot, ok := p.find(p.index.hash(&pkt.Key), &pkt.Key)
+	if !ok {
+		return
+	}
+	s := &t.step
+	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, d: end, p: 1 - end}
+	s.use(slot)
+	if s.h.state[end]&(stKnown|stTentative) != 0 {
+		if off := pkt.Seg.Seq.Sub(s.h.next[end]); off > seqNear || off < -seqNear {
+			return // of another connection, or made up
+		}
+	}
+	if s.c.icmps < 255 {
+		s.c.icmps++
+	}
+	ev := s.append(ICMPError)
+	if ev == nil {
+		return
+	}
+	ev.ack = tcp.Seq(pkt.ICMP)
+	ev.count = t.router(router)
+	ev.flags, ev.flagsHi = 0, 0
+	if t.Options.Touched != nil {
+		t.Options.Touched(makeID(s.handle, s.c.stream))
+	}
+}
+
+// router interns an address; at most 4,096 are told apart.
+func (t *Table) router(a netip.Addr) uint32 {
+	for i, x := range t.routers {
+		if x == a {
+			return uint32(i)
+		}
+	}
+	if len(t.routers) >= 4096 {
+		return 0
+	}
+	if len(t.routers) == 0 {
+		t.routers = append(t.routers, netip.Addr{})
+	}
+	t.routers = append(t.routers, a)
+	return uint32(len(t.routers) - 1)
+}
+
+// outerSource reads the source address of an IP header.
+func outerSource(ip []byte) netip.Addr {
+	switch {
+	case len(ip) >= 20 && ip[0]>>4 == 4:
+		return netip.AddrFrom4([4]byte(ip[12:16]))
+	case len(ip) >= 40 && ip[0]>>4 == 6:
+		return netip.AddrFrom16([16]byte(ip[8:24]))
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,399 @@
+package flows
+
+import (
+	"time"
+
+	"kaflow/tcp"
+)
+
+// keep writes the segment into the flow's story: what matters as an event of
+// its own, what is ordinary into a run.
+func (s *step) keep(kind Kind) {
+	switch kind {
+	case Unknown, ACK, Data, DupACK, WindowUpdate, OutOfOrder, ChallengeACK, Heartbeat, HeartbeatReply, KeepaliveUnclear:
+		s.ordinary(kind)
+	case KeepaliveACK:
+		if s.append(kind) != nil {
+			s.foldPair()
+		}
+	default:
+		s.append(kind)
+	}
+}
+
+// ordinary folds a segment into the run of traffic at the end of the story,
+// unless it stands right behind an idle gap.
+func (s *step) ordinary(kind Kind) {
+	if s.quiet >= gapMin {
+		s.c.afterGap = 3
+	}
+	if s.c.afterGap > 0 {
+		s.c.afterGap--
+		if ev := s.append(kind); ev != nil {
+			ev.bits |= evKeep
+		}
+		return
+	}
+	evs := s.t.arena.events(s.c.story)
+	if n := len(evs); n > 0 {
+		last := &evs[n-1]
+		switch {
+		case last.bits&evTail != 0 && last.kind == Data:
+			s.lengthen(last)
+			return
+		case last.bits&(evTail|evKeep) == 0 && foldable(last.kind) && last.kind != KeepaliveACK && last.kind != Retransmission:
+			head := len(evs) - 1
+			if s.extend() == nil {
+				return
+			}
+			evs = s.t.arena.events(s.c.story)
+			if len(evs) < 2 || len(evs)-2 != head { // a compaction came between
+				s.shorten()
+				s.append(kind)
+				return
+			}
+			evs[head].bits |= evRun
+			tl := &evs[len(evs)-1]
+			startTail(tl, &evs[head])
+			s.lengthen(tl)
+			return
+		}
+	}
+	s.append(kind)
+}
+
+// foldable kinds may disappear in a run of traffic.
+func foldable(k Kind) bool {
+	switch k {
+	case Unknown, ACK, Data, DupACK, WindowUpdate, OutOfOrder, ChallengeACK, Heartbeat, HeartbeatReply, KeepaliveUnclear,
+		KeepaliveACK, ZeroWindowACK, Retransmission, ZeroWindowProbe:
+		return true
+	}
+	return false
+}
+
+// startTail makes tl the tail of a traffic run that holds just head.
+func startTail(tl, head *event) {
+	*tl = event{at: head.at, ord: head.ord, ordHi: head.ordHi, tsval: head.tsval, kind: Data, bits: evTail | head.bits&(evFrom|evTS), ttl: head.ttl}
+	t := tail{tl}
+	var octets [2]float32
+	octets[head.from()] = float32(head.count)
+	if head.from() == 0 {
+		tl.count = 1
+	} else {
+		tl.next = 1
+	}
+	t.setOctets(octets[0], octets[1])
+	t.setLastSeq(head.seq, head.ack)
+}
+
+// lengthen adds the segment to a traffic run.
+func (s *step) lengthen(tl *event) {
+	t := tail{tl}
+	tl.at = max(tl.at, s.at)
+	tl.setOrdinal(s.pkt.Ord)
+	tl.bits = tl.bits&^(evFrom|evTS) | uint8(s.d)
+	lo, hi := t.octets()
+	if s.d == 0 {
+		tl.count++
+		lo += float32(s.seg.Len)
+	} else {
+		tl.next++
+		hi += float32(s.seg.Len)
+	}
+	t.setOctets(lo, hi)
+	t.setLastSeq(s.seg.Seq, s.seg.Ack)
+	tl.tsval = s.seg.TSVal
+	if s.seg.Opts.Has(tcp.OptTimestamps) {
+		tl.bits |= evTS
+	}
+	tl.ttl = s.seg.TTL
+}
+
+// append adds the segment as an event of its own; nil where there was no room.
+func (s *step) append(kind Kind) *event {
+	ev := s.extend()
+	if ev == nil {
+		return nil
+	}
+	seg := s.seg
+	*ev = event{
+		at: s.at, seq: seg.Seq, ack: seg.Ack, tsval: seg.TSVal, tsecr: seg.TSEcr, count: seg.Len, win: seg.Win, ipid: seg.IPID,
+		note: s.note, flags: uint8(seg.Flags), flagsHi: uint8(seg.Flags >> 8), kind: kind, bits: uint8(s.d), ttl: seg.TTL,
+	}
+	ev.setOrdinal(s.pkt.Ord)
+	if s.quiet >= gapMin {
+		ev.note |= NoteAfterGap
+	}
+	if s.seg.Len > 0 && uint16(min(s.seg.Len, 0xffff)) == s.c.full[s.d] && s.seg.Len >= 500 {
+		ev.note |= NoteFullSize
+	}
+	if s.conf == Inferred {
+		ev.bits |= evInferred
+	}
+	if seg.Opts.Has(tcp.OptTimestamps) {
+		ev.bits |= evTS
+	}
+	if kind == KeepaliveProbe {
+		ev.bits |= evOpen
+	} else if s.answers != 0 {
+		ev.next = uint32(s.pkt.Ord - s.answers)
+	}
+	return ev
+}
+
+// extend makes room for one event at the story's end, folding older ones
+// where the flow or the arena is full.
+func (s *step) extend() *event {
+	ev := s.t.arena.extend(&s.c.story)
+	if ev == nil {
+		s.compact()
+		ev = s.t.arena.extend(&s.c.story)
+		if ev == nil {
+			s.t.folded++
+		}
+	}
+	return ev
+}
+
+// shorten takes back the last event.
+func (s *step) shorten() { s.c.story.n-- }
+
+// foldPair folds the answered probe at the end of the story into the run of
+// its kind, where one of the same pace stands right before it (the other
+// end's keepalives may lie between).
+func (s *step) foldPair() {
+	evs := s.t.arena.events(s.c.story)
+	n := len(evs)
+	if n < 4 {
+		return
+	}
+	probe, answer := &evs[n-2], &evs[n-1]
+	if !isPair(probe, answer) {
+		return
+	}
+	for i, looked := n-3, 0; i >= 1 && looked < 2; i, looked = i-2, looked+1 {
+		head, last := &evs[i-1], &evs[i]
+		run := last.bits&evTail != 0 && last.kind == KeepaliveProbe
+		if !run && !isPair(head, last) {
+			return
+		}
+		if head.from() != probe.from() {
+			continue
+		}
+		if !sameShape(head, probe) {
+			return
+		}
+		period := float32(answer.at.Sub(last.at).Seconds())
+		rtt := float32(answer.at.Sub(probe.at).Seconds())
+		if run {
+			t := tail{last}
+			if !onPace(t.period(), period) {
+				return
+			}
+			s.addPair(t, probe, answer, period, rtt)
+		} else {
+			if period < float32(gapMin.Seconds())/2 {
+				return
+			}
+			s.startPairs(head, last, probe, answer, period, rtt)
+		}
+		s.c.story.n -= 2
+		return
+	}
+}
+
+func isPair(probe, answer *event) bool {
+	return probe.kind == KeepaliveProbe && probe.bits&(evAnswered|evTail|evRun) == evAnswered &&
+		answer.kind == KeepaliveACK && answer.bits&evTail == 0 && answer.from() != probe.from() &&
+		answer.ordinal()-probe.ordinal() == tcp.Ordinal(probe.next)
+}
+
+// sameShape reports whether two probes can stand in one run: nothing was sent
+// between them, and the window did not matter.
+func sameShape(a, b *event) bool {
+	return a.seq == b.seq && a.ack == b.ack && a.count == b.count && (a.win == 0) == (b.win == 0)
+}
+
+// onPace reports whether a period lies within 2 % and 50 ms of a run's.
+func onPace(run span, period float32) bool {
+	slack := 0.02*period + 0.05
+	return period >= run.max-slack && period <= run.min+slack
+}
+
+func (s *step) addPair(t tail, probe, answer *event, period, rtt float32) {
+	p, r := t.period(), t.rtt()
+	p.add(period)
+	r.add(rtt)
+	t.setPeriod(p)
+	t.setRTT(r)
+	t.event.count++
+	t.event.next++
+	t.event.at = answer.at
+	t.event.ord, t.event.ordHi = answer.ord, answer.ordHi
+	t.event.tsval = probe.tsval
+}
+
+// startPairs turns two answered probes into a run: head stays, last becomes
+// the tail.
+func (s *step) startPairs(head, last, probe, answer *event, period, rtt float32) {
+	var p, r span
+	p.add(period)
+	r.add(float32(last.at.Sub(head.at).Seconds()))
+	r.add(rtt)
+	head.bits |= evRun
+	*last = event{
+		at: answer.at, ord: answer.ord, ordHi: answer.ordHi, tsval: probe.tsval, count: 2, next: 2,
+		kind: KeepaliveProbe, bits: evTail | probe.bits&(evFrom|evTS), ttl: answer.ttl,
+	}
+	t := tail{last}
+	t.setPeriod(p)
+	t.setRTT(r)
+}
+
+// item is one entry of a story while it is compacted: one event or a run's two.
+type item struct {
+	from, n   int
+	gap       time.Duration // before it
+	droppable bool
+}
+
+// compact brings the story down to storyFolded events. The beginning, the
+// last events, the neighbourhood of the longest gaps, unanswered probes and
+// long keepalive runs stay; what lies between becomes runs of traffic.
+func (s *step) compact() {
+	evs := s.t.arena.events(s.c.story)
+	if len(evs) < 8 {
+		return
+	}
+	for _, pass := range []struct {
+		gaps, tailEvents int
+		runs             bool
+	}{{6, 14, false}, {4, 10, true}, {2, 6, true}} {
+		evs = s.fold(evs, pass.gaps, pass.tailEvents, pass.runs)
+		if len(evs) <= storyFolded {
+			break
+		}
+	}
+	if len(evs) > storyFolded { // nothing left to fold: drop from the middle
+		cut := len(evs) - storyFolded
+		from := 6
+		for evs[from].bits&evTail != 0 {
+			from++
+		}
+		for from+cut < len(evs) && evs[from+cut].bits&evTail != 0 {
+			cut++
+		}
+		copy(evs[from:], evs[from+cut:])
+		evs = evs[:len(evs)-cut]
+		s.t.folded += uint64(cut)
+	}
+	s.c.story.n = uint8(len(evs))
+}
+
+// fold merges neighbouring ordinary items in place and returns what is left.
+func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
+	var items [storyMost]item
+	n := 0
+	var end tcp.Instant
+	for i := 0; i < len(evs); n++ {
+		it := item{from: i, n: 1}
+		if evs[i].bits&evRun != 0 {
+			it.n = 2
+		}
+		if i > 0 {
+			it.gap = evs[i].at.Sub(end)
+		}
+		end = evs[i+it.n-1].at
+		it.droppable = s.mayFold(evs, it, runs) && i >= 2 && i < len(evs)-tailEvents
+		items[n] = it
+		i += it.n
+	}
+	limit := longest(items[:n], gaps)
+	out := 0
+	for i := 0; i < n; {
+		j := i + 1
+		for items[i].droppable && j < n && items[j].droppable && items[j].gap < limit {
+			j++
+		}
+		if j == i+1 {
+			out += copy(evs[out:], evs[items[i].from:items[i].from+items[i].n])
+		} else {
+			first, last := items[i].from, items[j-1].from+items[j-1].n
+			var tl event
+			head := evs[first]
+			merge(&tl, evs[first:last])
+			head.bits = head.bits&^evOpen | evRun
+			if head.kind == KeepaliveProbe || head.kind == ZeroWindowProbe || head.kind == KeepaliveACK {
+				head.kind = ACK
+			}
+			evs[out], evs[out+1] = head, tl
+			out += 2
+		}
+		i = j
+	}
+	return evs[:out]
+}
+
+func (s *step) mayFold(evs []event, it item, runs bool) bool {
+	head := &evs[it.from]
+	if it.n == 2 {
+		return evs[it.from+1].kind == Data || runs
+	}
+	if head.kind == KeepaliveProbe {
+		return head.bits&evOpen == 0
+	}
+	return foldable(head.kind)
+}
+
+// longest returns the length of the n-th longest gap among the items, at
+// least gapMin.
+func longest(items []item, n int) time.Duration {
+	var top [8]time.Duration
+	for _, it := range items {
+		g := it.gap
+		for i := range n {
+			if g > top[i] {
+				g, top[i] = top[i], g
+			}
+		}
+	}
+	return max(top[n-1], gapMin)
+}
+
+// merge sums events and runs up into the tail of one run of traffic.
+func merge(tl *event, evs []event) {
+	var count [2]uint32
+	var octets [2]float32
+	for i := range evs {
+		ev := &evs[i]
+		switch {
+		case ev.bits&evRun != 0:
+			// Counted by its tail.
+		case ev.bits&evTail != 0 && ev.kind == KeepaliveProbe:
+			count[ev.from()] += ev.count
+			count[1-ev.from()] += ev.next
+		case ev.bits&evTail != 0:
+			lo, hi := tail{ev}.octets()
+			count[0] += ev.count
+			count[1] += ev.next
+			octets[0] += lo
+			octets[1] += hi
+		default:
+			count[ev.from()]++
+			octets[ev.from()] += float32(ev.count)
+		}
+	}
+	last := &evs[len(evs)-1]
+	seq, ack := last.seq, last.ack
+	if last.bits&evTail != 0 && last.kind == Data {
+		seq, ack = tail{last}.lastSeq()
+	} else if last.bits&evTail != 0 {
+		seq, ack = evs[len(evs)-2].ack, evs[len(evs)-2].seq+1
+	}
+	*tl = event{at: last.at, ord: last.ord, ordHi: last.ordHi, tsval: last.tsval, count: count[0], next: count[1], kind: Data,
+		bits: evTail | last.bits&(evFrom|evTS), ttl: last.ttl}
+	t := tail{tl}
+	t.setOctets(octets[0], octets[1])
+	t.setLastSeq(seq, ack)
+}

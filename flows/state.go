@@ -1,0 +1,229 @@
+package flows
+
+import (
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// State of a flow is kept in two records without pointers: hot holds what
+// every segment reads, cold what runs, loss and views need. Arrays of two are
+// indexed by end: 0 is the key's Lo end, 1 its Hi end.
+
+// hot is one flow's line of 64 octets.
+type hot struct {
+	lo, hi, ports uint32     // IPv4 addresses and ports; in the wide pool unused
+	next          [2]tcp.Seq // one past the highest octet sent
+	una           [2]tcp.Seq // highest acknowledgment received from the peer
+	tsval         [2]uint32  // highest TSval sent
+	state         [2]uint16  // bits below
+	win           [2]uint16  // last window field sent
+	last          tcp.Instant
+	ord           tcp.Ordinal // of the last segment
+}
+
+// Bits of hot.state, per end.
+const (
+	stSeen       uint16 = 1 << iota // at least one segment of this end was seen
+	stKnown                         // next is certain
+	stTentative                     // next may be one too low: only empty or one-octet segments were seen so far
+	stAcked                         // una is valid: the peer was seen to acknowledge
+	stFIN                           // it sent a FIN, which next counts
+	stRST                           // it sent a RST that the peer accepts
+	stShut                          // its last window was 0
+	stTimestamps                    // its segments carry timestamps
+	stIDVaries                      // its IP ID is not constant
+	stSYN                           // its SYN or SYN-ACK was seen
+	stChallenge                     // it sent a SYN or RST that asks for a challenge ACK
+	stOctet                         // lastOctet is known
+	stWindowMode                    // probes into the peer's shut window are window probes
+	stIdleMode                      // they are keepalives: they keep the idle pace
+	stLate                          // an answer came while older probes were still open
+)
+
+// cold is the rest of a flow's record: 168 octets. What few flows need at a
+// time (an unsure baseline, a shut window, missing octets) is kept in Table.rare.
+type cold struct {
+	first       tcp.Instant
+	firstOrd    tcp.Ordinal
+	octets      [2]uint64 // new payload octets sent
+	advanced    [2]uint32 // when next last moved, in ticks of 2^20 ns
+	segments    [2]uint32
+	probes      [2]uint32 // keepalive probes sent
+	answered    [2]uint32 // of them answered
+	retrans     [2]uint32
+	isn         [2]tcp.Seq
+	fingerprint [2]uint32
+	rtt         [2]span // from this end's SYN or probe to its answer
+	stream      uint32
+	story       block
+	older       uint32    // slot+1 of the instance before on the same key
+	open        [2]uint16 // keepalive probes not answered
+	windowProbe [2]uint16 // window probes sent
+	mss         [2]uint16
+	app         [2]uint16 // index into Table.banners
+	ipid        [2]uint16
+	vlan        [2]uint16
+	full        [2]uint16 // largest payload, saturated
+	scale       [2]uint8  // window shift + 1; 0 where the SYN was not seen
+	ttl         [2]uint8
+	ttlMin      [2]uint8
+	ttlMax      [2]uint8
+	lastOctet   [2]uint8
+	probeLen    [2]uint8
+	rsts, icmps uint8 // saturated
+	afterGap    uint8 // so many further segments are kept as events of their own
+	flags       uint8
+}
+
+// rare is what only few flows need at a time.
+type rare struct {
+	tentative   [2]tcp.Ordinal // since when stTentative holds
+	shut        [2]shut        // by the end whose window is shut
+	pendingISN  tcp.Seq        // SYN inside an established flow that may turn out to open a new one
+	pendingOrd  tcp.Ordinal
+	pendingAt   tcp.Instant
+	pendingSeg  tcp.Segment
+	pendingFrom uint8
+	holes       [2][]hole // octets not seen, below next
+	missing     []capture.Interval
+	beat        [2]beat
+	prior       Prior
+	learned     bool // prior holds something that a second reading wants
+}
+
+// shut is what is known of a window that an end has closed.
+type shut struct {
+	ord       tcp.Ordinal // the segment that closed it
+	at        tcp.Instant
+	lastProbe tcp.Instant // newest probe of the peer into it
+	gap       float32     // seconds between the two probes before
+	open      uint16      // probes not answered
+}
+
+// hole is a stretch of sequence space that was skipped.
+type hole struct {
+	from, to tcp.Seq
+	at       tcp.Instant // when it appeared
+}
+
+// Bits of cold.flags.
+const (
+	coldReversed  uint8 = 1 << iota // the client is the Hi end
+	coldRoles                       // the client is known by its SYN
+	coldMidway                      // first seen after the handshake
+	coldHandshake                   // SYN, SYN-ACK and the ACK were seen
+	coldEnded                       // both FINs or an accepted RST
+	coldRare                        // Table.rare holds more
+	coldUsed                        // the slot holds a flow
+	coldOddEnd                      // it ended, but not well: worth keeping whole
+)
+
+// span is a range of durations in seconds; a max of 0 means nothing was
+// measured.
+type span struct{ min, max float32 }
+
+func (s *span) add(seconds float32) {
+	if seconds <= 0 {
+		seconds = 1e-9
+	}
+	if s.max == 0 {
+		s.min, s.max = seconds, seconds
+		return
+	}
+	s.min, s.max = min(s.min, seconds), max(s.max, seconds)
+}
+
+// beat follows an application's heartbeat by rhythm.
+type beat struct {
+	at     tcp.Instant
+	period float32 // seconds
+	len    uint16
+	count  uint16
+}
+
+const (
+	chunkBits = 10
+	chunkSize = 1 << chunkBits
+)
+
+// chunk holds the records of 1,024 flows. Records never move.
+type chunk struct {
+	hot  [chunkSize]hot
+	cold [chunkSize]cold
+}
+
+// pool holds flows of one kind of key: IPv4 outside overlays in the narrow
+// pool, all others in the wide one, which keeps whole keys beside the records.
+type pool struct {
+	index  index
+	chunks []*chunk
+	keys   []*[chunkSize]capture.Key // wide only
+	wide   bool
+	used   uint32 // slots ever handed out
+	free   []uint32
+	live   int
+}
+
+func (p *pool) hot(slot uint32) *hot   { return &p.chunks[slot>>chunkBits].hot[slot&(chunkSize-1)] }
+func (p *pool) cold(slot uint32) *cold { return &p.chunks[slot>>chunkBits].cold[slot&(chunkSize-1)] }
+
+func (p *pool) key(slot uint32) capture.Key {
+	if p.wide {
+		return p.keys[slot>>chunkBits][slot&(chunkSize-1)]
+	}
+	h := p.hot(slot)
+	return capture.Key{Lo: capture.V4Words(h.lo), Hi: capture.V4Words(h.hi), Ports: h.ports}
+}
+
+// find returns the slot of the current instance of a key.
+func (p *pool) find(hash uint32, k *capture.Key) (uint32, bool) {
+	if p.wide {
+		return p.index.find(hash, func(slot uint32) bool {
+			return p.keys[slot>>chunkBits][slot&(chunkSize-1)] == *k
+		})
+	}
+	x := &p.index
+	if len(x.entries) == 0 {
+		return 0, false
+	}
+	mask := uint32(len(x.entries) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		e := x.entries[i]
+		if e == 0 {
+			return 0, false
+		}
+		if uint32(e>>32) == hash {
+			slot := uint32(e) - 1
+			if h := p.hot(slot); h.lo == k.Lo[3] && h.hi == k.Hi[3] && h.ports == k.Ports {
+				return slot, true
+			}
+		}
+	}
+}
+
+// take hands out a zeroed slot for a key; it is not yet in the index.
+func (p *pool) take(k *capture.Key) uint32 {
+	var slot uint32
+	if n := len(p.free); n > 0 {
+		slot = p.free[n-1]
+		p.free = p.free[:n-1]
+		*p.hot(slot), *p.cold(slot) = hot{}, cold{}
+	} else {
+		slot = p.used
+		p.used++
+		if int(slot>>chunkBits) == len(p.chunks) {
+			p.chunks = append(p.chunks, new(chunk))
+			if p.wide {
+				p.keys = append(p.keys, new([chunkSize]capture.Key))
+			}
+		}
+	}
+	if p.wide {
+		p.keys[slot>>chunkBits][slot&(chunkSize-1)] = *k
+	} else {
+		h := p.hot(slot)
+		h.lo, h.hi, h.ports = k.Lo[3], k.Hi[3], k.Ports
+	}
+	p.live++
+	return slot
+}

@@ -1,0 +1,651 @@
+package flows
+
+import (
+	"time"
+
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// step is one segment on its way through the table: what it is, whose it is,
+// and what was found out about it.
+type step struct {
+	t       *Table
+	pool    *pool
+	slot    uint32
+	handle  uint32
+	h       *hot
+	c       *cold
+	d, p    int // the sender's end and its peer's
+	pkt     *capture.Packet
+	seg     *tcp.Segment
+	payload []byte
+	at      tcp.Instant
+	quiet   time.Duration // since the flow's last segment
+	conf    Confidence
+	note    Note
+	answers tcp.Ordinal
+}
+
+// timing constants of the classification.
+const (
+	gapMin     = time.Second            // shorter pauses are no idle gaps
+	minRTO     = 200 * time.Millisecond // RFC 6298's minimum as Linux has it
+	reorderMax = 3 * time.Millisecond   // what fills a hole this soon was reordered, where the RTT is not known
+	tick       = 20                     // cold.advanced counts 2^20 ns
+	seqNear    = 1 << 24                // farther apart than this, sequence numbers are of another connection
+)
+
+// segment takes one TCP segment through instance, kind, state and story.
+func (t *Table) segment(b *capture.Batch, i int) {
+	pkt := &b.Pkts[i]
+	s := &t.step
+	*s = step{t: t, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i)}
+	s.pool = &t.narrow
+	if pkt.Key.Overlay != 0 || !pkt.Key.Is4() {
+		s.pool = &t.wide
+	}
+	if pkt.Reversed {
+		s.d, s.p = 1, 0
+	} else {
+		s.d, s.p = 0, 1
+	}
+	stale := s.locate()
+	s.meet()
+	kind := s.kind(stale)
+	if kind == Duplicate || kind == Stale {
+		if kind == Stale {
+			s.tell(kind)
+		}
+		s.label(kind)
+		return
+	}
+	s.tell(kind)
+	s.label(kind)
+	s.keep(kind)
+	if t.Options.Touched != nil {
+		t.Options.Touched(makeID(s.handle, s.c.stream))
+	}
+}
+
+// locate finds or opens the flow, and reports whether the segment belongs to
+// an earlier connection on the same ports.
+func (s *step) locate() (stale bool) {
+	k := &s.pkt.Key
+	hash := s.pool.index.hash(k)
+	slot, ok := s.pool.find(hash, k)
+	if !ok {
+		s.use(s.t.open(s.pool, hash, k, 0, false, s.pkt))
+		s.begin()
+		return false
+	}
+	s.use(slot)
+	if s.opensAnew() {
+		s.use(s.t.open(s.pool, hash, k, slot, true, s.pkt))
+		s.begin()
+		return false
+	}
+	if s.adoptsPending(hash, k) {
+		return false
+	}
+	return s.isStale()
+}
+
+func (s *step) use(slot uint32) {
+	s.slot, s.handle = slot, s.pool.handle(slot)
+	s.h, s.c = s.pool.hot(slot), s.pool.cold(slot)
+}
+
+// begin settles what a flow's first segment tells: who is the client, and
+// whether the capture joined midway.
+func (s *step) begin() {
+	f, c := s.seg.Flags, s.c
+	s.h.last = s.at
+	c.advanced = [2]uint32{ticks(s.at) - longAgo, ticks(s.at) - longAgo}
+	c.flags |= coldMidway
+	switch {
+	case f&(tcp.SYN|tcp.RST|tcp.FIN) == tcp.SYN && f&tcp.ACK == 0:
+		c.flags = c.flags&^coldMidway | coldRoles
+		s.setClient(s.d)
+	case f&(tcp.SYN|tcp.RST|tcp.FIN) == tcp.SYN:
+		c.flags |= coldRoles
+		s.setClient(s.p)
+	default:
+		s.setClient(guessClient(s.pkt.Key.Ports, s.d))
+	}
+	if prior := s.prior(); prior != nil {
+		r := s.t.rareOf(s.handle, c)
+		r.prior = *prior
+	}
+}
+
+func (s *step) setClient(end int) {
+	s.c.flags &^= coldReversed
+	if end == 1 {
+		s.c.flags |= coldReversed
+	}
+}
+
+// guessClient picks the client where no SYN was seen: the end whose port looks
+// less like a service's.
+func guessClient(ports uint32, sender int) int {
+	lo, hi := uint16(ports>>16), uint16(ports)
+	switch {
+	case lo == hi:
+		return sender
+	case lo < hi:
+		return 1
+	}
+	return 0
+}
+
+func (s *step) prior() *Prior {
+	if s.t.Options.Prior == nil {
+		return nil
+	}
+	return s.t.Options.Prior(uint64(s.c.firstOrd))
+}
+
+// opensAnew reports whether a SYN begins a new connection on the same ports.
+// While the old one may live it does not: only a SYN-ACK that answers it
+// settles that (see adoptsPending), unless a first reading already knows.
+func (s *step) opensAnew() bool {
+	f := s.seg.Flags
+	if f&(tcp.SYN|tcp.RST|tcp.FIN) != tcp.SYN || s.pkt.Key.Lo == s.pkt.Key.Hi && s.h.state[s.d]&stSYN != 0 {
+		return false
+	}
+	if f&tcp.ACK != 0 {
+		return false
+	}
+	same := s.h.state[s.d]&stSYN != 0 && s.c.isn[s.d] == s.seg.Seq
+	if same {
+		// The same ISN again is a repetition, unless the connection was over.
+		return s.c.flags&coldEnded != 0 && s.at.Sub(s.h.last) > time.Minute
+	}
+	if s.c.flags&coldEnded != 0 || s.h.state[s.d]&stSeen == 0 && s.c.flags&coldMidway != 0 && s.c.segments[s.p] <= 1 {
+		return true
+	}
+	if s.h.state[s.p]&stSeen == 0 { // nobody ever answered the old one
+		return true
+	}
+	if r := s.rareIf(); r != nil {
+		for _, o := range r.prior.Opens {
+			if o == s.pkt.Ord {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// adoptsPending opens the new connection that a SYN inside the old one had
+// asked for, when its SYN-ACK comes.
+func (s *step) adoptsPending(hash uint32, k *capture.Key) bool {
+	r := s.rareIf()
+	if r == nil || r.pendingOrd == 0 {
+		return false
+	}
+	f := s.seg.Flags
+	if f&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN|tcp.ACK || s.seg.Ack != r.pendingISN+1 || s.d == int(r.pendingFrom) {
+		return false
+	}
+	old, pending := s.slot, *r
+	s.learn().Opens = append(s.learn().Opens, r.pendingOrd)
+	r.pendingOrd = 0
+	s.unkeepPending(pending.pendingOrd)
+	syn := *s.pkt
+	syn.At, syn.Ord, syn.Seg = pending.pendingAt, pending.pendingOrd, pending.pendingSeg
+	s.use(s.t.open(s.pool, hash, k, old, true, &syn))
+
+	// The SYN is replayed into the new instance, then the SYN-ACK goes on.
+	seg, pkt, at, d, payload := s.seg, s.pkt, s.at, s.d, s.payload
+	s.seg, s.pkt, s.at, s.payload = &syn.Seg, &syn, syn.At, nil
+	s.d, s.p = s.p, s.d
+	s.begin()
+	s.meet()
+	s.tell(SYN)
+	s.keep(SYN)
+	s.revise(pending.pendingOrd, SYN, Certain, 0)
+	s.seg, s.pkt, s.at, s.payload = seg, pkt, at, payload
+	s.d, s.p = d, 1-d
+	s.note, s.conf, s.answers = 0, Certain, 0
+	return true
+}
+
+// unkeepPending takes the SYN that opened a new instance out of the old one's
+// story.
+func (s *step) unkeepPending(ord tcp.Ordinal) {
+	evs := s.t.arena.events(s.c.story)
+	for i := range evs {
+		if evs[i].ordinal() == ord {
+			copy(evs[i:], evs[i+1:])
+			s.c.story.n--
+			return
+		}
+	}
+}
+
+// isStale reports whether the segment continues an earlier instance of the
+// ports and not this one.
+func (s *step) isStale() bool {
+	if s.c.older == 0 || s.seg.Flags&tcp.SYN != 0 {
+		return false
+	}
+	k := &s.pkt.Key
+	slot := s.c.older - 1
+	for range 3 {
+		if !s.t.isOlder(s.pool, slot, k) {
+			return false
+		}
+		old, oc := s.pool.hot(slot), s.pool.cold(slot)
+		if s.fits(old) && !s.fits(s.h) {
+			return true
+		}
+		if oc.older == 0 {
+			return false
+		}
+		slot = oc.older - 1
+	}
+	return false
+}
+
+// fits reports whether the segment's numbers lie near those of an instance.
+func (s *step) fits(h *hot) bool {
+	near := func(known bool, a, b tcp.Seq) (bool, bool) {
+		d := a.Sub(b)
+		return known && d > -seqNear && d < seqNear, known
+	}
+	seqOK, seqAsked := near(h.state[s.d]&(stKnown|stTentative) != 0, s.seg.Seq, h.next[s.d])
+	if s.seg.Flags&tcp.ACK == 0 {
+		return !seqAsked || seqOK
+	}
+	ackOK, ackAsked := near(h.state[s.p]&(stKnown|stTentative) != 0, s.seg.Ack, h.next[s.p])
+	return (!seqAsked || seqOK) && (!ackAsked || ackOK)
+}
+
+func (s *step) rareIf() *rare {
+	if s.c.flags&coldRare == 0 {
+		return nil
+	}
+	return s.t.rare[s.handle]
+}
+
+func (s *step) rare() *rare { return s.t.rareOf(s.handle, s.c) }
+
+// learn returns the flow's Prior to write into.
+func (s *step) learn() *Prior {
+	r := s.rare()
+	r.learned = true
+	return &r.prior
+}
+
+// meet takes note of what holds for every segment, whatever its kind.
+func (s *step) meet() {
+	c, h, seg, d := s.c, s.h, s.seg, s.d
+	s.quiet = s.at.Sub(h.last)
+	if c.segments[0]+c.segments[1] == 0 {
+		s.quiet = 0
+	}
+	c.segments[d]++
+	c.ttl[d] = seg.TTL
+	if c.ttlMin[d] == 0 || seg.TTL < c.ttlMin[d] {
+		c.ttlMin[d] = seg.TTL
+	}
+	c.ttlMax[d] = max(c.ttlMax[d], seg.TTL)
+	c.vlan[d] = s.pkt.VLAN
+	if h.state[d]&stSeen != 0 && seg.IPID != c.ipid[d] {
+		h.state[d] |= stIDVaries
+	}
+	if seg.Opts.Has(tcp.OptTimestamps) {
+		h.state[d] |= stTimestamps
+	}
+	if s.pkt.Note&(capture.NoteBadIPSum|capture.NoteBadTCPSum) != 0 {
+		s.note |= NoteBadSum
+	}
+}
+
+// tell brings the flow's state to after the segment.
+func (s *step) tell(kind Kind) {
+	c, h, seg, d := s.c, s.h, s.seg, s.d
+	h.state[d] |= stSeen
+	c.ipid[d] = seg.IPID
+	if s.at > h.last {
+		h.last = s.at
+	}
+	h.ord = s.pkt.Ord
+	if kind == Stale {
+		return
+	}
+	f := seg.Flags
+	if nonsense(f) {
+		return
+	}
+	switch {
+	case f&tcp.RST != 0:
+		s.tellReset()
+		return
+	case f&tcp.SYN != 0:
+		s.tellSYN()
+	default:
+		if f&tcp.ACK != 0 || f&tcp.FIN != 0 || seg.Len > 0 {
+			s.tellOrdinary(kind)
+		}
+	}
+	if f&tcp.ACK != 0 {
+		s.tellAck(kind)
+	}
+	if seg.Opts.Has(tcp.OptTimestamps) && int32(seg.TSVal-h.tsval[d]) > 0 || h.tsval[d] == 0 {
+		h.tsval[d] = seg.TSVal
+	}
+	s.tellWindow()
+	s.tellEnd()
+}
+
+// nonsense reports flag combinations that no stack sends on a connection.
+func nonsense(f tcp.Flags) bool {
+	n := 0
+	for _, bit := range [...]tcp.Flags{tcp.SYN, tcp.FIN, tcp.RST} {
+		if f&bit != 0 {
+			n++
+		}
+	}
+	return n > 1 || f&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) == 0
+}
+
+func (s *step) tellReset() {
+	h, d := s.h, s.d
+	if s.note&NoteOutOfWindow != 0 {
+		h.state[d] |= stChallenge
+	} else {
+		h.state[d] |= stRST
+		s.end()
+	}
+	if s.c.rsts < 255 {
+		s.c.rsts++
+	}
+}
+
+func (s *step) tellSYN() {
+	c, h, seg, d := s.c, s.h, s.seg, s.d
+	if h.state[d]&stSYN != 0 && c.isn[d] != seg.Seq || h.state[d]&stSYN == 0 && h.state[d]&(stKnown|stTentative) != 0 && c.flags&coldEnded == 0 {
+		// Another SYN inside the connection: a challenge ACK may follow, or a
+		// SYN-ACK that shows it to open a new one.
+		h.state[d] |= stChallenge
+		if seg.Flags&tcp.ACK == 0 {
+			r := s.rare()
+			r.pendingISN, r.pendingOrd, r.pendingAt = seg.Seq, s.pkt.Ord, s.at
+			r.pendingSeg, r.pendingFrom = *seg, uint8(d)
+		}
+		return
+	}
+	if h.state[d]&stSYN != 0 {
+		return // repeated
+	}
+	h.state[d] |= stSYN | stKnown
+	h.state[d] &^= stTentative
+	c.isn[d] = seg.Seq
+	h.next[d] = seg.Seq + 1
+	if seg.Len > 0 { // Fast Open: the octets count only once acknowledged
+		h.state[d] &^= stOctet
+	}
+	s.advanced()
+	c.mss[d] = seg.MSS
+	if seg.Opts.Has(tcp.OptWScale) {
+		c.scale[d] = min(seg.WScale, 14) + 1
+	}
+	c.fingerprint[d] = fingerprint(seg)
+	if seg.Flags&tcp.ACK != 0 && h.state[s.p]&stSYN != 0 && seg.Ack == c.isn[s.p]+1 {
+		c.rtt[s.p].add(float32(s.at.Sub(s.synAt()).Seconds()))
+	}
+}
+
+// synAt is when the handshake's latest SYN was sent, as far as the story tells.
+func (s *step) synAt() tcp.Instant {
+	evs := s.t.arena.events(s.c.story)
+	at := s.c.first
+	for i := range evs {
+		if evs[i].kind == SYN && evs[i].from() == s.p {
+			at = evs[i].at
+		}
+	}
+	return at
+}
+
+// fingerprint condenses what a SYN tells of its stack and a NAT leaves alone.
+func fingerprint(seg *tcp.Segment) uint32 {
+	h := mix(uint64(seg.OptHash)<<32|uint64(seg.WScale)<<16|uint64(seg.Win), 0xa0761d6478bd642f)
+	return uint32(h>>32) | 1
+}
+
+func (s *step) advanced() { s.c.advanced[s.d] = ticks(s.at) }
+
+func ticks(t tcp.Instant) uint32 { return uint32(uint64(t) >> tick) }
+
+// age is how long ago end e last sent something new.
+func (s *step) age(e int) time.Duration {
+	d := time.Duration(int64(int32(ticks(s.at)-s.c.advanced[e]))) << tick
+	if d < -time.Minute {
+		return longAgo << tick // older than the count reaches
+	}
+	return max(d, 0)
+}
+
+// longAgo, in ticks, stands for "before the capture began": three days.
+const longAgo = 1 << 28
+
+// tellOrdinary moves SND.NXT of the sender.
+func (s *step) tellOrdinary(kind Kind) {
+	c, h, seg, d := s.c, s.h, s.seg, s.d
+	if h.state[d]&(stKnown|stTentative) == 0 {
+		return // meetBaseline has refused it
+	}
+	end := seg.End()
+	grows := end.After(h.next[d])
+	if grows && kind != ZeroWindowProbe {
+		if seg.Seq.After(h.next[d]) {
+			s.skipped(h.next[d], seg.Seq)
+		}
+		c.octets[d] += uint64(end.Sub(h.next[d]))
+		h.next[d] = end
+		s.advanced()
+		if seg.Len > 0 {
+			s.tellPayload()
+		}
+	} else if kind == OutOfOrder && seg.Len > 0 || kind == Retransmission {
+		if s.fill(seg.Seq, end) {
+			c.octets[d] += uint64(seg.Len)
+		}
+	}
+	if seg.Flags&tcp.FIN != 0 {
+		h.state[d] |= stFIN
+	}
+	if kind == Retransmission {
+		c.retrans[d]++
+	}
+	switch kind {
+	case KeepaliveProbe:
+		c.probes[d]++
+		c.probeLen[d] = uint8(seg.Len)
+		s.lapse()
+		c.open[d]++
+	case Data, Retransmission:
+		s.lapse()
+	case ZeroWindowProbe:
+		c.windowProbe[d]++
+	}
+}
+
+// lapse gives up waiting for answers to probes that newer ones were answered
+// before: the sender has moved on.
+func (s *step) lapse() {
+	if s.h.state[s.d]&stLate != 0 {
+		s.h.state[s.d] &^= stLate
+		s.c.open[s.d] = 0
+	}
+}
+
+func (s *step) tellPayload() {
+	c, h, seg, d := s.c, s.h, s.seg, s.d
+	c.full[d] = max(c.full[d], uint16(min(seg.Len, 0xffff)))
+	h.state[d] &^= stOctet
+	if n := len(s.payload); n > 0 && uint32(n) == seg.Len {
+		c.lastOctet[d] = s.payload[n-1]
+		h.state[d] |= stOctet
+	}
+	if c.app[d] == 0 && c.octets[d] <= 4096 {
+		s.recognise()
+	}
+}
+
+// tellAck raises SND.UNA of the peer.
+func (s *step) tellAck(kind Kind) {
+	h, seg, p := s.h, s.seg, s.p
+	if h.state[p]&(stKnown|stTentative) == 0 {
+		if h.state[p]&stAcked == 0 || seg.Ack.After(h.una[p]) {
+			h.una[p] = seg.Ack
+			h.state[p] |= stAcked
+		}
+		return
+	}
+	ahead := seg.Ack.Sub(h.next[p])
+	if ahead > 1<<30 || ahead < -(1<<30) {
+		return // of another connection, or nonsense
+	}
+	if ahead > 0 {
+		s.ackedUnseen()
+	}
+	if h.state[p]&stAcked == 0 || seg.Ack.After(h.una[p]) {
+		if r := s.rareIf(); r != nil {
+			r.holes[p] = dropBelow(r.holes[p], seg.Ack)
+		}
+		h.una[p] = seg.Ack
+		h.state[p] |= stAcked
+	}
+}
+
+// ackedUnseen handles an acknowledgment of octets that the capture does not
+// hold: the baseline rises, and the stretch since the flow was last seen is
+// marked as one in which frames are missing. A window probe's octet that the
+// peer took is none of these.
+func (s *step) ackedUnseen() {
+	h, p := s.h, s.p
+	if !(s.seg.Ack == h.next[p]+1 && h.state[p]&stWindowMode != 0) {
+		r := s.rare()
+		if len(r.missing) < 8 {
+			r.missing = append(r.missing, capture.Interval{From: s.at.Add(-s.quiet), To: s.at, Why: capture.WhyDropped})
+		}
+	}
+	h.next[p] = s.seg.Ack
+	h.state[p] = h.state[p]&^(stTentative|stOctet) | stKnown
+	s.c.advanced[p] = ticks(s.at.Add(-s.quiet))
+}
+
+func nextOf(end int, v tcp.Seq) (n [2]tcp.Seq) { n[end] = v; return }
+func endOf(end int) (k [2]bool)                { k[end] = true; return }
+
+func (s *step) tellWindow() {
+	h, seg, d := s.h, s.seg, s.d
+	if seg.Flags&tcp.ACK == 0 && seg.Flags&tcp.SYN == 0 {
+		return
+	}
+	h.win[d] = seg.Win
+	if seg.Win == 0 && seg.Flags&tcp.FIN == 0 {
+		if h.state[d]&stShut == 0 {
+			h.state[d] |= stShut
+			r := s.rare()
+			r.shut[d] = shut{ord: s.pkt.Ord, at: s.at}
+			for _, o := range r.prior.Shut {
+				if o == s.pkt.Ord {
+					h.state[s.p] |= stWindowMode
+				}
+			}
+		}
+		return
+	}
+	if h.state[d]&stShut != 0 {
+		h.state[d] &^= stShut
+		h.state[s.p] &^= stWindowMode | stIdleMode
+	}
+}
+
+// tellEnd notices the end of the connection: both FINs acknowledged.
+func (s *step) tellEnd() {
+	h := s.h
+	if h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1] {
+		s.end()
+	}
+	if h.state[0]&h.state[1]&stSYN != 0 && s.c.flags&coldMidway == 0 && s.d == s.clientEnd() &&
+		s.seg.Flags&tcp.SYN == 0 && s.seg.Flags&tcp.ACK != 0 {
+		s.c.flags |= coldHandshake
+	}
+}
+
+func (s *step) clientEnd() int {
+	if s.c.flags&coldReversed != 0 {
+		return 1
+	}
+	return 0
+}
+
+// end marks the flow as over. One that ended with probes or data unanswered
+// is kept whole.
+func (s *step) end() {
+	c := s.c
+	if c.flags&coldEnded != 0 {
+		return
+	}
+	c.flags |= coldEnded
+	if s.endedOddly() {
+		c.flags |= coldOddEnd
+		return
+	}
+	s.t.finished(s.pool, s.slot)
+}
+
+// endedOddly reports whether the end is one that a user would ask about:
+// after unanswered probes or retransmissions, after a long silence by a RST,
+// or before the handshake was done.
+func (s *step) endedOddly() bool {
+	c := s.c
+	if c.open[0]+c.open[1] > 0 || c.icmps > 0 {
+		return true
+	}
+	if s.seg.Flags&tcp.RST != 0 {
+		return s.quiet >= gapMin || c.probes[0]+c.probes[1] > 0 || s.h.state[0]&s.h.state[1]&stSeen == 0 || c.octets[0]+c.octets[1] == 0
+	}
+	return false
+}
+
+// label hands the segment's label to who asked for it.
+func (s *step) label(kind Kind) {
+	if s.t.Options.Label == nil {
+		return
+	}
+	s.t.Options.Label(s.labelFor(s.pkt.Ord, kind, s.conf, s.answers, s.d))
+}
+
+func (s *step) labelFor(ord tcp.Ordinal, kind Kind, conf Confidence, answers tcp.Ordinal, from int) Label {
+	return Label{
+		Ord: ord, Answers: answers, Flow: makeID(s.handle, s.c.stream), Stream: uint64(s.c.stream),
+		Sender: s.sender(from), Kind: kind, Conf: conf,
+	}
+}
+
+// sender names an end as client or server.
+func (s *step) sender(end int) uint8 {
+	k := &s.pkt.Key
+	if k.Lo == k.Hi && k.Ports>>16 == k.Ports&0xffff {
+		return Unclear
+	}
+	if end == s.clientEnd() {
+		return Client
+	}
+	return Server
+}
+
+// revise tells who asked that an earlier label was wrong.
+func (s *step) revise(ord tcp.Ordinal, kind Kind, conf Confidence, answers tcp.Ordinal) {
+	if s.t.Options.Revise != nil {
+		s.t.Options.Revise(s.labelFor(ord, kind, conf, answers, s.d))
+	}
+}

@@ -1,0 +1,174 @@
+package flows
+
+import (
+	"math"
+
+	"kaflow/tcp"
+)
+
+// The story of a flow is a short list of stored events in one arena that all
+// flows of a table share. A single segment is one event; a run is two, head
+// and tail, the tail marked by evTail.
+
+// event is the stored form: 48 octets, no pointers. In a tail the fields have
+// other meanings: see tail.
+type event struct {
+	at           tcp.Instant
+	ord          uint32
+	seq, ack     tcp.Seq
+	tsval, tsecr uint32
+	next         uint32 // of an answer: how many frames back the probe lies; of a probe: how many frames later its answer came
+	count        uint32 // exact payload length; of an ICMP error an index into Table.routers
+	win, ipid    uint16
+	note         Note
+	flags        uint8
+	ordHi        uint8
+	kind         Kind
+	bits         uint8
+	ttl          uint8
+	flagsHi      uint8
+}
+
+// Bits of event.bits.
+const (
+	evFrom     uint8 = 1 << iota // sent by the Hi end
+	evInferred                   // confidence
+	evTail                       // second half of a run
+	evTS                         // carries timestamps
+	evOpen                       // a probe without an answer yet
+	evKeep                       // neighbourhood of a gap: not folded at once
+	evAnswered                   // a probe with an answer
+	evRun                        // head of a run
+)
+
+func (e *event) from() int { return int(e.bits & evFrom) }
+
+func (e *event) ordinal() tcp.Ordinal { return tcp.Ordinal(e.ordHi)<<32 | tcp.Ordinal(e.ord) }
+
+func (e *event) setOrdinal(o tcp.Ordinal) { e.ord, e.ordHi = uint32(o), uint8(o>>32) }
+
+// tail reads and writes the second half of a run: at and ord are the last
+// segment's, count the segments of the Lo end (in a keepalive run: probes),
+// next those of the Hi end (answers). The remaining words hold, for a
+// keepalive run, the spans of period and RTT, for traffic the octets of each
+// end and the last position.
+type tail struct{ *event }
+
+func (t tail) counts() (lo, hi uint32)  { return t.count, t.next }
+func (t tail) period() span             { return span{f32(uint32(t.seq)), f32(uint32(t.ack))} }
+func (t tail) setPeriod(s span)         { t.seq, t.ack = tcp.Seq(u32(s.min)), tcp.Seq(u32(s.max)) }
+func (t tail) rtt() span                { return span{f32(t.tsecr), f32(uint32(t.win)<<16 | uint32(t.ipid))} }
+func (t tail) octets() (lo, hi float32) { return f32(uint32(t.seq)), f32(uint32(t.ack)) }
+func (t tail) setOctets(lo, hi float32) { t.seq, t.ack = tcp.Seq(u32(lo)), tcp.Seq(u32(hi)) }
+func (t tail) lastSeq() (seq, ack tcp.Seq) {
+	return tcp.Seq(t.tsecr), tcp.Seq(uint32(t.win)<<16 | uint32(t.ipid))
+}
+func (t tail) setLastSeq(seq, ack tcp.Seq) {
+	t.tsecr, t.win, t.ipid = uint32(seq), uint16(ack>>16), uint16(ack)
+}
+
+func (t tail) setRTT(s span) {
+	hi := u32(s.max)
+	t.tsecr, t.win, t.ipid = u32(s.min), uint16(hi>>16), uint16(hi)
+}
+
+func f32(u uint32) float32 { return math.Float32frombits(u) }
+func u32(f float32) uint32 { return math.Float32bits(f) }
+
+// block names a stretch of the arena: 2<<class events from at on, n of them
+// used.
+type block struct {
+	at       uint32
+	class, n uint8
+	held     bool // at is a place in the arena
+}
+
+const (
+	storyMost    = 64 // events of one flow
+	storyFolded  = 36 // what a compaction brings them down to
+	arenaBits    = 14
+	arenaChunk   = 1 << arenaBits
+	storyClasses = 6 // 2, 4, … 64 events
+)
+
+// arena holds the stories of all flows of a table in blocks of 2 to 64 events.
+type arena struct {
+	chunks [][]event
+	used   uint32 // events handed out at the end, whatever their block
+	free   [storyClasses][]uint32
+	limit  uint32
+	held   uint32 // events in blocks that are in use
+}
+
+func (a *arena) room(b block) []event {
+	return a.chunks[b.at>>arenaBits][b.at&(arenaChunk-1):][: 2<<b.class : 2<<b.class]
+}
+
+// events returns the used part of a block, in place.
+func (a *arena) events(b block) []event {
+	if !b.held {
+		return nil
+	}
+	return a.room(b)[:b.n]
+}
+
+// take returns the place of a free block, false where the limit is reached.
+func (a *arena) take(class uint8) (uint32, bool) {
+	size := uint32(2) << class
+	if list := a.free[class]; len(list) > 0 {
+		at := list[len(list)-1]
+		a.free[class] = list[:len(list)-1]
+		a.held += size
+		return at, true
+	}
+	if a.held+size > a.limit {
+		return 0, false
+	}
+	if left := arenaChunk - a.used&(arenaChunk-1); left < size { // blocks do not cross chunks
+		a.used += left
+	}
+	if int(a.used>>arenaBits) == len(a.chunks) {
+		a.chunks = append(a.chunks, make([]event, arenaChunk))
+	}
+	at := a.used
+	a.used += size
+	a.held += size
+	return at, true
+}
+
+func (a *arena) release(b *block) {
+	if b.held {
+		a.held -= 2 << b.class
+		a.free[b.class] = append(a.free[b.class], b.at)
+	}
+	*b = block{}
+}
+
+// extend makes room for one more event and returns it, zeroed; nil where the
+// flow's or the table's limit is reached.
+func (a *arena) extend(b *block) *event {
+	if !b.held {
+		at, ok := a.take(0)
+		if !ok {
+			return nil
+		}
+		b.at, b.held = at, true
+	} else if int(b.n) == 2<<b.class {
+		if b.n >= storyMost {
+			return nil
+		}
+		at, ok := a.take(b.class + 1)
+		if !ok {
+			return nil
+		}
+		bigger := block{at: at, class: b.class + 1, n: b.n, held: true}
+		copy(a.room(bigger), a.events(*b))
+		a.held -= 2 << b.class
+		a.free[b.class] = append(a.free[b.class], b.at)
+		*b = bigger
+	}
+	b.n++
+	e := &a.room(*b)[b.n-1]
+	*e = event{}
+	return e
+}
