@@ -1,0 +1,141 @@
+package flows_test
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/internal/dialogue"
+)
+
+// read runs a conversation, as recorded at a vantage point, through a table.
+func read(t *testing.T, text, point string, size int, o flows.Options) *flows.Table {
+	t.Helper()
+	s, err := dialogue.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := s.Source(point, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &flows.Table{Options: o}
+	var b capture.Batch
+	for {
+		if err := source.Read(&b); err == io.EOF {
+			return table
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		table.Add(&b)
+	}
+}
+
+// labels gives the final labels of a conversation, as `kaflow frames` finds
+// them: by a second reading that knows what the first one learned.
+func labels(t *testing.T, text string) []string {
+	t.Helper()
+	first := read(t, text, "", 64, flows.Options{})
+	priors := first.Priors()
+	var got []string
+	read(t, text, "", 64, flows.Options{
+		Prior: func(ord uint64) *flows.Prior { return priors[ord] },
+		Label: func(l flows.Label) {
+			got = append(got, fmt.Sprintf("#%d stream %d %s", l.Ord, l.Stream, l.Kind))
+		},
+	})
+	return got
+}
+
+const opening = `
+0     C > S SYN     seq 99  mss 1460 sackok wscale 7
++10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
++1ms  C > S ACK     seq 100 ack 900
++1ms  C > S PSH,ACK seq 100 ack 900 data "hello"
++10ms S > C ACK     seq 900 ack 105
+`
+
+func TestLabelsOfAConversation(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"probe and answer", opening + `
++60s C > S ACK seq 104 ack 900
++10ms S > C ACK seq 900 ack 105
+`, "syn syn-ack ack data ack keepalive-probe keepalive-ack"},
+		{"capture starts in the silence", `
+0 C > S ACK seq 104 ack 900
++10ms S > C ACK seq 900 ack 105
++60s C > S ACK seq 104 ack 900
++10ms S > C ACK seq 900 ack 105
+`, "keepalive-probe keepalive-ack keepalive-probe keepalive-ack"},
+		{"unanswered, then the RST tells", `
+0 C > S ACK seq 104 ack 900
++75s C > S ACK seq 104 ack 900
++75s C > S ACK seq 104 ack 900
++75s C > S RST,ACK seq 105 ack 900
+`, "keepalive-probe keepalive-probe keepalive-probe rst"},
+		{"both ends probe at once", opening + `
++60s C > S ACK seq 104 ack 900
++2ms S > C ACK seq 899 ack 105
++10ms S > C ACK seq 900 ack 105
++1ms C > S ACK seq 105 ack 900
+`, "syn syn-ack ack data ack keepalive-probe keepalive-probe keepalive-ack keepalive-ack"},
+		{"last octet sent again, not acknowledged", opening + `
++1s C > S PSH,ACK seq 105 ack 900 data "x"
++300ms C > S PSH,ACK seq 105 ack 900 data "x"
++600ms C > S PSH,ACK seq 105 ack 900 data "x"
+`, "syn syn-ack ack data ack data retransmission retransmission"},
+		{"window probes double their distance", opening + `
++1s S > C ACK seq 900 ack 105 win 0
++220ms C > S ACK seq 104 ack 900
++1ms S > C ACK seq 900 ack 105 win 0
++430ms C > S ACK seq 104 ack 900
++860ms C > S ACK seq 104 ack 900
++1ms S > C ACK seq 900 ack 105 win 0
+`, "syn syn-ack ack data ack window-update zero-window-probe zero-window-ack zero-window-probe zero-window-probe zero-window-ack"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var want []string
+			for i, kind := range strings.Fields(c.want) {
+				want = append(want, fmt.Sprintf("#%d stream 0 %s", i+1, kind))
+			}
+			if diff := cmp.Diff(want, labels(t, c.text)); diff != "" {
+				t.Errorf("labels (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestStoryFoldsAnsweredProbes(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(opening)
+	for range 1000 {
+		text.WriteString("+60s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n")
+	}
+	text.WriteString("+60s C > S ACK seq 104 ack 900\n+75s C > S ACK seq 104 ack 900\n")
+	for _, size := range []int{1, 7, 64} {
+		table := read(t, text.String(), "", size, flows.Options{})
+		for id := range table.Flows() {
+			f, _ := table.Flow(id)
+			var got []string
+			for _, ev := range f.Events {
+				s := fmt.Sprintf("#%d-%d %s", ev.Ord, ev.EndOrd(), ev.Kind)
+				if ev.Run != nil {
+					s += fmt.Sprint(" ", ev.Run.Count)
+				}
+				got = append(got, s)
+			}
+			want := []string{"#1-1 syn", "#2-2 syn-ack", "#3-5 data [2 1]", "#6-2005 keepalive-probe [1000 1000]", "#2006-2006 keepalive-probe", "#2007-2007 keepalive-probe"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("batches of %d (-want +got):\n%s", size, diff)
+			}
+			if f.Sides[0].Probes != 1002 || f.Sides[0].Answered != 1000 || f.Sides[0].Unanswered != 2 {
+				t.Errorf("probes %+v", f.Sides[0])
+			}
+		}
+	}
+}
