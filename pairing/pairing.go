@@ -51,8 +51,30 @@ type Fate struct {
 	How        How
 	Assumed    bool   // Lost, but the other capture's recording at that moment is assumed, not proven
 	Between    [2]int // vantage points, in the direction of travel
-	Why        string // of Unknowable and of an assumed loss: the reason
+	Why        string // of Unknowable, of an assumed loss and of a crossing within a run: the reason
+	Reason     Reason // the same as a value
+	Count      int    // segments of the sender that the fate is about: 1, or those of a run
 }
+
+// Reason says what a fate that is not plain rests on.
+type Reason uint8
+
+// The reasons. The zero value is that of a plain crossing or a proven loss.
+const (
+	Plain           Reason = iota
+	NotYet                 // the other capture begins later
+	NoLonger               // the other capture ends earlier: Unknowable, or Lost and Assumed
+	NotRecording           // a hole in the other capture: drops, rotation, damage, a clock step
+	Dropped                // the other capture dropped packets, when is not known
+	Acknowledged           // it arrived, the peer says so, but the other capture misses it
+	Identical              // identical segments that the clocks cannot tell apart
+	InRun                  // its partner is folded into a run there
+	PartlySeen             // some of its octets are in the other capture
+	ClockUnknown           // the clocks of the two captures cannot be compared
+	FilteredPerhaps        // the other capture may hold other ports or hosts only
+	AnsweredNear           // answered at the nearer point, but the other capture holds neither it nor the answer
+	FlowGone               // the flow's story at the other point is no longer kept
+)
 
 // Sighting is one connection at one vantage point. Flow's addresses are as
 // seen here.
@@ -66,6 +88,10 @@ type Sighting struct {
 // to server. A flow seen once is a Pair too, so rules have one subject.
 type Pair struct {
 	Seen      []Sighting
+	Path      []int // vantage points from client to server, those that should have seen it and did not included
+	OrderWhy  string
+	SamePoint bool   // two neighbours in Path recorded the same frames at the same place: they prove nothing about the path
+	ClosedAt  []int  // vantage points where it ended well and its story is no longer kept
 	Fates     []Fate // of every probe and significant segment, by time
 	Method    string // "addresses+isn", "addresses+sequence", "single"; what matched
 	Score     float64
@@ -82,17 +108,10 @@ type Clock struct {
 	Offset, Min, Max    time.Duration
 	PPM, PPMMin, PPMMax float64
 	Samples             [2]int // crossings used, From→To and To→From
-}
+	NoMin, NoMax        bool   // no packet bounds the offset from that side: only one direction crossed
+	Given               bool   // Offset is the user's
+	Contradiction       bool   // no clock fits all crossings, even with one step: a wrong pair, or several steps
+	Note                string // what the user should know of it; "" where nothing
 
-// Map converts an instant of From's clock into To's by the point estimate.
-func (c *Clock) Map(t tcp.Instant) tcp.Instant {
-	drift := time.Duration(c.PPM * 1e-6 * float64(t.Sub(c.At)))
-	return t.Add(c.Offset + drift)
-}
-
-// Unmap converts an instant of To's clock into From's.
-func (c *Clock) Unmap(t tcp.Instant) tcp.Instant {
-	s := t.Add(-c.Offset)
-	drift := time.Duration(c.PPM * 1e-6 * float64(s.Sub(c.At)))
-	return s.Add(-drift)
+	fit *fit // of the crossings; nil for a clock built by hand
 }

@@ -1,0 +1,285 @@
+package pairing
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"kaflow/tcp"
+)
+
+const (
+	// assumedClock is how far two clocks are taken to be apart when no packet
+	// compares them.
+	assumedClock = 10 * time.Second
+	// longestDelay is the one-way delay beyond which a packet is not believed
+	// to be still under way.
+	longestDelay = 10 * time.Second
+)
+
+// Map converts an instant of From's clock into To's by the point estimate.
+func (c *Clock) Map(t tcp.Instant) tcp.Instant { return t.Add(c.estimate(t)) }
+
+// Unmap converts an instant of To's clock into From's.
+func (c *Clock) Unmap(t tcp.Instant) tcp.Instant {
+	s := t.Add(-c.Offset)
+	return t.Add(-c.estimate(s))
+}
+
+// estimate returns the point estimate of the offset at t, on From's clock.
+func (c *Clock) estimate(t tcp.Instant) time.Duration {
+	if c.fit != nil && c.fit.wanders && !c.Given {
+		low, high := c.fit.bounds(t)
+		return c.fit.duration(between(low, high), 0)
+	}
+	return c.Offset + time.Duration(c.PPM*1e-6*float64(t.Sub(c.At)))
+}
+
+// Bounds returns the least and the greatest offset at t, on From's clock, that
+// no crossing contradicts, the rate being constant within 500 ppm. A side that
+// nothing bounds gives math.MinInt64 or math.MaxInt64.
+func (c *Clock) Bounds(t tcp.Instant) (least, greatest time.Duration) {
+	if c.fit == nil {
+		return c.drifted(t)
+	}
+	low, high := c.fit.bounds(t)
+	return c.fit.duration(low, -1), c.fit.duration(high, 1)
+}
+
+// drifted widens Min and Max by the drift since At, for a clock without
+// crossings.
+func (c *Clock) drifted(t tcp.Instant) (least, greatest time.Duration) {
+	since := float64(t.Sub(c.At))
+	slow, fast := c.PPMMin*1e-6*since, c.PPMMax*1e-6*since
+	least, greatest = math.MinInt64, math.MaxInt64
+	if !c.NoMin {
+		least = c.Min + time.Duration(math.Floor(math.Min(slow, fast)))
+	}
+	if !c.NoMax {
+		greatest = c.Max + time.Duration(math.Ceil(math.Max(slow, fast)))
+	}
+	return least, greatest
+}
+
+// usable returns bounds that are always finite: where one direction alone
+// crossed, a delay is taken to be at most longestDelay.
+func (c *Clock) usable(t tcp.Instant) (least, greatest time.Duration) {
+	least, greatest = c.Bounds(t)
+	switch {
+	case least == math.MinInt64 && greatest == math.MaxInt64:
+		return c.Offset - assumedClock, c.Offset + assumedClock
+	case least == math.MinInt64:
+		least = greatest - longestDelay
+	case greatest == math.MaxInt64:
+		greatest = least + longestDelay
+	}
+	return least, greatest
+}
+
+// newClock turns a fit over samples into a Clock.
+func newClock(from, to int, samples []sample, f *fit) Clock {
+	c := Clock{From: from, To: to, fit: f}
+	c.Since, c.Until = samples[0].x, samples[0].x
+	var sum float64
+	for _, s := range samples {
+		c.Since, c.Until = min(c.Since, s.x), max(c.Until, s.x)
+		sum += float64(s.x.Sub(f.x0))
+		if s.up {
+			c.Samples[0]++
+		} else {
+			c.Samples[1]++
+		}
+	}
+	c.At = f.x0.Add(time.Duration(sum / float64(len(samples))))
+	low, high := f.bounds(c.At)
+	c.Min, c.Max = f.duration(low, -1), f.duration(high, 1)
+	c.NoMin, c.NoMax = math.IsInf(low, 0), math.IsInf(high, 0)
+	if f.wanders {
+		c.PPMMin, c.PPMMax = -maxSkew*1e6, maxSkew*1e6
+		c.Offset = f.duration(between(low, high), 0)
+		c.Note = "the rate of the two clocks changes within the captures; bounds come from the nearest crossings"
+		return c
+	}
+	c.PPMMin, c.PPMMax = f.least*1e6, f.great*1e6
+	rho := (f.least + f.great) / 2
+	c.PPM = rho * 1e6
+	c.Offset = f.duration(f.centre(c.At, rho), 0)
+	if c.NoMin || c.NoMax {
+		c.Note = "only one direction crossed: the offset is bounded from one side"
+	}
+	return c
+}
+
+// fitClocks returns the clock between two points over all samples: one piece,
+// two around a step, or one marked as a contradiction.
+func fitClocks(from, to int, samples []sample) []Clock {
+	slices.SortFunc(samples, func(a, b sample) int {
+		if a.ord != b.ord {
+			return cmpOrd(a.ord, b.ord)
+		}
+		return cmpOrd(a.v, b.v)
+	})
+	if f, ok := fitSamples(samples); ok {
+		return []Clock{newClock(from, to, samples, f)}
+	}
+	if clocks, ok := splitOnce(from, to, samples); ok {
+		return clocks
+	}
+	low, high := samples[0].v, samples[0].v
+	for _, s := range samples {
+		low, high = min(low, s.v), max(high, s.v)
+	}
+	c := Clock{From: from, To: to, Since: samples[0].x, Until: samples[len(samples)-1].x, At: samples[0].x,
+		Min: low, Max: high, Offset: low/2 + high/2, Contradiction: true,
+		Note: fmt.Sprintf("no clock fits all %d crossings, even with one step: a wrong pair, or several steps", len(samples))}
+	for _, s := range samples {
+		c.Since, c.Until = min(c.Since, s.x), max(c.Until, s.x)
+	}
+	return []Clock{c}
+}
+
+// splitOnce fits a clock that steps once. The step lies somewhere between the
+// longest fitting end and the longest fitting beginning, so the first piece
+// holds what surely came before it and the second what surely came after.
+func splitOnce(from, to int, samples []sample) ([]Clock, bool) {
+	beginning := longestFitting(len(samples), func(n int) []sample { return samples[:n] })
+	ending := len(samples) - longestFitting(len(samples), func(n int) []sample { return samples[len(samples)-n:] })
+	if ending > beginning || ending == 0 || beginning == len(samples) {
+		return nil, false
+	}
+	before, after := samples[:ending], samples[beginning:]
+	first, _ := fitSamples(before)
+	second, _ := fitSamples(after)
+	clocks := []Clock{newClock(from, to, before, first), newClock(from, to, after, second)}
+	step := clocks[1].Offset - clocks[0].Offset
+	clocks[1].Note = fmt.Sprintf("one of the two clocks steps by about %v before this stretch", step.Round(time.Microsecond))
+	return clocks, true
+}
+
+// longestFitting returns the greatest n for which part(n) can be fitted; what
+// fits still fits with samples taken away.
+func longestFitting(n int, part func(int) []sample) int {
+	low, high := 0, n
+	for low < high {
+		mid := (low + high + 1) / 2
+		if _, ok := fitSamples(part(mid)); ok {
+			low = mid
+		} else {
+			high = mid - 1
+		}
+	}
+	return low
+}
+
+func cmpOrd[T ~int64 | ~uint64](a, b T) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// clockSet holds the clocks of every two points, by From and To (From < To).
+type clockSet map[[2]int][]Clock
+
+// piecesAt returns the clocks that may hold at t on From's clock: those whose
+// stretch holds t, else its neighbours.
+func piecesAt(pieces []Clock, t tcp.Instant) []Clock {
+	if len(pieces) < 2 {
+		return pieces
+	}
+	var holding []Clock
+	for _, c := range pieces {
+		if c.Since <= t && t <= c.Until {
+			holding = append(holding, c)
+		}
+	}
+	switch {
+	case len(holding) > 0:
+		return holding
+	case t < pieces[0].Since:
+		return pieces[:1]
+	case t > pieces[len(pieces)-1].Until:
+		return pieces[len(pieces)-1:]
+	}
+	return pieces // around the step: either may hold
+}
+
+// window returns the span of instants on y's clock that an instant of x's
+// clock may be. known is false where no packet and no user compares the
+// clocks and they are taken as about equal.
+func (cs clockSet) window(x, y int, t tcp.Instant) (from, to tcp.Instant, known bool) {
+	if x == y {
+		return t, t, true
+	}
+	i, j := min(x, y), max(x, y)
+	pieces := cs[[2]int{i, j}]
+	if len(pieces) == 0 {
+		return t.Add(-assumedClock), t.Add(assumedClock), false
+	}
+	from, to, known = tcp.MaxInstant, tcp.MinInstant, true
+	for _, c := range cs.possible(pieces, x == i, t) {
+		f, u := spanOf(&c, x == i, t)
+		from, to = min(from, f), max(to, u)
+		known = known && !c.Contradiction
+	}
+	return from, to, known
+}
+
+// possible returns the pieces that may hold at t, which is on From's clock
+// where forward is set, else on To's.
+func (cs clockSet) possible(pieces []Clock, forward bool, t tcp.Instant) []Clock {
+	if forward || len(pieces) < 2 {
+		return piecesAt(pieces, t)
+	}
+	var all []Clock
+	for k := range pieces {
+		for _, c := range piecesAt(pieces, pieces[k].Unmap(t)) {
+			if !slices.ContainsFunc(all, func(d Clock) bool { return d.Since == c.Since }) {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
+// spanOf maps t through one clock, forward or back, by its bounds.
+func spanOf(c *Clock, forward bool, t tcp.Instant) (from, to tcp.Instant) {
+	if forward {
+		least, greatest := c.usable(t)
+		return t.Add(least), t.Add(greatest)
+	}
+	at := c.Unmap(t)
+	least, greatest := c.usable(at)
+	// The bounds were read at the estimate of the other clock's time: what the
+	// offset can drift while that estimate is off is added.
+	drift := time.Duration(maxSkew * float64(greatest-least))
+	return t.Add(-greatest - drift), t.Add(-least + drift)
+}
+
+// estimate maps t from x's clock to y's by the point estimate.
+func (cs clockSet) estimate(x, y int, t tcp.Instant) tcp.Instant {
+	if x == y {
+		return t
+	}
+	i, j := min(x, y), max(x, y)
+	pieces := cs.possible(cs[[2]int{i, j}], x == i, t)
+	if len(pieces) == 0 {
+		return t
+	}
+	if x == i {
+		return pieces[0].Map(t)
+	}
+	return pieces[0].Unmap(t)
+}
+
+// doubt says why the clocks of two points cannot be relied on.
+func (cs clockSet) doubt(near, far string, x, y int) string {
+	if len(cs[[2]int{min(x, y), max(x, y)}]) > 0 {
+		return fmt.Sprintf("the packets that passed %s and %s fit no clock", near, far)
+	}
+	return fmt.Sprintf("no packet compares the clocks of %s and %s; they are taken as equal within %v", near, far, assumedClock)
+}

@@ -1,0 +1,391 @@
+package pairing
+
+import (
+	"fmt"
+	"slices"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// place names one flow of one vantage point.
+type place struct{ point, flow int }
+
+// connection is a set of flows at different points that are one connection.
+type connection struct {
+	at            []place
+	method        string
+	score, margin float64
+	ambiguous     []flows.FlowID
+}
+
+// The words for what matched.
+const (
+	byISN      = "addresses+isn"
+	bySequence = "addresses+sequence"
+	alone      = "single"
+)
+
+// manyInstances is the number of instances of one address pair beyond which
+// those without a handshake are no longer compared one by one.
+const manyInstances = 500
+
+// matchFlows groups the flows of all points into connections. notes tells what
+// was left out.
+func matchFlows(sides []*side) (found []connection, notes []string) {
+	byKey := map[capture.Key][]place{}
+	for p, s := range sides {
+		for i, f := range s.flows {
+			byKey[f.Key] = append(byKey[f.Key], place{p, i})
+		}
+	}
+	left := 0
+	for _, places := range byKey { // sorted at the end
+		some, skipped := connect(sides, places)
+		found = append(found, some...)
+		left += skipped
+	}
+	if left > 0 {
+		notes = append(notes, fmt.Sprintf("%d flows without a handshake were not compared: their address pairs have more than %d instances each", left, manyInstances))
+	}
+	return found, notes
+}
+
+// link is a possible match of two flows of different points.
+type link struct {
+	a, b   place
+	score  float64
+	shared int // segments found in both
+	byISN  bool
+}
+
+// connect groups the instances of one address pair.
+func connect(sides []*side, places []place) (found []connection, skipped int) {
+	if len(places) == 1 || samePointOnly(places) {
+		for _, p := range places {
+			found = append(found, connection{at: []place{p}, method: alone})
+		}
+		return found, 0
+	}
+	groups := newGroups(places)
+	links := handshakeLinks(sides, places)
+	rest := places
+	if len(places) > manyInstances {
+		rest = nil
+		skipped = len(places) - len(links)
+	}
+	for i, a := range rest {
+		for _, b := range rest[i+1:] {
+			if a.point == b.point {
+				continue
+			}
+			if l, ok := compare(sides[a.point].flows[a.flow], sides[b.point].flows[b.flow]); ok {
+				l.a, l.b = a, b
+				links = append(links, l)
+			}
+		}
+	}
+	slices.SortStableFunc(links, func(x, y link) int {
+		switch {
+		case x.score != y.score:
+			return sign(y.score - x.score)
+		default:
+			return y.shared - x.shared
+		}
+	})
+	for i := range links {
+		groups.join(sides, &links[i], links)
+	}
+	return groups.connections(sides), max(skipped, 0)
+}
+
+func samePointOnly(places []place) bool {
+	for _, p := range places[1:] {
+		if p.point != places[0].point {
+			return false
+		}
+	}
+	return true
+}
+
+// handshakeLinks links flows whose two ISNs are known and equal, without
+// comparing every two of them, where there are too many for that.
+func handshakeLinks(sides []*side, places []place) []link {
+	if len(places) <= manyInstances {
+		return nil
+	}
+	first := map[[2]tcp.Seq]place{}
+	var links []link
+	for _, p := range places {
+		f := sides[p.point].flows[p.flow]
+		lo, hi := ends(f)
+		if !lo.ISNKnown || !hi.ISNKnown {
+			continue
+		}
+		isn := [2]tcp.Seq{lo.ISN, hi.ISN}
+		q, seen := first[isn]
+		switch {
+		case !seen:
+			first[isn] = p
+		case q.point != p.point:
+			links = append(links, link{a: q, b: p, score: 1, byISN: true})
+		}
+	}
+	return links
+}
+
+// ends returns the flow's sides by the key's order, which every point shares.
+func ends(f *flows.Flow) (lo, hi *flows.Side) {
+	if clientIsHi(f) {
+		return &f.Sides[flows.Server], &f.Sides[flows.Client]
+	}
+	return &f.Sides[flows.Client], &f.Sides[flows.Server]
+}
+
+// compare says whether two flows of one address pair can be one connection.
+func compare(a, b *flows.Flow) (l link, ok bool) {
+	if clientIsHi(a) != clientIsHi(b) {
+		b = mirrored(b)
+	}
+	isns := 0
+	for s := range a.Sides {
+		x, y := &a.Sides[s], &b.Sides[s]
+		if !x.ISNKnown || !y.ISNKnown {
+			continue
+		}
+		if x.ISN != y.ISN {
+			return link{}, false
+		}
+		isns++
+	}
+	if !spacesMeet(a, b) {
+		return link{}, false
+	}
+	l.shared = len(identify(a, b))
+	switch {
+	case isns == 2:
+		l.score, l.byISN = 1, true
+	case isns == 1:
+		l.score, l.byISN = 0.95, true
+	default:
+		l.score = 0.6 + 0.3*float64(min(l.shared, 8))/8
+	}
+	return l, true
+}
+
+// spacesMeet reports whether the positions that the two views saw overlap in
+// every direction that both of them know, and that there is one.
+func spacesMeet(a, b *flows.Flow) bool {
+	known := false
+	for s := range a.Sides {
+		x, xok := spaceOf(a, uint8(s))
+		y, yok := spaceOf(b, uint8(s))
+		if !xok || !yok {
+			continue
+		}
+		if !x.meets(y) {
+			return false
+		}
+		known = true
+	}
+	return known
+}
+
+// space is a stretch of one direction's sequence space, both ends included.
+type space struct {
+	from  tcp.Seq
+	width int
+	all   bool // more than half the space: it meets everything
+}
+
+// meets reports whether two stretches touch; a probe lies one octet below what
+// the other capture may have seen.
+func (s space) meets(t space) bool {
+	if s.all || t.all {
+		return true
+	}
+	d := t.from.Sub(s.from)
+	return d <= s.width+1 && -d <= t.width+1
+}
+
+// spaceOf returns the positions of one sender that the view knows: its own
+// sequence numbers and what the peer acknowledged.
+func spaceOf(f *flows.Flow, from uint8) (space, bool) {
+	var base tcp.Seq
+	low, high, known := 0, 0, false
+	add := func(p tcp.Seq) {
+		if !known {
+			base, known = p, true
+			return
+		}
+		d := p.Sub(base)
+		low, high = min(low, d), max(high, d)
+	}
+	side := &f.Sides[from]
+	if side.Octets > 1<<30 {
+		return space{all: true}, true
+	}
+	if side.ISNKnown {
+		add(side.ISN)
+	}
+	if side.NxtKnown {
+		add(side.SndNxt)
+	}
+	for i := range f.Events {
+		e := &f.Events[i]
+		if e.Kind == flows.Stale || e.Kind == flows.ICMPError || e.Kind == flows.RST || e.From == flows.Unclear {
+			continue
+		}
+		if e.From == from {
+			add(e.Seq)
+			add(endOf(e))
+		} else if e.Flags.Has(tcp.ACK) {
+			add(e.Ack)
+		}
+		if r := e.Run; r != nil && r.LastFrom == from {
+			add(r.Seq)
+		} else if r != nil && r.LastFrom == opposite(from) {
+			add(r.Ack)
+		}
+	}
+	return space{from: base.Add(low), width: high - low}, known
+}
+
+// endOf returns the position after the event's last octet.
+func endOf(e *flows.Event) tcp.Seq {
+	seg := tcp.Segment{Seq: e.Seq, Len: e.Len, Flags: e.Flags}
+	return seg.End()
+}
+
+// groups joins places, at most one of each point to a group.
+type groups struct {
+	places []place
+	of     map[place]int
+	conns  []connection
+}
+
+func newGroups(places []place) *groups {
+	g := &groups{places: places, of: make(map[place]int, len(places))}
+	for i, p := range places {
+		g.of[p] = i
+		g.conns = append(g.conns, connection{at: []place{p}, method: alone})
+	}
+	return g
+}
+
+// join merges the groups of a link's two flows, unless a point would be in
+// them twice or another link of the same strength competes for either flow:
+// then nothing is picked.
+func (g *groups) join(sides []*side, l *link, all []link) {
+	i, j := g.of[l.a], g.of[l.b]
+	if i == j || g.clash(sides, i, j) {
+		return
+	}
+	margin, rivals := runnerUp(sides, l, all, g)
+	if len(rivals) > 0 && margin == 0 {
+		g.conns[i].ambiguous = append(g.conns[i].ambiguous, rivals...)
+		g.conns[j].ambiguous = append(g.conns[j].ambiguous, rivals...)
+		return
+	}
+	a, b := &g.conns[i], &g.conns[j]
+	method := bySequence
+	if l.byISN {
+		method = byISN
+	}
+	if a.method == bySequence || b.method == bySequence {
+		method = bySequence
+	}
+	score, best := l.score, margin
+	for _, c := range []*connection{a, b} {
+		if c.method != alone {
+			score, best = min(score, c.score), min(best, c.margin)
+		}
+	}
+	a.at = append(a.at, b.at...)
+	a.method, a.score, a.margin = method, score, best
+	for _, p := range b.at {
+		g.of[p] = i
+	}
+	b.at = nil
+}
+
+// clash reports whether two groups cannot be one connection.
+func (g *groups) clash(sides []*side, i, j int) bool {
+	for _, a := range g.conns[i].at {
+		for _, b := range g.conns[j].at {
+			if a.point == b.point {
+				return true
+			}
+			if len(g.conns[i].at)+len(g.conns[j].at) > 2 {
+				if _, ok := compare(sides[a.point].flows[a.flow], sides[b.point].flows[b.flow]); !ok {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// runnerUp returns by how much the link beats the best other link between the
+// same two points for one of its flows, and whom it ties with.
+func runnerUp(sides []*side, l *link, all []link, g *groups) (margin float64, rivals []flows.FlowID) {
+	margin = l.score
+	for i := range all {
+		o := &all[i]
+		if o == l || !competes(l, o) || o.score > l.score || (o.score == l.score && o.shared > l.shared) {
+			continue
+		}
+		gap := l.score - o.score
+		if gap == 0 && o.shared < l.shared {
+			gap = 1 - float64(o.shared)/float64(l.shared)
+		}
+		if gap > margin {
+			continue
+		}
+		if gap < margin {
+			margin, rivals = gap, nil
+		}
+		if gap == 0 {
+			rivals = append(rivals, otherEnd(sides, l, o))
+		}
+	}
+	return margin, rivals
+}
+
+// competes reports whether two links join the same two points and share one
+// flow.
+func competes(l, o *link) bool {
+	for _, p := range [2]place{l.a, l.b} {
+		q := l.a
+		if p == l.a {
+			q = l.b
+		}
+		if (o.a == p && o.b.point == q.point && o.b != q) || (o.b == p && o.a.point == q.point && o.a != q) {
+			return true
+		}
+	}
+	return false
+}
+
+// otherEnd returns the flow of o that l does not have.
+func otherEnd(sides []*side, l, o *link) flows.FlowID {
+	p := o.a
+	if p == l.a || p == l.b {
+		p = o.b
+	}
+	return sides[p.point].flows[p.flow].ID
+}
+
+func (g *groups) connections(sides []*side) []connection {
+	var out []connection
+	for _, c := range g.conns {
+		if len(c.at) > 0 {
+			slices.Sort(c.ambiguous)
+			c.ambiguous = slices.Compact(c.ambiguous)
+			slices.SortFunc(c.at, func(a, b place) int { return a.point - b.point })
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,0 +1,351 @@
+package pairing
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kaflow/flows"
+)
+
+// atOnce is the round trip between two points below which they may be one: two
+// captures of one interface differ by no more.
+const atOnce = 5 * time.Microsecond
+
+// strand is one connection while it is worked on: its view at each point, with
+// one opinion about who the client is, and the segments that two of them share.
+type strand struct {
+	conn  connection
+	views []*flows.Flow // by point; nil where it was not seen
+	meet  map[[2]int][]crossing
+	order []int // points, from client to server, filled by arrange
+	why   string
+	hosts hostsKey
+	hi    bool // the client is the key's Hi end
+	self  bool // both ends are the same: no direction
+}
+
+// newStrand brings a connection's views to one opinion about its roles.
+func newStrand(sides []*side, c connection) *strand {
+	s := &strand{conn: c, views: make([]*flows.Flow, len(sides)), meet: map[[2]int][]crossing{}}
+	votes := 0
+	for _, p := range c.at {
+		f := sides[p.point].flows[p.flow]
+		s.views[p.point] = f
+		weight := 1
+		if f.RolesKnown {
+			weight = 1000 // a SYN outweighs every guess
+		}
+		if clientIsHi(f) {
+			votes += weight
+		} else {
+			votes -= weight
+		}
+		s.hosts, s.self = hostsOf(&f.Key), selfConnected(f)
+	}
+	s.hi = votes > 0
+	for p, f := range s.views {
+		if f != nil && !s.self && clientIsHi(f) != s.hi {
+			s.views[p] = mirrored(f)
+		}
+	}
+	for a, i := range c.at {
+		for _, j := range c.at[a+1:] {
+			if !s.self {
+				s.meet[[2]int{i.point, j.point}] = identify(s.views[i.point], s.views[j.point])
+			}
+		}
+	}
+	return s
+}
+
+// points returns where the connection was seen, by index.
+func (s *strand) points() (at []int) {
+	for p, f := range s.views {
+		if f != nil {
+			at = append(at, p)
+		}
+	}
+	return at
+}
+
+// evidence says which of two points is nearer to the client, as the sum of
+// what speaks for the first (positive) or the second (negative).
+type evidence struct {
+	ttl, delay, onesided int
+	text                 string
+}
+
+// leaning returns the strongest evidence's sign; 0 where there is none.
+func (e evidence) leaning() int {
+	for _, votes := range [3]int{e.ttl, e.delay, e.onesided} {
+		if votes != 0 {
+			return sign(float64(votes))
+		}
+	}
+	return 0
+}
+
+// weigh collects what one connection says of the order of two of its points.
+func weigh(sides []*side, s *strand, i, j int) evidence {
+	var e evidence
+	a, b := s.views[i], s.views[j]
+	crossings := s.meet[[2]int{i, j}]
+	e.ttl = ttlVotes(crossings)
+	if e.ttl == 0 && len(crossings) == 0 {
+		e.ttl = sideTTLVotes(a, b)
+	}
+	trip := roundTrip(crossings)
+	if slack := atOnce + time.Duration(sides[i].tick+sides[j].tick); trip > slack {
+		e.delay = 1
+	} else if trip < -slack {
+		e.delay = -1
+	}
+	for from := flows.Client; from <= flows.Server; from++ {
+		nearer := 1
+		if from == flows.Server {
+			nearer = -1
+		}
+		if a.Sides[from].Segments > 0 && b.Sides[from].Segments == 0 {
+			e.onesided += nearer
+		}
+		if b.Sides[from].Segments > 0 && a.Sides[from].Segments == 0 {
+			e.onesided -= nearer
+		}
+	}
+	e.text = explain(e, sides[i].name, sides[j].name)
+	return e
+}
+
+// explain says the strongest evidence in words.
+func explain(e evidence, first, second string) string {
+	near, far := first, second
+	if e.leaning() < 0 {
+		near, far = second, first
+	}
+	switch {
+	case e.ttl != 0:
+		return fmt.Sprintf("the TTL falls from %s to %s for what the client sends, and back for what the server sends", near, far)
+	case e.delay != 0:
+		return fmt.Sprintf("the server's answers take longer at %s than at %s", near, far)
+	case e.onesided != 0:
+		return fmt.Sprintf("only the nearer end's packets are in %s and %s", near, far)
+	}
+	return ""
+}
+
+// ttlVotes counts the segments whose TTL is higher at the first point, sender
+// client, or lower, sender server, less those that say the opposite: a
+// sender's packets lose TTL with each router.
+func ttlVotes(crossings []crossing) (votes int) {
+	for i := range crossings {
+		c := &crossings[i]
+		if c.ttl[0] == c.ttl[1] || c.ttl[0] == 0 || c.ttl[1] == 0 {
+			continue
+		}
+		if (c.ttl[0] > c.ttl[1]) == (c.from == flows.Client) {
+			votes++
+		} else {
+			votes--
+		}
+	}
+	return votes
+}
+
+// sideTTLVotes compares the TTLs of whole sides, where no segment was found at
+// both points.
+func sideTTLVotes(a, b *flows.Flow) (votes int) {
+	for from := range a.Sides {
+		x, y := &a.Sides[from], &b.Sides[from]
+		if x.Segments == 0 || y.Segments == 0 || x.TTLs[0] != x.TTLs[1] || y.TTLs[0] != y.TTLs[1] || x.TTL == y.TTL || x.TTL == 0 || y.TTL == 0 {
+			continue
+		}
+		if (x.TTL > y.TTL) == (uint8(from) == flows.Client) {
+			votes++
+		} else {
+			votes--
+		}
+	}
+	return votes
+}
+
+// roundTrip returns the median of the time from a client's segment to the next
+// of the server (and back) at the first point, less the same at the second:
+// positive where the first is nearer to the client. No clock is needed for it.
+// Zero where one direction alone crossed.
+func roundTrip(crossings []crossing) time.Duration {
+	byTime := slices.Clone(crossings)
+	slices.SortFunc(byTime, func(a, b crossing) int { return cmpOrd(a.ord[0], b.ord[0]) })
+	var trips []time.Duration
+	for i := 1; i < len(byTime); i++ {
+		a, b := &byTime[i-1], &byTime[i]
+		if !a.sharp || !b.sharp || a.from == b.from {
+			continue
+		}
+		trip := b.at[0].Sub(a.at[0]) - b.at[1].Sub(a.at[1])
+		if a.from == flows.Server {
+			trip = -trip
+		}
+		trips = append(trips, trip)
+	}
+	if len(trips) == 0 {
+		return 0
+	}
+	slices.Sort(trips)
+	return trips[len(trips)/2]
+}
+
+// atlas holds what all connections together say of the order of the points.
+type atlas struct {
+	sides []*side
+	roles map[int]uint8
+	own   []map[[2]int]evidence         // by strand
+	hosts map[hostsKey]map[[2]int]int   // leaning towards the key's Lo end
+	all   map[[2]int]int                // leaning towards the clients
+	met   map[hostsKey]map[[2]int]bool  // some connection of the hosts is at both points
+	route map[hostsKey]map[int]struct{} // points at which the hosts were seen in a shared connection
+}
+
+func survey(sides []*side, strands []*strand, roles map[int]uint8) *atlas {
+	a := &atlas{sides: sides, roles: roles, own: make([]map[[2]int]evidence, len(strands)),
+		hosts: map[hostsKey]map[[2]int]int{}, all: map[[2]int]int{}, met: map[hostsKey]map[[2]int]bool{}, route: map[hostsKey]map[int]struct{}{}}
+	for n, s := range strands {
+		a.own[n] = map[[2]int]evidence{}
+		at := s.points()
+		for x, i := range at {
+			for _, j := range at[x+1:] {
+				a.take(n, s, [2]int{i, j})
+			}
+		}
+	}
+	return a
+}
+
+// take adds one connection's word about two points.
+func (a *atlas) take(n int, s *strand, ij [2]int) {
+	if a.met[s.hosts] == nil {
+		a.met[s.hosts], a.hosts[s.hosts], a.route[s.hosts] = map[[2]int]bool{}, map[[2]int]int{}, map[int]struct{}{}
+	}
+	a.met[s.hosts][ij] = true
+	a.route[s.hosts][ij[0]], a.route[s.hosts][ij[1]] = struct{}{}, struct{}{}
+	if s.self {
+		return
+	}
+	e := weigh(a.sides, s, ij[0], ij[1])
+	a.own[n][ij] = e
+	l := e.leaning()
+	a.all[ij] += l
+	if s.hi {
+		l = -l
+	}
+	a.hosts[s.hosts][ij] += l
+}
+
+// nearer tells which of two points (i < j) is nearer to the client of strand n
+// and why: positive for i.
+func (a *atlas) nearer(n int, s *strand, i, j int) (int, string) {
+	if l := a.named(i) - a.named(j); l != 0 {
+		return l, "as the captures are named"
+	}
+	ij := [2]int{i, j}
+	if e, ok := a.own[n][ij]; ok && e.leaning() != 0 {
+		return e.leaning(), e.text
+	}
+	if l := a.hosts[s.hosts][ij]; l != 0 {
+		if s.hi {
+			l = -l
+		}
+		return l, "as for other connections of the two hosts"
+	}
+	if l := a.all[ij]; l != 0 {
+		return l, "as for the connections of other hosts"
+	}
+	if c := strings.Compare(a.sides[i].name, a.sides[j].name); c != 0 {
+		return -c, "nothing tells the order; taken by name"
+	}
+	return 1, "nothing tells the order; taken as given"
+}
+
+// named returns 1 for a capture that the user calls the client's, −1 for the
+// server's.
+func (a *atlas) named(point int) int {
+	role, ok := a.roles[point]
+	switch {
+	case !ok:
+		return 0
+	case role == flows.Client:
+		return 1
+	}
+	return -1
+}
+
+// arrange puts the given points into the order in which the client's packets
+// pass them.
+func (a *atlas) arrange(n int, s *strand, at []int) (order []int, why string) {
+	wins := map[int]int{}
+	for x, i := range at {
+		for _, j := range at[x+1:] {
+			l, text := a.nearer(n, s, i, j)
+			if l > 0 {
+				wins[i]++
+			} else {
+				wins[j]++
+			}
+			if why == "" {
+				why = text
+			}
+		}
+	}
+	order = slices.Clone(at)
+	slices.SortFunc(order, func(i, j int) int {
+		switch {
+		case wins[i] != wins[j]:
+			return wins[j] - wins[i]
+		case a.sides[i].name != a.sides[j].name:
+			return strings.Compare(a.sides[i].name, a.sides[j].name)
+		}
+		return i - j
+	})
+	if len(order) > 2 {
+		_, why = a.nearer(n, s, min(order[0], order[1]), max(order[0], order[1]))
+	}
+	return order, why
+}
+
+// ordered reports whether anything but names tells which of two points is
+// nearer to the client.
+func (a *atlas) ordered(n int, s *strand, i, j int) bool {
+	ij := [2]int{min(i, j), max(i, j)}
+	return a.named(i) != a.named(j) || a.own[n][ij].leaning() != 0 || a.hosts[s.hosts][ij] != 0 || a.all[ij] != 0
+}
+
+// samples turns what a connection's points share into samples for the clock
+// between two of them (i < j).
+func (a *atlas) samples(n int, s *strand, i, j int) (out []sample) {
+	crossings := s.meet[[2]int{i, j}]
+	known := a.ordered(n, s, i, j)
+	lean, _ := a.nearer(n, s, i, j)
+	for k := range crossings {
+		c := &crossings[k]
+		if !c.sharp {
+			continue
+		}
+		base := sample{x: c.at[0], v: c.at[1].Sub(c.at[0]), ord: c.ord[0], conn: n}
+		up, low := base, base
+		up.up = true
+		up.v += time.Duration(a.sides[j].tick - 1)
+		low.v -= time.Duration(a.sides[i].tick - 1)
+		switch {
+		case !known: // at one place, or nearly so: a hair either way
+			up.v += atOnce
+			low.v -= atOnce
+			out = append(out, up, low)
+		case (lean > 0) == (c.from == flows.Client):
+			out = append(out, up)
+		default:
+			out = append(out, low)
+		}
+	}
+	return out
+}

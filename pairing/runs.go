@@ -1,0 +1,130 @@
+package pairing
+
+import (
+	"fmt"
+
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// withinRun says whether a single segment of the near point lies in a run of
+// the far one, which no longer lists its segments.
+func (l *leg) withinRun(f *Fate, e *flows.Event, from, to tcp.Instant) bool {
+	for j := range l.far.Events {
+		g := &l.far.Events[j]
+		if g.Run == nil || g.Run.Count[l.from] == 0 || to.Add(l.slack) < g.At || g.Run.Until < from || !fitsRun(e, g) {
+			continue
+		}
+		f.Reason = InRun
+		f.Why = fmt.Sprintf("within a run of %d segments in %s", g.Run.Count[l.from], l.farName())
+		if g.At <= from && to <= g.Run.Until && steady(g) && l.sentWithin(g) <= int(g.Run.Count[l.from]) {
+			f.How = Crossed
+			f.Seen = l.m.sides[l.y].refAt(l.y, 0, g.Kind, 0)
+		}
+		return true
+	}
+	return false
+}
+
+// fitsRun reports whether e can be one of the segments of run g.
+func fitsRun(e, g *flows.Event) bool {
+	r := g.Run
+	switch {
+	case g.Kind == flows.KeepaliveProbe && e.From == g.From:
+		return e.Seq == g.Seq && e.Len <= 1 && !e.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
+	case g.Kind == flows.KeepaliveProbe:
+		return e.Len == 0 && !e.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST) && !isProbe(e.Kind)
+	case e.Flags.Any(tcp.SYN | tcp.FIN | tcp.RST):
+		return false
+	case e.From == g.From && r.LastFrom == e.From:
+		return !e.Seq.Before(g.Seq) && !e.Seq.After(r.Seq)
+	case e.From == g.From:
+		return !e.Seq.Before(g.Seq) && !e.Seq.After(r.Ack)
+	}
+	return true
+}
+
+// steady reports whether no probe can be missing from a keepalive run: one
+// lost would double the spacing. Other runs have no rhythm to tell.
+func steady(g *flows.Event) bool {
+	p := g.Run.Period
+	return g.Kind != flows.KeepaliveProbe || (p.Known && 2*p.Max < 3*p.Min)
+}
+
+// sentWithin counts the sender's segments at the near point that fall into the
+// time of a run at the far one.
+func (l *leg) sentWithin(g *flows.Event) int {
+	from := l.m.clocks.estimate(l.y, l.x, g.At)
+	to := l.m.clocks.estimate(l.y, l.x, g.Run.Until)
+	return countSent(l.near, l.from, from, to)
+}
+
+// countSent counts one side's segments between two instants: single ones, and
+// those of runs that lie wholly between.
+func countSent(f *flows.Flow, side uint8, from, to tcp.Instant) (n int) {
+	for i := range f.Events {
+		e := &f.Events[i]
+		switch {
+		case !comparableEvent(e) || e.At < from || e.End() > to:
+		case e.Run != nil:
+			n += int(e.Run.Count[side])
+		case e.From == side:
+			n++
+		}
+	}
+	return n
+}
+
+// runFate fills in the fate of a run. Its segments were answered or
+// acknowledged, so they arrived; the question is whether the far capture holds
+// as many.
+func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
+	f.Count = int(e.Run.Count[l.from])
+	if l.far == nil {
+		f.Reason, f.Why = Acknowledged, fmt.Sprintf("a run of %d answered or acknowledged segments that %s misses", f.Count, l.farName())
+		return
+	}
+	from, _, _ := l.m.clocks.window(l.x, l.y, e.At)
+	_, to, _ := l.m.clocks.window(l.x, l.y, e.Run.Until)
+	seen := countSeen(l.far, l.from, from, to.Add(l.slack))
+	if seen < f.Count {
+		f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, of which %s holds %d in that time", f.Count, l.farName(), seen)
+		return
+	}
+	f.How = Crossed
+	if l.partner[i] >= 0 {
+		f.Seen = l.m.sides[l.y].ref(l.y, &l.far.Events[l.partner[i]])
+		return
+	}
+	f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, paired by count and time", f.Count)
+	f.Seen = l.m.sides[l.y].refAt(l.y, 0, e.Kind, 0)
+}
+
+// countSeen counts one side's segments between two instants, with every run
+// that touches that time counted whole.
+func countSeen(f *flows.Flow, side uint8, from, to tcp.Instant) (n int) {
+	for i := range f.Events {
+		e := &f.Events[i]
+		switch {
+		case !comparableEvent(e) || e.End() < from || e.At > to:
+		case e.Run != nil:
+			n += int(e.Run.Count[side])
+		case e.From == side:
+			n++
+		}
+	}
+	return n
+}
+
+// farRunNear reports whether the far point folded data near e's position, so
+// that octets not listed there may have passed.
+func (l *leg) farRunNear(e *flows.Event) bool {
+	from, to, _ := l.m.clocks.window(l.x, l.y, e.At)
+	for j := range l.far.Events {
+		g := &l.far.Events[j]
+		if g.Run != nil && g.Run.Count[l.from] > 0 && g.At <= to.Add(longestDelay) && from <= g.Run.Until {
+			return true
+		}
+	}
+	return false
+}
