@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ type Default struct {
 	OnByDefault Tri           // whether connections are probed without anyone asking
 	Detection   time.Duration // from the last segment received to giving up; 0 not known
 	TimerWheel  bool          // its timers run on the Linux timer wheel (see Granule)
-	OSValues    bool          // the numbers are those of the system below, so they identify nothing
+	OSValues    bool          // the numbers are those of a system with a row of its own, so they identify nothing
 	Payload     bool          // about a payload heartbeat, not about TCP probes
 	Formula     string        // how Detection comes about, in the words of the system
 	Units       string        // what its settings count in
@@ -257,10 +258,7 @@ func TimeoutsBetween(survived, killed time.Duration, ports ...int) []Timeout {
 		}
 	}
 	slices.SortStableFunc(fit, func(a, b Timeout) int {
-		if a.Idle != b.Idle {
-			return int(a.Idle/time.Second - b.Idle/time.Second)
-		}
-		return a.rank() - b.rank()
+		return cmp.Or(cmp.Compare(a.Idle, b.Idle), cmp.Compare(a.rank(), b.rank()))
 	})
 	return oncePerDevice(fit)
 }

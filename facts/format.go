@@ -53,25 +53,29 @@ func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Round(time.Millisecond).Seconds(), 'f', -1, 64)
 }
 
-// Human writes d in words: "2 h 11 min 15 s", "41 s", "20.5 s". From one minute
-// on it counts whole seconds; parts that are zero are left out.
+// Human writes d in words: "2 h 11 min 15 s", "2 h 0 min 5 s", "2 h 10 min",
+// "41 s", "20.5 s". From one minute on it counts whole seconds, and zeros at
+// the end are left out.
 func Human(d time.Duration) string {
 	if d < 0 {
-		return "−" + Human(-d)
+		return "-" + Human(-d)
 	}
 	if d.Round(time.Second/10) < time.Minute {
 		return small(d)
 	}
-	d = d.Round(time.Second)
+	total := int64(d.Round(time.Second) / time.Second)
 	var parts []string
 	for _, unit := range []struct {
 		name string
-		size time.Duration
-	}{{"h", time.Hour}, {"min", time.Minute}, {"s", time.Second}} {
-		if n := d / unit.size; n > 0 {
+		size int64
+	}{{"h", 3600}, {"min", 60}, {"s", 1}} {
+		if total == 0 {
+			break
+		}
+		if n := total / unit.size; n > 0 || parts != nil {
 			parts = append(parts, fmt.Sprintf("%d %s", n, unit.name))
 		}
-		d %= unit.size
+		total %= unit.size
 	}
 	return strings.Join(parts, " ")
 }
@@ -80,7 +84,7 @@ func Human(d time.Duration) string {
 func Compact(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "−" + Compact(-d)
+		return "-" + Compact(-d)
 	case d.Round(time.Second/10) < time.Minute:
 		return small(d)
 	}

@@ -31,8 +31,8 @@ type Match struct {
 	Against []string // what does not
 }
 
-// What fits earns and what does not costs. An idle time or an interval that
-// does not fit rules a row out: its default is then not what was seen.
+// What fits earns. What does not fit rules a row out, since its default is then
+// not what was seen; only the count of probes and a shaky row merely cost.
 const (
 	scoreIdle     = 3
 	scoreInterval = 3
@@ -45,34 +45,67 @@ const (
 )
 
 // Resembles returns the systems whose defaults resemble p, the closest first,
-// among equals in the order of the table. Rows that only repeat the values of
-// the system below them are left out.
+// among equals the best founded, then in the order of the table. Rows that only repeat the values of
+// another system, or are about payload heartbeats, are left out.
 func Resembles(p Observed) []Match {
 	var found []Match
 	for i := range defaults {
 		d := &defaults[i]
-		if d.OSValues || d.Payload {
+		if d.OSValues || d.Payload || d.rulesOut(p) {
 			continue
 		}
-		if m, ok := compare(d, p); ok && m.Score >= leastScore {
+		if m := weigh(d, p); m.Score >= leastScore {
 			found = append(found, m)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
+	slices.SortStableFunc(found, func(a, b Match) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Default.rank(), b.Default.rank()))
+	})
 	return found
 }
 
-// compare scores one row; false where something rules it out.
-func compare(d *Default, p Observed) (Match, bool) {
+// rulesOut reports whether p shows something that d by default never does.
+func (d *Default) rulesOut(p Observed) bool {
+	lo, hi := p.intervals()
+	return p.Idle > 0 && d.Idle > 0 && !d.allows(d.Idle, p.Idle, p.RTT) ||
+		hi > 0 && d.Interval > 0 && !(d.allows(d.Interval, lo, p.RTT) && d.allows(d.Interval, hi, p.RTT)) ||
+		p.Period > 0 && d.Idle > 0 && !d.allows(d.period(), p.Period, p.RTT) ||
+		p.OctetsKnown && d.ProbeOctets >= 0 && d.ProbeOctets != p.ProbeOctets ||
+		p.Backoff != Unknown && d.Backoff != "" && (p.Backoff == Yes) != (d.Backoff == "exponential")
+}
+
+// intervals returns the range of spacings, from whichever bound is known.
+func (p *Observed) intervals() (lo, hi time.Duration) {
+	return cmp.Or(p.IntervalMin, p.IntervalMax), cmp.Or(p.IntervalMax, p.IntervalMin)
+}
+
+// period is the spacing of answered probes.
+func (d *Default) period() time.Duration { return max(d.Idle, d.Interval) }
+
+// weigh scores a row that nothing rules out.
+func weigh(d *Default, p Observed) Match {
 	m := Match{Default: *d}
-	possible := m.idle(p) && m.interval(p) && m.period(p) && m.octets(p) && m.backoff(p)
+	if p.Idle > 0 && d.Idle > 0 {
+		m.fits(scoreIdle, "first probe after %s s, default %s s", seconds(p.Idle), seconds(d.Idle))
+	}
+	if _, hi := p.intervals(); hi > 0 && d.Interval > 0 {
+		m.fits(scoreInterval, "unanswered probes %s s apart, default %s s", seconds(hi), seconds(d.Interval))
+	}
+	if p.Period > 0 && d.Idle > 0 {
+		m.fits(scorePeriod, "answered probes %s s apart, default %s s", seconds(p.Period), seconds(d.period()))
+	}
+	if p.OctetsKnown && d.ProbeOctets >= 0 {
+		m.fits(scoreOctets, "payload of the probes: %d", p.ProbeOctets)
+	}
+	if p.Backoff != Unknown && d.Backoff != "" {
+		m.fits(scoreBackoff, "%s spacing of unanswered probes", d.Backoff)
+	}
 	m.count(p)
 	m.grid(p)
 	if d.Shaky() {
-		m.Score--
-		m.Against = append(m.Against, "the row itself is shaky")
+		m.differs(1, "the row itself is shaky")
 	}
-	return m, possible
+	return m
 }
 
 func (m *Match) fits(score int, format string, args ...any) {
@@ -85,77 +118,22 @@ func (m *Match) differs(cost int, format string, args ...any) {
 	m.Against = append(m.Against, fmt.Sprintf(format, args...))
 }
 
-func (m *Match) idle(p Observed) bool {
-	if p.Idle == 0 || m.Default.Idle == 0 {
-		return true
-	}
-	if !m.Default.allows(m.Default.Idle, p.Idle, p.RTT) {
-		return false
-	}
-	m.fits(scoreIdle, "first probe after %s s, default %s s", seconds(p.Idle), seconds(m.Default.Idle))
-	return true
-}
-
-func (m *Match) interval(p Observed) bool {
-	lo, hi := p.IntervalMin, max(p.IntervalMin, p.IntervalMax)
-	if hi == 0 || m.Default.Interval == 0 {
-		return true
-	}
-	if lo == 0 {
-		lo = hi
-	}
-	if !m.Default.allows(m.Default.Interval, lo, p.RTT) || !m.Default.allows(m.Default.Interval, hi, p.RTT) {
-		return false
-	}
-	m.fits(scoreInterval, "unanswered probes %s s apart, default %s s", seconds(hi), seconds(m.Default.Interval))
-	return true
-}
-
-// period compares the spacing of answered probes with max(idle, interval).
-func (m *Match) period(p Observed) bool {
-	usual := max(m.Default.Idle, m.Default.Interval)
-	if p.Period == 0 || m.Default.Idle == 0 {
-		return true
-	}
-	if !m.Default.allows(usual, p.Period, p.RTT) {
-		return false
-	}
-	m.fits(scorePeriod, "answered probes %s s apart, default %s s", seconds(p.Period), seconds(usual))
-	return true
-}
-
 // allows reports whether the system's timer of v can show as observed. Timers
 // of systems other than Linux have coarser or finer ticks than its wheel; half
 // a second and one part in twenty (FreeBSD coalesces callouts) cover those
-// that are known. Programs run on any system.
+// that are known.
 func (d *Default) allows(v, observed, rtt time.Duration) bool {
-	if d.TimerWheel || d.Kind == "app" || d.Kind == "runtime" || d.Kind == "stack" {
+	if d.mayRunOnLinux() || d.Kind == "stack" {
 		return FitsConfigured(v, observed, rtt)
 	}
 	slack := max(500*time.Millisecond, v/20)
 	return v-min(slack, v/10) <= observed && observed <= v+slack+rtt
 }
 
-func (m *Match) octets(p Observed) bool {
-	if !p.OctetsKnown || m.Default.ProbeOctets < 0 {
-		return true
-	}
-	if m.Default.ProbeOctets != p.ProbeOctets {
-		return false
-	}
-	m.fits(scoreOctets, "probes of %d octets", p.ProbeOctets)
-	return true
-}
-
-func (m *Match) backoff(p Observed) bool {
-	if p.Backoff == Unknown || m.Default.Backoff == "" {
-		return true
-	}
-	if (p.Backoff == Yes) != (m.Default.Backoff == "exponential") {
-		return false
-	}
-	m.fits(scoreBackoff, "%s spacing of unanswered probes", m.Default.Backoff)
-	return true
+// mayRunOnLinux reports whether the row is about Linux, or about programs that
+// leave the probes to whatever system is below.
+func (d *Default) mayRunOnLinux() bool {
+	return d.TimerWheel || (d.Kind == "app" || d.Kind == "runtime") && d.ProbeOctets <= 0
 }
 
 // count never rules a row out: a user timeout or a lost frame changes it.
@@ -172,8 +150,9 @@ func (m *Match) count(p Observed) {
 // grid credits a Linux kernel with a spacing on its timer wheel. Being off the
 // grid costs nothing: exact spacings and stretched captures are.
 func (m *Match) grid(p Observed) {
-	spacing := cmp.Or(p.IntervalMin, p.Period)
-	if !m.Default.TimerWheel || spacing == 0 {
+	lo, _ := p.intervals()
+	spacing := cmp.Or(lo, p.Period)
+	if !m.Default.mayRunOnLinux() || spacing == 0 {
 		return
 	}
 	for _, on := range OnGrid(spacing) {

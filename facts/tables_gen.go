@@ -49,6 +49,7 @@ var defaults = [...]Default{
 		Backoff:     "fixed",
 		OnByDefault: No,
 		TimerWheel:  true,
+		OSValues:    true,
 		Formula:     "first probe timer that fires at or after max(idle, user_timeout) with one probe outstanding",
 		Units:       "milliseconds",
 		GivesUpWith: "RST,ACK",

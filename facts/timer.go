@@ -73,71 +73,84 @@ const maxCandidates = 8
 //
 // Round means, in this order: the default of a system in the table (so 7200
 // comes before 7100 and 45 before 40), whole hours, whole minutes, multiples
-// of ten seconds, of five seconds, whole seconds, and below five seconds
-// tenths. A value that matches almost exactly moves up one place, since most
+// of ten seconds, of five seconds, whole seconds, and tenths below five
+// seconds or where nothing else fits. A value that matches almost exactly moves up one place, since most
 // systems are not late at all; one that needs a kernel frequency which is
 // rare (100 or 300 Hz) moves down one. Among equals the one nearest to
 // observed comes first.
 func Candidates(observed, rtt time.Duration) []time.Duration {
-	if observed <= 0 {
-		return nil
+	fit := candidates{observed: observed, rtt: rtt}
+	fit.addDefaults()
+	for kind, unit := range roundUnits {
+		fit.addMultiples(unit, kind+1)
 	}
-	type candidate struct {
-		v           time.Duration
-		place, kind int
+	if observed < 5*time.Second || len(fit.found) == 0 {
+		fit.addMultiples(100*time.Millisecond, len(roundUnits)+1)
 	}
-	step, kinds := time.Second, roundness[:]
-	if observed < 5*time.Second {
-		step = 100 * time.Millisecond
-	}
-	highest := (observed + observed/1000).Truncate(step) // a little above what FitsConfigured accepts
-	lowest := observed - observed/5 - rtt - time.Second  // a granule is at most 8/63 of the delay
-	var fit []candidate
-	for v := highest; v >= max(lowest, step); v -= step {
-		if !FitsConfigured(v, observed, rtt) {
-			continue
-		}
-		kind := slices.IndexFunc(kinds, func(round func(time.Duration) bool) bool { return round(v) })
-		fit = append(fit, candidate{v, kind + plausibility(v, observed, rtt), kind})
-		fit = keepBest(fit, func(a, b candidate) int {
-			return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.kind, b.kind),
-				cmp.Compare((observed-a.v).Abs(), (observed-b.v).Abs()))
-		})
-	}
-	values := make([]time.Duration, len(fit))
-	for i := range fit {
-		values[i] = fit[i].v
-	}
-	return values
+	return fit.best()
 }
 
-// keepBest sorts rows and drops what lies beyond maxCandidates. The last row
-// is the new one, so insertion costs little.
-func keepBest[T any](rows []T, compare func(a, b T) int) []T {
-	slices.SortStableFunc(rows, compare)
-	return rows[:min(len(rows), maxCandidates)]
+// roundUnits is the order in which people choose numbers, after defaults.
+var roundUnits = [...]time.Duration{time.Hour, time.Minute, 10 * time.Second, 5 * time.Second, time.Second}
+
+// candidates collects values that fit one observation.
+type candidates struct {
+	observed, rtt time.Duration
+	found         []candidate
 }
 
-// roundness is the order in which people choose numbers. The last accepts all.
-var roundness = [...]func(time.Duration) bool{
-	isDefault,
-	func(v time.Duration) bool { return v%time.Hour == 0 },
-	func(v time.Duration) bool { return v%time.Minute == 0 },
-	func(v time.Duration) bool { return v%(10*time.Second) == 0 },
-	func(v time.Duration) bool { return v%(5*time.Second) == 0 },
-	func(v time.Duration) bool { return v%time.Second == 0 },
-	func(time.Duration) bool { return true },
+type candidate struct {
+	v           time.Duration
+	place, kind int // lower is likelier, rounder
 }
 
-// isDefault reports whether a system in the table uses v without being told.
-func isDefault(v time.Duration) bool {
+func (c *candidates) add(v time.Duration, kind int) (added bool) {
+	if slices.ContainsFunc(c.found, func(f candidate) bool { return f.v == v }) {
+		return false
+	}
+	c.found = append(c.found, candidate{v, kind + plausibility(v, c.observed, c.rtt), kind})
+	return true
+}
+
+// addDefaults adds the values that a system in the table uses without being
+// told.
+func (c *candidates) addDefaults() {
 	for i := range defaults {
 		d := &defaults[i]
-		if d.Confidence != Guess && (d.Idle == v || d.Interval == v) {
-			return true
+		for _, v := range [...]time.Duration{d.Idle, d.Interval} {
+			if d.Confidence != Guess && FitsConfigured(v, c.observed, c.rtt) {
+				c.add(v, 0)
+			}
 		}
 	}
-	return false
+}
+
+// addMultiples adds the multiples of unit that fit. They lie side by side,
+// since v + g(v) grows with v; the highest are the nearest, so that the first
+// few are enough.
+func (c *candidates) addMultiples(unit time.Duration, kind int) {
+	v := (c.observed + c.observed/1000).Truncate(unit)
+	if v-v/2000 > c.observed { // see FitsConfigured
+		v -= unit
+	}
+	for added := 0; added < maxCandidates && FitsConfigured(v, c.observed, c.rtt); v -= unit {
+		if c.add(v, kind) {
+			added++
+		}
+	}
+}
+
+// best returns the likeliest values.
+func (c *candidates) best() []time.Duration {
+	slices.SortStableFunc(c.found, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.kind, b.kind),
+			cmp.Compare((c.observed-a.v).Abs(), (c.observed-b.v).Abs()))
+	})
+	var values []time.Duration
+	for _, f := range c.found[:min(len(c.found), maxCandidates)] {
+		values = append(values, f.v)
+	}
+	return values
 }
 
 // plausibility returns how many places v moves down (or up, where negative)
