@@ -49,12 +49,14 @@ const (
 // another system, or are about payload heartbeats, are left out.
 func Resembles(p Observed) []Match {
 	var found []Match
+	lo, _ := p.intervals()
+	wheel := OnGrid(cmp.Or(lo, p.Period))
 	for i := range defaults {
 		d := &defaults[i]
 		if d.OSValues || d.Payload || d.rulesOut(p) {
 			continue
 		}
-		if m := weigh(d, p); m.Score >= leastScore {
+		if m := weigh(d, p, wheel); m.Score >= leastScore {
 			found = append(found, m)
 		}
 	}
@@ -82,8 +84,9 @@ func (p *Observed) intervals() (lo, hi time.Duration) {
 // period is the spacing of answered probes.
 func (d *Default) period() time.Duration { return max(d.Idle, d.Interval) }
 
-// weigh scores a row that nothing rules out.
-func weigh(d *Default, p Observed) Match {
+// weigh scores a row that nothing rules out. wheel is how the spacing of the
+// probes can come from a Linux kernel.
+func weigh(d *Default, p Observed, wheel []Grid) Match {
 	m := Match{Default: *d}
 	if p.Idle > 0 && d.Idle > 0 {
 		m.fits(scoreIdle, "first probe after %s s, default %s s", seconds(p.Idle), seconds(d.Idle))
@@ -101,7 +104,7 @@ func weigh(d *Default, p Observed) Match {
 		m.fits(scoreBackoff, "%s spacing of unanswered probes", d.Backoff)
 	}
 	m.count(p)
-	m.grid(p)
+	m.grid(wheel)
 	if d.Shaky() {
 		m.differs(1, "the row itself is shaky")
 	}
@@ -149,15 +152,13 @@ func (m *Match) count(p Observed) {
 
 // grid credits a Linux kernel with a spacing on its timer wheel. Being off the
 // grid costs nothing: exact spacings and stretched captures are.
-func (m *Match) grid(p Observed) {
-	lo, _ := p.intervals()
-	spacing := cmp.Or(lo, p.Period)
-	if !m.Default.mayRunOnLinux() || spacing == 0 {
+func (m *Match) grid(wheel []Grid) {
+	if !m.Default.mayRunOnLinux() {
 		return
 	}
-	for _, on := range OnGrid(spacing) {
+	for _, on := range wheel {
 		if on.Configured == m.Default.Interval || on.Configured == m.Default.Idle {
-			m.fits(scoreGrid, "%s s is %s s on the timer wheel at %d Hz", seconds(spacing), seconds(on.Configured), on.HZ)
+			m.fits(scoreGrid, "a spacing of %s s on the timer wheel at %d Hz", seconds(on.Configured), on.HZ)
 			return
 		}
 	}

@@ -94,7 +94,7 @@ func TestMatchSaysWhatFitsAndWhatDoesNot(t *testing.T) {
 	wantFor := []string{
 		"unanswered probes 75.776 s apart, default 75 s",
 		"payload of the probes: 0",
-		"75.776 s is 75 s on the timer wheel at 250 Hz",
+		"a spacing of 75 s on the timer wheel at 250 Hz",
 	}
 	wantAgainst := []string{"gave up after 4 unanswered probes, default 9"}
 	if m := matches[0]; !slices.Equal(m.For, wantFor) || !slices.Equal(m.Against, wantAgainst) {

@@ -61,7 +61,10 @@ func LargestGranule(v time.Duration) time.Duration {
 // largest granule g and room for a slow clock. rtt is how long the answer that
 // started the silence may have been on its way.
 func FitsConfigured(v, observed, rtt time.Duration) bool {
-	return v > 0 && v-v/2000 <= observed && observed <= v+LargestGranule(v)+rtt
+	if v <= 0 || observed < v-v/2000 || observed-rtt > v+v/7+time.Second {
+		return false // the last: beyond any granule, see granuleJiffies
+	}
+	return observed <= v+LargestGranule(v)+rtt
 }
 
 // maxCandidates bounds what Candidates returns.
