@@ -90,7 +90,13 @@ type Diagnosis struct {
 	Timeline    []Row
 	Filters     []Filter
 	Related     []Related
+	Spans       []Span // first and last frame, one for each of Pair.Seen; nil where not resolved
+	Path        int    // number of its path in Report.Paths, from 1; 0 none
+	Advice      string // the numbers behind Remedies and how they follow from the idle limit; "" where there is none
 }
+
+// Span is the stretch of frames that one vantage point recorded of a flow.
+type Span struct{ First, Last pairing.Ref }
 
 // Related links two flows of the report.
 type Related struct {
@@ -151,6 +157,7 @@ type Policy struct {
 	Confidence         Confidence
 	Resembles          []string      // names of systems
 	Detection          time.Duration // time to notice a death, by arithmetic; 0 unknown
+	Remark             string        // what it means here: "too slow for this path"; "" nothing
 }
 
 // IdleBracket is (Survived, Killed]: the longest silence that a flow survived
@@ -221,6 +228,7 @@ type Row struct {
 	Until       tcp.Instant
 	Interval    flows.Range
 	Idle        time.Duration // of gaps
+	Unanswered  bool          // it asked for an answer, and none was seen at any vantage point
 }
 
 // Cell is what one vantage point recorded of a row.
@@ -229,4 +237,9 @@ type Cell struct {
 	Ref  pairing.Ref
 	At   tcp.Instant // on that vantage point's own clock
 	Last pairing.Ref // of runs: the last frame
+
+	// Common is At on the first vantage point's clock, never before the moment
+	// shown for an earlier vantage point of the segment's way; 0 where the
+	// clocks cannot be compared.
+	Common tcp.Instant
 }
