@@ -1,0 +1,241 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+
+	"kaflow/tcp"
+)
+
+const (
+	readBuffer = 256 << 10 // grows only where one record is larger
+	maxRecord  = 262_144   // octets of one captured frame, as libpcap and Wireshark have it
+	maxEmpty   = 1_000_000 // frames without an octet in a row; more is a decompression bomb
+)
+
+// window is the stretch of a file that is in memory: one buffer, reused for
+// the whole file and for the files after it.
+type window struct {
+	in    io.Reader
+	buf   []byte // buf[at:end] is read and not yet taken
+	at    int
+	end   int
+	start int64 // offset of buf[0] in the (decompressed) file
+	err   error // why in gives no more
+}
+
+// reset starts over with another file.
+func (w *window) reset(in io.Reader) {
+	if w.buf == nil {
+		w.buf = make([]byte, readBuffer)
+	}
+	*w = window{in: in, buf: w.buf}
+}
+
+// offset returns where in the file the next record starts.
+func (w *window) offset() int64 { return w.start + int64(w.at) }
+
+// left returns how many octets are there and not yet taken.
+func (w *window) left() int { return w.end - w.at }
+
+// want brings at least n octets into the buffer, moving what is left to its
+// front, and reports whether they are there. The buffer grows with what was
+// read, never with what a record merely claims.
+func (w *window) want(n int) bool {
+	if w.left() >= n {
+		return true
+	}
+	if w.at > 0 {
+		copy(w.buf, w.buf[w.at:w.end])
+		w.start += int64(w.at)
+		w.at, w.end = 0, w.end-w.at
+	}
+	for idle := 0; w.end < n && w.err == nil; {
+		if w.end == len(w.buf) {
+			w.buf = append(w.buf, make([]byte, len(w.buf))...)
+		}
+		var got int
+		got, w.err = w.in.Read(w.buf[w.end:])
+		w.end += got
+		if idle++; got > 0 {
+			idle = 0
+		} else if idle == 100 && w.err == nil {
+			w.err = io.ErrNoProgress
+		}
+	}
+	return w.end >= n
+}
+
+// container knows one file format. records takes the records that are whole in
+// the window until the batch is full or a hole belongs before the next one.
+// Where the next record is not whole it returns how many octets it needs; at
+// damage it returns what is wrong, again each time it is asked.
+type container interface {
+	records(r *reader, b *Batch) (need int, err error)
+	unit() string // what a record is called
+}
+
+// iface is what each record of an interface needs.
+type iface struct {
+	mul, div    uint64 // time units to nanoseconds: times mul, then by div
+	offset      int64  // seconds to add to each time
+	first, last tcp.Instant
+	told        tcp.Instant // when its drop counters were last told
+	drops       uint64      // what they said
+	link, snap  uint32
+	number      uint32 // Packet.Iface
+	fcs         uint32 // octets of frame check sequence behind each frame
+	shift       uint8  // a power-of-two resolution: by 2^shift
+}
+
+// reader holds what all containers need: the window, the decoder and the
+// counters of the file at hand.
+type reader struct {
+	window
+	dec    decoder
+	ifaces []iface // of the section at hand
+	file   *File
+	ord    tcp.Ordinal // of the frame before
+	frames uint64      // of this file so far
+	empty  int         // frames without an octet in a row
+	lost   uint64      // times that did not fit an Instant and were cut to what does
+	holes  []Interval  // found before the next record
+	known  map[ifaceID]uint32
+	next   uint32 // number of the next new interface
+}
+
+// ifaceID tells the interfaces of a set apart: the same place in two files of
+// one rotation, with the same name and link type, is one interface.
+type ifaceID struct {
+	section, index int
+	name           tcp.Untrusted
+	link           uint32
+}
+
+// maxKnown bounds the interfaces that are recognised in a later file.
+const maxKnown = 4096
+
+// number returns the number of an interface within the set.
+func (r *reader) number(id ifaceID) uint32 {
+	if n, known := r.known[id]; known {
+		return n
+	}
+	n := r.next
+	r.next++
+	if len(r.known) < maxKnown {
+		if r.known == nil {
+			r.known = make(map[ifaceID]uint32)
+		}
+		r.known[id] = n
+	}
+	return n
+}
+
+// addIface starts another interface of the file.
+func (r *reader) addIface(i iface, told Interface, section int) {
+	i.number = r.number(ifaceID{section, len(r.ifaces), told.Name, i.link})
+	r.ifaces = append(r.ifaces, i)
+	if len(r.file.Interfaces) < maxListed {
+		told.Number, told.LinkType, told.SnapLen = i.number, i.link, i.snap
+		r.file.Interfaces = append(r.file.Interfaces, told)
+	}
+	r.addLink(linkName(i.link))
+}
+
+func (r *reader) addLink(name string) {
+	for _, known := range r.file.LinkTypes {
+		if known == name {
+			return
+		}
+	}
+	if len(r.file.LinkTypes) < maxListed {
+		r.file.LinkTypes = append(r.file.LinkTypes, name)
+	}
+}
+
+// foreignLink marks link types of another numbering, which cannot be decoded.
+const foreignLink = 1 << 31
+
+// packet appends one frame to the batch: n octets captured at offset from of
+// the buffer, wire octets long on the link, seen on f at an instant.
+func (r *reader) packet(b *Batch, f *iface, from, n int, wire uint32, at tcp.Instant) {
+	p := &b.Pkts[b.N]
+	b.N++
+	r.ord++
+	r.frames++
+	*p = Packet{At: at, Ord: r.ord, Iface: f.number}
+	if at != 0 {
+		if at < f.last {
+			p.Note = NoteClockStep
+		}
+		if f.first == 0 {
+			f.first = at
+		}
+		f.last = at
+	}
+	if f.fcs != 0 && wire > f.fcs {
+		wire -= f.fcs
+		n = min(n, int(wire))
+	}
+	if f.link&foreignLink != 0 {
+		r.dec.count(fmt.Sprintf("snoop link type %d is not supported", f.link&^foreignLink))
+		return
+	}
+	r.dec.frame(f.link, uint32(from), r.buf[from:from+n:from+n], wire, p)
+}
+
+var errEmpty = errors.New("a million frames without an octet in a row")
+
+// tooEmpty counts frames without octets and reports when it was too many.
+func (r *reader) tooEmpty(n uint32) bool {
+	if n > 0 {
+		r.empty = 0
+		return false
+	}
+	r.empty++
+	return r.empty > maxEmpty
+}
+
+// instant turns a time in an interface's units into an Instant, saturating.
+func (r *reader) instant(f *iface, units uint64) tcp.Instant {
+	hi, lo := bits.Mul64(units, f.mul)
+	switch {
+	case f.shift > 0:
+		lo, hi = lo>>f.shift|hi<<(64-f.shift), hi>>f.shift
+	case f.div > 1:
+		lo, hi = lo/f.div, 0
+	}
+	if hi != 0 || lo > uint64(tcp.MaxInstant) {
+		r.lost++
+		lo = uint64(tcp.MaxInstant)
+	}
+	if f.offset == 0 {
+		return tcp.Instant(lo)
+	}
+	return r.shifted(tcp.Instant(lo), f.offset)
+}
+
+// shifted adds seconds to an instant, saturating.
+func (r *reader) shifted(t tcp.Instant, seconds int64) tcp.Instant {
+	const second = 1_000_000_000
+	hi, lo := bits.Mul64(uint64(max(seconds, -seconds)), second)
+	switch sum := t + tcp.Instant(seconds*second); {
+	case seconds > 0 && (hi != 0 || lo > uint64(tcp.MaxInstant) || sum < t):
+		r.lost++
+		return tcp.MaxInstant
+	case seconds < 0 && (hi != 0 || lo > uint64(tcp.MaxInstant) || sum > t):
+		r.lost++
+		return tcp.MinInstant
+	default:
+		return sum
+	}
+}
+
+// hole notes an interval that was not recorded.
+func (r *reader) hole(from, to tcp.Instant, why Why) {
+	if from != 0 && to != 0 && from <= to {
+		r.holes = append(r.holes, Interval{From: from, To: to, Why: why})
+	}
+}

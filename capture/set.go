@@ -1,0 +1,555 @@
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+
+	"kaflow/tcp"
+)
+
+// Options say how captures are read. The zero value reads files.
+type Options struct {
+	Stdin    io.Reader // what "-" reads
+	MaxInput int64     // decompressed octets that one file may have; 0: 1 TiB
+}
+
+const (
+	defaultMaxInput = 1 << 40
+	bombSize        = 1 << 30 // from here on a file without TCP may not be
+	bombRatio       = 1000    // so many times larger than its compressed form
+)
+
+// Set is the capture of one vantage point: one file, a stream, or several
+// files in order. It is a Source. It serves one goroutine.
+type Set struct {
+	o     Options
+	name  string
+	paths []string
+	step  naming // how the files of the set are numbered
+
+	reader
+	format container // of the file at hand; nil between files
+	cur    int       // index of the file at hand, or of the next where format is nil
+	in     input
+
+	files  []File
+	starts []tcp.Ordinal // ordinals before each file's first frame
+	ended  tcp.Instant   // latest frame of the files before
+	all    []Interval
+	hosts  hostCount
+
+	limits []uint64 // frames of each file in the first reading, for the second
+	first  []File   // what the first reading found
+	closed bool
+}
+
+// input is the file at hand with what is wrapped around it.
+type input struct {
+	file   *os.File // nil for Options.Stdin
+	size   int64    // of a regular file when it was opened, else -1
+	raw    *counted
+	unpack *unpacker // nil for a plain file
+}
+
+// counted counts what is read through it.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// Open opens the capture of the vantage point name: one path, or several that
+// are read in that order as one rotated set. "-" is Options.Stdin. It fails
+// where no file can be read as a capture; a FormatError says what it is
+// instead. In a set, files that can't be read are told by Files.
+func Open(o Options, name string, paths ...string) (*Set, error) {
+	if len(paths) == 0 {
+		return nil, errors.New("no capture file given")
+	}
+	if o.MaxInput == 0 {
+		o.MaxInput = defaultMaxInput
+	}
+	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
+	if err := s.begin(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Name returns the name of the vantage point.
+func (s *Set) Name() string { return s.name }
+
+// begin opens the first file that can be read.
+func (s *Set) begin() error {
+	s.files = make([]File, 0, len(s.paths))
+	s.starts = make([]tcp.Ordinal, 0, len(s.paths))
+	var first error
+	for s.cur < len(s.paths) {
+		err := s.openNext()
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// openNext opens the next file. Where that fails, the file is done with and
+// the error is among its problems.
+func (s *Set) openNext() error {
+	path := s.paths[s.cur]
+	s.files = append(s.files, File{Path: tcp.Untrusted(path)})
+	s.starts = append(s.starts, s.ord)
+	s.file = &s.files[len(s.files)-1]
+	s.frames, s.empty, s.lost = 0, 0, 0
+	s.ifaces, s.dec.undecoded, s.hosts = s.ifaces[:0], nil, hostCount{}
+	err := s.open(path)
+	if err != nil {
+		s.problem(Problem{What: what(err), Fatal: true})
+		s.leave()
+	}
+	return err
+}
+
+// what returns an error without the path that it is about.
+func what(err error) string {
+	var format *FormatError
+	if errors.As(err, &format) {
+		nameless := *format
+		nameless.Path = ""
+		return nameless.Error()[len(": "):]
+	}
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+func (s *Set) open(path string) error {
+	from, err := s.source(path)
+	if err != nil {
+		return err
+	}
+	s.in.raw = &counted{Reader: from}
+	head := make([]byte, sniffSize)
+	n, err := io.ReadAtLeast(s.in.raw, head, pcapHeader)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return readError(path, err)
+	}
+	head = head[:n]
+	name := compression(head)
+	if name == "" {
+		s.reset(s.in.raw)
+		s.end = copy(s.buf, head)
+		return s.recognise(path, "")
+	}
+	u, err := unpack(name, bufio.NewReaderSize(io.MultiReader(bytes.NewReader(head), s.in.raw), inputBlock))
+	if err != nil {
+		return &FormatError{Path: path, What: err.Error()}
+	}
+	s.in.unpack = u
+	s.reset(u)
+	return s.recognise(path, name)
+}
+
+// source opens a path, or takes standard input.
+func (s *Set) source(path string) (io.Reader, error) {
+	s.in = input{size: -1}
+	if path == "-" {
+		if s.o.Stdin == nil {
+			return nil, errors.New("standard input is not available")
+		}
+		return s.o.Stdin, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, readError(path, err)
+	}
+	s.in.file = f
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, readError(path, err)
+	case info.IsDir():
+		return nil, fmt.Errorf("%s: is a directory", shown(path))
+	case info.Mode().IsRegular():
+		s.in.size = info.Size()
+	}
+	return f, nil
+}
+
+// readError says of a file what the system said, with the path once.
+func readError(path string, err error) error {
+	var inner *os.PathError
+	if errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return fmt.Errorf("%s: %w", shown(path), err)
+}
+
+// recognise finds out what container the window begins with and starts it.
+func (s *Set) recognise(path, packing string) error {
+	s.want(pcapHeader)
+	head := s.buf[s.at:s.end]
+	open := openPcap
+	switch {
+	case isPcap(head):
+	case isPcapng(head):
+		open = openPcapng
+	case hasPrefix(head, snoopMagic):
+		open = openSnoop
+	case s.err != nil && s.err != io.EOF:
+		return &FormatError{Path: path, What: s.err.Error()}
+	default:
+		err := notCapture(path, head[:min(len(head), sniffSize)])
+		if packing != "" {
+			err.What = "inside " + packing + ": " + err.What
+		}
+		return err
+	}
+	format, name, err := open(&s.reader)
+	if err != nil {
+		return &FormatError{Path: path, What: err.Error()}
+	}
+	if packing != "" {
+		name += ", " + packing
+	}
+	s.format, s.file.Format = format, name
+	return nil
+}
+
+// leave closes the file at hand.
+func (s *Set) leave() {
+	s.sync()
+	if s.in.unpack != nil {
+		s.in.unpack.close()
+	}
+	if s.in.file != nil {
+		s.in.file.Close()
+	}
+	s.in, s.format = input{size: -1}, nil
+	s.cur++
+}
+
+// Close closes what is open. It need not be called after an error of Open.
+func (s *Set) Close() error {
+	if s.format != nil {
+		s.leave()
+	}
+	s.closed = true
+	return nil
+}
+
+// Read implements Source: packets of all files in order. With io.EOF the batch
+// has no packets but may have Holes, those behind the last packet.
+func (s *Set) Read(b *Batch) error {
+	b.N, b.Buf, b.Holes = 0, nil, nil
+	s.holes = s.holes[:0]
+	for !s.closed {
+		if s.format == nil {
+			if s.cur >= len(s.paths) {
+				break
+			}
+			_ = s.openNext() // an error is among the file's problems
+			continue
+		}
+		fresh := s.frames == 0
+		need, err := s.format.records(&s.reader, b)
+		s.trim(b)
+		switch {
+		case b.N > 0:
+			s.deliver(b, fresh)
+			return nil
+		case err != nil:
+			s.damage(err)
+		case s.capped():
+			s.file.Complete = true
+			s.leave()
+		case s.overLimit():
+		case !s.want(need):
+			s.finish(need)
+		}
+	}
+	b.Holes = s.holes
+	s.remember(b.Holes)
+	return io.EOF
+}
+
+// trim ends a second reading of a file where the first one ended: the file may
+// have grown since.
+func (s *Set) trim(b *Batch) {
+	if s.limits == nil {
+		return
+	}
+	if limit := s.limits[s.cur]; s.frames > limit {
+		excess := min(s.frames-limit, uint64(b.N))
+		b.N -= int(excess)
+		s.ord -= tcp.Ordinal(excess)
+		s.frames = limit
+	}
+}
+
+func (s *Set) capped() bool { return s.limits != nil && s.frames >= s.limits[s.cur] }
+
+// deliver completes a batch that has packets; fresh says that the file's first
+// is among them.
+func (s *Set) deliver(b *Batch, fresh bool) {
+	b.Buf = s.buf[:s.end]
+	if fresh && s.ended != 0 {
+		s.join(b)
+	}
+	s.account(b)
+	b.Holes = s.holes
+	s.remember(b.Holes)
+}
+
+// join looks at the seam between two files of the set: what lies between them
+// was not recorded, unless their names say that nothing is missing.
+func (s *Set) join(b *Batch) {
+	p := &b.Pkts[0]
+	switch {
+	case p.At == 0:
+	case p.At < s.ended:
+		p.Note |= NoteClockStep
+		s.problem(Problem{What: fmt.Sprintf("begins %v before the file before it ends", s.ended.Sub(p.At))})
+	case !s.step.follows(s.paths[s.cur-1], s.paths[s.cur]):
+		s.hole(s.ended, p.At, WhyRotation)
+	}
+}
+
+// maxHoles bounds the holes that a set remembers; later ones widen the last.
+const maxHoles = 65_536
+
+func (s *Set) remember(holes []Interval) {
+	for _, h := range holes {
+		if last := len(s.all) - 1; len(s.all) >= maxHoles {
+			s.all[last].From = min(s.all[last].From, h.From)
+			s.all[last].To = max(s.all[last].To, h.To)
+			continue
+		}
+		s.all = append(s.all, h)
+	}
+}
+
+// account adds a batch to what is known of the file.
+func (s *Set) account(b *Batch) {
+	f := s.file
+	for i := range b.Pkts[:b.N] {
+		p := &b.Pkts[i]
+		if p.Proto == TCP {
+			f.TCPFrames++
+		}
+		if p.At != 0 {
+			if f.First == 0 || p.At < f.First {
+				f.First = p.At
+			}
+			if f.Last == 0 || p.At > f.Last {
+				f.Last = p.At
+			}
+		}
+	}
+	if !f.Unfiltered {
+		f.Unfiltered = s.hosts.wide(b)
+	}
+	f.Frames = s.frames
+}
+
+// hostCount finds out whether a capture holds more than a narrow filter lets
+// pass.
+type hostCount struct {
+	pairs [8][2][4]uint32
+	n     int
+}
+
+// wide reports whether the packets seen so far are of other protocols than
+// TCP, or of more host pairs than hostCount holds.
+func (h *hostCount) wide(b *Batch) bool {
+	for i := range b.Pkts[:b.N] {
+		p := &b.Pkts[i]
+		switch p.Proto {
+		case Echo, ARP, Other:
+			return true
+		case TCP:
+			if h.full(&p.Key) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (h *hostCount) full(k *Key) bool {
+	pair := [2][4]uint32{k.Lo, k.Hi}
+	for i := range h.pairs[:h.n] {
+		if h.pairs[i] == pair {
+			return false
+		}
+	}
+	if h.n == len(h.pairs) {
+		return true
+	}
+	h.pairs[h.n] = pair
+	h.n++
+	return false
+}
+
+// problem adds one to those of the file at hand.
+func (s *Set) problem(p Problem) {
+	if len(s.file.Problems) < maxListed || p.Fatal {
+		s.file.Problems = append(s.file.Problems, p)
+	}
+}
+
+// here returns a fatal problem at the place reached.
+func (s *Set) here(what string) Problem {
+	p := Problem{Offset: s.offset(), What: what, Fatal: true}
+	if s.frames > 0 {
+		p.Frame = s.frames + 1
+	}
+	return p
+}
+
+// damage ends the file at hand where its records stop making sense.
+func (s *Set) damage(err error) {
+	s.problem(s.here(err.Error()))
+	s.leave()
+}
+
+// overLimit ends the file at hand where it is larger than allowed.
+func (s *Set) overLimit() bool {
+	out := s.start + int64(s.end)
+	p := s.here("")
+	switch {
+	case out > s.o.MaxInput:
+		p.What = fmt.Sprintf("more than %d octets of input", s.o.MaxInput)
+	case s.in.unpack != nil && out > bombSize && out/bombRatio > s.in.raw.n && s.file.TCPFrames == 0:
+		p.What = fmt.Sprintf("%s data unpacks to more than %d times its size and holds no TCP", s.in.unpack.name, bombRatio)
+	default:
+		return false
+	}
+	p.Limit = true
+	s.problem(p)
+	s.leave()
+	return true
+}
+
+// finish ends the file at hand where there is no more of it. need is what the
+// next record would have needed.
+func (s *Set) finish(need int) {
+	var (
+		cut   *cutError
+		limit *limitError
+	)
+	switch isCut := errors.As(s.err, &cut); {
+	case s.err == io.EOF && s.left() == 0:
+		s.file.Complete = true
+	case (s.err == io.EOF || isCut) && s.grew():
+		s.file.StillGrowing = true
+	case s.err == io.EOF:
+		s.problem(s.here(fmt.Sprintf("cut short: %s needs %d octets, %d left", s.format.unit(), need, s.left())))
+	default:
+		p := s.here(what(s.err))
+		p.Limit = errors.As(s.err, &limit)
+		s.problem(p)
+	}
+	s.leave()
+}
+
+// grew reports whether the file became larger while it was read.
+func (s *Set) grew() bool {
+	if s.in.size < 0 {
+		return false
+	}
+	info, err := s.in.file.Stat()
+	return err == nil && info.Size() > s.in.size
+}
+
+// sync copies the counters of the file at hand to what is known of it.
+func (s *Set) sync() {
+	f := s.file
+	f.Frames = s.frames
+	f.Undecoded = s.dec.undecoded
+	if s.format == nil {
+		return
+	}
+	if s.lost > 0 {
+		s.problem(Problem{What: fmt.Sprintf("%d times lie outside the years 1678 to 2262", s.lost)})
+		s.lost = 0
+	}
+	s.ended = max(s.ended, f.Last)
+}
+
+// Files returns what is known of each file so far; after a Rewind, what the
+// reading before it found.
+func (s *Set) Files() []File {
+	if s.first != nil {
+		return s.first
+	}
+	if s.format != nil {
+		s.file.Frames, s.file.Undecoded = s.frames, s.dec.undecoded
+	}
+	return s.files
+}
+
+// Holes returns what was not recorded, as far as it is known so far.
+func (s *Set) Holes() []Interval { return s.all }
+
+// Frame returns where an ordinal comes from: the index of the file and the
+// frame's number in it, from 1, as Wireshark counts. Of an ordinal not read
+// yet the file is -1.
+func (s *Set) Frame(o tcp.Ordinal) (file int, frame uint64) {
+	if o == 0 || o > s.ord && s.first == nil {
+		return -1, 0
+	}
+	i := sort.Search(len(s.starts), func(i int) bool { return s.starts[i] >= o }) - 1
+	if i < 0 {
+		return -1, 0
+	}
+	return i, uint64(o - s.starts[i])
+}
+
+// Rewind starts a second reading, which ends where the first one ended. Files
+// keep what the first reading found. A stream can't be read twice.
+func (s *Set) Rewind() error {
+	for i, f := range s.Files() {
+		if s.paths[i] == "-" || s.closed {
+			return fmt.Errorf("%s: a stream cannot be read twice", shown(string(f.Path)))
+		}
+		if info, err := os.Stat(s.paths[i]); err != nil {
+			return readError(s.paths[i], err)
+		} else if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s: a stream cannot be read twice", shown(s.paths[i]))
+		}
+	}
+	if s.format != nil {
+		s.leave()
+	}
+	if s.first == nil && s.cur >= len(s.paths) {
+		s.first = s.files
+		s.limits = make([]uint64, len(s.paths))
+		for i := range s.first {
+			s.limits[i] = s.first[i].Frames
+		}
+	}
+	holes := s.all
+	s.cur, s.ord, s.ended, s.all = 0, 0, 0, nil
+	err := s.begin()
+	if s.first != nil {
+		s.all = holes
+	}
+	return err
+}
