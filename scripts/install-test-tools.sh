@@ -66,16 +66,18 @@ install_missing() {
 
 # report_missing prints one line for each thing that tests will do without.
 report_missing() {
-	local consequence="skipped"
-	[ "${LAB:-}" != require ] || consequence="skipped, or failed for the lab (LAB=require)"
 	while read -r command package what; do
-		[ -z "$command" ] || command -v "$command" >/dev/null ||
-			echo "tools: missing $command (package $package): $what: $consequence"
+		[ -z "$command" ] || command -v "$command" >/dev/null || missing "$command (package $package)" "$what"
 	done <<<"$tools"
-	have_libc || echo "tools: missing C headers (package libc6-dev): the race detector: $consequence"
-	if ! can_make_namespaces; then
-		echo "tools: missing the right to make network namespaces (root on Linux): the lab: $consequence"
-	fi
+	have_libc || missing "C headers (package libc6-dev)" "the race detector"
+	can_make_namespaces || missing "the right to make network namespaces (root on Linux)" "the lab"
+}
+
+# missing says what is missing and what becomes of the tests that need it.
+missing() {
+	local outcome=skipped
+	[[ $2 != "the lab"* || ${LAB:-} != require ]] || outcome="will fail, for LAB=require is set"
+	echo "tools: missing $1: $2: $outcome"
 }
 
 can_make_namespaces() {
