@@ -27,7 +27,8 @@
 // only), @NAME (recorded at that vantage point only, at the time written).
 //
 // What a frame truly is stands behind it for those who test labels: = KIND, and
-// then, where it matters, certain or inferred, and stream N.
+// then, where it matters, certain or inferred, and stream N. Where two kinds
+// are as good as each other they stand with a bar between them.
 //
 // Other frames: C > S PING 1, S > C PONG 1, C > S UDP len 20, C > * ARP S,
 // S > C ARP (the reply; neighbour discovery for IPv6), and R > C ICMP 3/13

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// flags are what all commands share.
+type flags struct {
+	read     []string
+	host     string
+	port     uint16
+	flow     int
+	format   string
+	json     bool
+	out      string
+	force    bool
+	color    string
+	ascii    bool
+	width    int
+	utc      bool
+	zone     string
+	failOn   []string
+	from     string
+	until    string
+	maxFlows int
+	quiet    bool
+	verbose  bool
+	all      bool
+}
+
+// register adds the flags to a set.
+func (f *flags) register(s *pflag.FlagSet) {
+	s.SortFlags = false
+	s.StringArrayVarP(&f.read, "read", "r", nil, "read this capture too (repeatable; - is stdin)")
+	s.StringVar(&f.host, "host", "", "only flows of this address")
+	s.Uint16Var(&f.port, "port", 0, "only flows of this port")
+	s.IntVar(&f.flow, "flow", 0, "only flow N of the report, counted from 1")
+	s.StringVar(&f.from, "from", "", "leave out what is earlier: RFC 3339, or a duration after the first packet")
+	s.StringVar(&f.until, "until", "", "leave out what is later: RFC 3339, or a duration after the first packet")
+	s.StringVar(&f.format, "format", "", "text or json; of frames tsv or ndjson")
+	s.BoolVar(&f.json, "json", false, "short for --format json")
+	s.StringVarP(&f.out, "output", "o", "", "write to this file instead of stdout")
+	s.BoolVar(&f.force, "force", false, "let -o replace a file")
+	s.StringVar(&f.color, "color", "auto", "auto, always or never")
+	s.BoolVar(&f.ascii, "ascii", false, "no characters beyond ASCII")
+	s.IntVar(&f.width, "width", 0, "columns (default: the terminal's, at most 100)")
+	s.BoolVar(&f.utc, "utc", false, "print times in UTC")
+	s.StringVar(&f.zone, "tz", "", "print times in this zone, such as Europe/Berlin")
+	s.BoolVar(&f.all, "all", false, "show every flow in full")
+	s.StringSliceVar(&f.failOn, "fail-on", nil, "exit 1 when a flow has one of these verdicts")
+	s.IntVar(&f.maxFlows, "max-flows", 0, "live flows to keep (default 1000000)")
+	s.BoolVarP(&f.quiet, "quiet", "q", false, "no hints and no progress")
+	s.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the input on stderr")
+}
+
+// formatOf returns the format asked for, the first of known being the default.
+func (f *flags) formatOf(known ...string) (string, error) {
+	asked := f.format
+	if f.json {
+		if asked != "" && asked != "json" {
+			return "", usageError{"--json and --format " + asked + " contradict each other"}
+		}
+		asked = "json"
+	}
+	if asked == "" {
+		return known[0], nil
+	}
+	if !slices.Contains(known, asked) {
+		return "", usageError{fmt.Sprintf("format %q is not known here: want %s", asked, strings.Join(known, " or "))}
+	}
+	return asked, nil
+}
+
+// refuse returns an error where the command line sets a flag that has no
+// meaning for a command.
+func refuse(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if c.Flags().Changed(name) {
+			return usageError{fmt.Sprintf("--%s has no meaning for %s", name, c.Name())}
+		}
+	}
+	return nil
+}
+
+// location returns the zone in which times are printed.
+func (f *flags) location() (*time.Location, error) {
+	switch {
+	case f.utc && f.zone != "":
+		return nil, usageError{"--utc and --tz contradict each other"}
+	case f.utc:
+		return time.UTC, nil
+	case f.zone == "":
+		return time.Local, nil
+	}
+	l, err := time.LoadLocation(f.zone)
+	if err != nil {
+		return nil, usageError{fmt.Sprintf("--tz %s: no such time zone", f.zone)}
+	}
+	return l, nil
+}
+
+// selection is which packets and flows are asked for.
+type selection struct {
+	host        netip.Addr
+	port        uint16
+	from, until bound
+}
+
+// bound is one end of a stretch of time, absolute or after the first packet.
+type bound struct {
+	at    tcp.Instant
+	after time.Duration
+	set   bool
+	rel   bool
+}
+
+// selection reads --host, --port, --from and --until.
+func (f *flags) selection() (s selection, err error) {
+	s.port = f.port
+	if f.host != "" {
+		if s.host, err = netip.ParseAddr(f.host); err != nil {
+			return s, usageError{fmt.Sprintf("--host %s: not an address (names are not looked up)", f.host)}
+		}
+		s.host = s.host.Unmap()
+	}
+	if s.from, err = parseBound("--from", f.from); err != nil {
+		return s, err
+	}
+	s.until, err = parseBound("--until", f.until)
+	return s, err
+}
+
+func parseBound(flag, text string) (bound, error) {
+	if text == "" {
+		return bound{}, nil
+	}
+	if d, err := time.ParseDuration(strings.TrimPrefix(text, "+")); err == nil {
+		return bound{after: d, set: true, rel: true}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return bound{}, usageError{fmt.Sprintf("%s %s: neither RFC 3339 nor a duration", flag, text)}
+	}
+	return bound{at: tcp.Instant(t.UnixNano()), set: true}, nil
+}
+
+// instant returns the bound's moment in a capture that began at first.
+func (b bound) instant(first tcp.Instant) tcp.Instant {
+	if b.rel {
+		return first.Add(b.after)
+	}
+	return b.at
+}
+
+// during reports whether at lies in the stretch, in a capture that began at first.
+func (s *selection) during(at, first tcp.Instant) bool {
+	if s.from.set && at < s.from.instant(first) {
+		return false
+	}
+	return !s.until.set || at <= s.until.instant(first)
+}
+
+// timed reports whether a stretch of time was asked for at all.
+func (s *selection) timed() bool { return s.from.set || s.until.set }
+
+// ends reports whether a conversation between a and b is asked for.
+func (s *selection) ends(a, b netip.AddrPort) bool {
+	if s.port != 0 && a.Port() != s.port && b.Port() != s.port {
+		return false
+	}
+	return !s.host.IsValid() || a.Addr().Unmap() == s.host || b.Addr().Unmap() == s.host
+}
+
+// packet reports whether a packet of a capture that began at first is asked for.
+func (s *selection) packet(p *capture.Packet, first tcp.Instant) bool {
+	if s.timed() && !s.during(p.At, first) {
+		return false
+	}
+	if !s.host.IsValid() && s.port == 0 {
+		return true
+	}
+	return s.ends(p.Key.LoEnd(), p.Key.HiEnd())
+}

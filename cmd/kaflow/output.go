@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// output is where a report goes: stdout, or a file that appears whole or not
+// at all.
+type output struct {
+	*bufio.Writer
+	temp  *os.File // nil for stdout
+	final string
+	force bool
+}
+
+// outputBuffer is large enough that the number of writes does not matter.
+const outputBuffer = 256 << 10
+
+// open returns the output that -o asks for. It is never one of the inputs,
+// and never a file that exists unless --force is given. Symbolic links are
+// replaced, not followed.
+func (a *app) open(inputs []string) (*output, error) {
+	path := a.flags.out
+	if path == "" || path == "-" {
+		return &output{Writer: bufio.NewWriterSize(a.stdout, outputBuffer)}, nil
+	}
+	if err := mayWrite(path, inputs, a.flags.force); err != nil {
+		return nil, err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), ".kaflow-*")
+	if err != nil {
+		return nil, outputError{fmt.Errorf("write %s: %w", path, cause(err))}
+	}
+	return &output{Writer: bufio.NewWriterSize(temp, outputBuffer), temp: temp, final: path, force: a.flags.force}, nil
+}
+
+// mayWrite returns an error where path is an input or would be replaced
+// without leave.
+func mayWrite(path string, inputs []string, force bool) error {
+	old, err := os.Stat(path)
+	if err == nil {
+		for _, input := range inputs {
+			if in, err := os.Stat(input); err == nil && os.SameFile(old, in) {
+				return usageError{fmt.Sprintf("%s is an input; it will not be written over", path)}
+			}
+		}
+		if old.IsDir() {
+			return outputError{fmt.Errorf("write %s: is a directory", path)}
+		}
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) && !force {
+		return outputError{fmt.Errorf("write %s: the file exists; --force replaces it", path)}
+	}
+	return nil
+}
+
+// cause strips the path that the caller names itself from a file error.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// finish makes the output complete: it flushes, and gives a file its name.
+func (o *output) finish() error {
+	err := o.Flush()
+	if o.temp == nil {
+		if err != nil {
+			return outputError{fmt.Errorf("write to stdout: %w", cause(err))}
+		}
+		return nil
+	}
+	if err == nil {
+		err = o.temp.Chmod(0o644)
+	}
+	if err == nil {
+		err = o.temp.Sync()
+	}
+	err = errors.Join(err, o.temp.Close())
+	if err == nil {
+		err = o.publish()
+	}
+	if err != nil {
+		os.Remove(o.temp.Name())
+		return outputError{fmt.Errorf("write %s: %w", o.final, cause(err))}
+	}
+	return nil
+}
+
+// publish gives the temporary file its name. Without --force it must not
+// replace a file that came into being meanwhile.
+func (o *output) publish() error {
+	if o.force {
+		return os.Rename(o.temp.Name(), o.final)
+	}
+	err := os.Link(o.temp.Name(), o.final)
+	switch {
+	case err == nil:
+		return os.Remove(o.temp.Name())
+	case errors.Is(err, fs.ErrExist):
+		return err
+	}
+	return os.Rename(o.temp.Name(), o.final) // a file system without links
+}
+
+// discard removes what was written; after finish it does nothing.
+func (o *output) discard() {
+	if o.temp == nil {
+		return
+	}
+	o.temp.Close()
+	os.Remove(o.temp.Name())
+}
+
+var _ io.Writer = (*output)(nil)

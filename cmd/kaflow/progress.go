@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"kaflow/tcp"
+)
+
+// progress tells on a terminal how far the reading has come. It keeps quiet
+// for the first second, so that short runs leave no trace.
+type progress struct {
+	app   *app
+	name  tcp.Untrusted
+	begun time.Time
+	next  time.Time
+	shown bool
+}
+
+// progressEvery is the time between two updates, and before the first.
+const progressEvery = time.Second
+
+// startProgress begins with a capture; it does nothing where stderr is no
+// terminal or the user wants quiet.
+func (a *app) startProgress(name tcp.Untrusted) *progress {
+	f, ok := a.stderr.(*os.File)
+	if a.flags.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	now := time.Now()
+	return &progress{app: a, name: name, begun: now, next: now.Add(progressEvery)}
+}
+
+// at says that so many frames have been read.
+func (p *progress) at(frames uint64) {
+	if p == nil || time.Now().Before(p.next) {
+		return
+	}
+	p.next = time.Now().Add(progressEvery)
+	p.shown = true
+	fmt.Fprintf(p.app.stderr, "\r\x1b[Kkaflow: %s: %d frames", escape(string(p.name)), frames)
+}
+
+// bar draws how much of total is done, or nothing where that is not known.
+func bar(done, total int64) string {
+	const columns = 20
+	if total <= 0 {
+		return ""
+	}
+	n := int(min(done, total) * columns / total)
+	return fmt.Sprintf("[%-*.*s] %3d %%, ", columns, n, "====================", min(done, total)*100/total)
+}
+
+// done wipes the line.
+func (p *progress) done() {
+	if p != nil && p.shown {
+		fmt.Fprint(p.app.stderr, "\r\x1b[K")
+	}
+}
