@@ -15,6 +15,7 @@ const (
 	protoGRE      = 47
 	protoAH       = 51
 	protoICMPv6   = 58
+	protoNone     = 59
 	protoDstOpts  = 60
 	protoMobility = 135
 	protoHIP      = 139
@@ -130,7 +131,7 @@ func (w *walk) ipv6(at int) (layer, int) {
 		if w.end < len(w.b) {
 			w.b = w.b[:w.end]
 		}
-	case c.protocol == protoTCP: // BIG TCP as Linux shows it since 6.9
+	case c.protocol != protoNone: // BIG TCP without its option
 		w.p.Note |= NoteTSO
 	default:
 		w.end = c.at
@@ -355,6 +356,9 @@ func readOptions(s *tcp.Segment, o []byte) {
 		s.TSVal, s.TSEcr = be32(o[4:]), be32(o[8:])
 		s.Opts |= tcp.OptTimestamps
 		s.OptHash = hashNopNopTS
+		return
+	}
+	if len(o) == 0 {
 		return
 	}
 	hash := uint32(hashStart)

@@ -70,14 +70,18 @@ func (w *walk) looksIP(at int) bool {
 		return false
 	}
 	h, room := w.b[at:], w.end-at
+	bare := w.p.Note&NoteTSO != 0 // the outer length is missing: the inner one may be
 	switch h[0] >> 4 {
 	case 4:
 		size, total := int(h[0]&15)*4, int(be16(h[2:]))
-		return size >= 20 && total >= size && w.has(at, size) &&
+		return size >= 20 && w.has(at, size) && (total >= size || total == 0 && bare) &&
 			(w.fits(total, room) || ipv4Sum(h[:size]) == 0xffff)
 	case 6:
 		length := int(be16(h[4:]))
-		return w.has(at, 40) && (length == 0 && h[6] == protoHopByHop || w.fits(40+length, room))
+		if length == 0 && h[6] != protoHopByHop && h[6] != protoNone && !bare {
+			return false
+		}
+		return w.has(at, 40) && w.fits(40+length, room)
 	}
 	return false
 }
