@@ -143,6 +143,7 @@ type Run struct {
 	RTT      Range
 	Seq, Ack tcp.Seq // of the last segment
 	TSVal    uint32  // of the prober's or last sender's last segment
+	TSEcr    uint32  // of a keepalive run: echoed by the last probe
 	LastFrom uint8
 }
 

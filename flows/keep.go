@@ -228,7 +228,7 @@ func (s *step) addPair(t tail, probe, answer *event, period, rtt float32) {
 	t.setPeriod(p)
 	t.setRTT(r)
 	t.event.count++
-	t.event.next++
+	t.event.next = probe.tsecr
 	t.event.at = answer.at
 	t.event.ord, t.event.ordHi = answer.ord, answer.ordHi
 	t.event.tsval = probe.tsval
@@ -243,7 +243,7 @@ func (s *step) startPairs(head, last, probe, answer *event, period, rtt float32)
 	r.add(rtt)
 	head.bits |= evRun
 	*last = event{
-		at: answer.at, ord: answer.ord, ordHi: answer.ordHi, tsval: probe.tsval, count: 2, next: 2,
+		at: answer.at, ord: answer.ord, ordHi: answer.ordHi, tsval: probe.tsval, count: 2, next: probe.tsecr,
 		kind: KeepaliveProbe, bits: evTail | probe.bits&(evFrom|evTS), ttl: answer.ttl,
 	}
 	t := tail{last}
@@ -372,7 +372,7 @@ func merge(tl *event, evs []event) {
 			// Counted by its tail.
 		case ev.bits&evTail != 0 && ev.kind == KeepaliveProbe:
 			count[ev.from()] += ev.count
-			count[1-ev.from()] += ev.next
+			count[1-ev.from()] += ev.count
 		case ev.bits&evTail != 0:
 			lo, hi := tail{ev}.octets()
 			count[0] += ev.count

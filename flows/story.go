@@ -48,10 +48,10 @@ func (e *event) ordinal() tcp.Ordinal { return tcp.Ordinal(e.ordHi)<<32 | tcp.Or
 func (e *event) setOrdinal(o tcp.Ordinal) { e.ord, e.ordHi = uint32(o), uint8(o>>32) }
 
 // tail reads and writes the second half of a run: at and ord are the last
-// segment's, count the segments of the Lo end (in a keepalive run: probes),
-// next those of the Hi end (answers). The remaining words hold, for a
-// keepalive run, the spans of period and RTT, for traffic the octets of each
-// end and the last position.
+// segment's. In a keepalive run count is the number of answered probes, next
+// the last probe's TSecr, and the remaining words hold the spans of period and
+// RTT. In a run of traffic count and next are the segments of the Lo and the
+// Hi end, and the rest the octets of each end and the last position.
 type tail struct{ *event }
 
 func (t tail) counts() (lo, hi uint32)  { return t.count, t.next }

@@ -131,14 +131,15 @@ func (t *Table) events(c *cold, ends [2]int) []Event {
 
 func runOf(t tail, sideOf [2]uint8) *Run {
 	r := &Run{Until: t.at, UntilOrd: t.ordinal(), TSVal: t.tsval, LastFrom: sideOf[t.from()]}
-	lo, hi := t.counts()
 	if t.kind == KeepaliveProbe {
 		prober := sideOf[t.from()]
-		r.Count[prober], r.Count[1-prober] = lo, hi
+		r.Count = [2]uint32{t.count, t.count}
+		r.TSEcr = t.next
 		r.Period, r.RTT = t.period().view(), t.rtt().view()
 		r.LastFrom = 1 - prober
 		return r
 	}
+	lo, hi := t.counts()
 	r.Count[sideOf[0]], r.Count[sideOf[1]] = lo, hi
 	olo, ohi := t.octets()
 	r.Octets[sideOf[0]], r.Octets[sideOf[1]] = uint64(olo), uint64(ohi)

@@ -1,0 +1,155 @@
+package analyzer
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// maxControls bounds how many other connections of the same hosts are read as
+// controls.
+const maxControls = 64
+
+// hostsKey names two hosts.
+type hostsKey struct{ lo, hi [4]uint32 }
+
+func hostsOf(p *pairing.Pair) hostsKey {
+	k := &p.Seen[0].Flow.Key
+	return hostsKey{k.Lo, k.Hi}
+}
+
+// gatherControls reads, once a death is suspected, what else was alive or dead
+// between the same hosts since a moment.
+//
+// A control is a fresh SYN, an ICMP echo, or a connection of the host pair
+// whose own silence was shorter than one survived on this path.
+func (s *Subject) gatherControls(subjects map[hostsKey][]*Subject, since tcp.Instant, survived time.Duration) {
+	s.Controls = s.Controls[:0]
+	n := 0
+	for _, other := range subjects[hostsOf(s.Pair)] {
+		if other.Pair == s.Pair {
+			continue
+		}
+		if n++; n > maxControls {
+			break
+		}
+		s.Controls = append(s.Controls, other.asControl(s, since, survived)...)
+	}
+	s.Controls = append(s.Controls, s.echoes(since)...)
+	slices.SortStableFunc(s.Controls, func(a, b Control) int { return cmp.Compare(a.At, b.At) })
+}
+
+// asControl reads another connection of the hosts as a control: its handshake,
+// and its segments since the moment.
+func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Duration) []Control {
+	c := clockwork(s.Clocks)
+	var out []Control
+	seenSYN, seenFlow := false, false
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		at := c.to(of.Base, s.Base, p.At)
+		if at < since && !(p.Event.Run != nil && c.to(of.Base, s.Base, p.Until) >= since) || p.From > flows.Server || p.Kind == flows.ICMPError {
+			continue
+		}
+		if p.Kind == flows.SYN {
+			if seenSYN {
+				continue
+			}
+			seenSYN = true
+			alive, proof := s.handshake(i)
+			out = append(out, Control{At: at, What: "fresh SYN", Alive: alive, Proof: proof, Refs: p.Refs})
+			continue
+		}
+		if seenSYN || seenFlow {
+			continue
+		}
+		silence, before := s.silence(i)
+		if before >= 0 && silence > max(survived, time.Second) && p.Event.Run == nil {
+			continue // itself idle for long: no control
+		}
+		if !passed(s, i) && !(p.Known && p.How == pairing.Lost) {
+			continue
+		}
+		seenFlow = true
+		out = append(out, Control{At: at, What: "another connection", Alive: passed(s, i), Proof: true, Refs: p.Refs})
+	}
+	return out
+}
+
+// handshake says whether a SYN was answered, and whether that (or its loss) is
+// proven.
+func (s *Subject) handshake(i int) (alive, proof bool) {
+	for j := i + 1; j < len(s.Passages); j++ {
+		if p := &s.Passages[j]; p.From == 1-s.Passages[i].From && (p.Kind == flows.SYNACK || p.Kind == flows.RST) {
+			if !p.Known || p.How != pairing.Lost {
+				return true, true
+			}
+		}
+	}
+	p := &s.Passages[i]
+	if p.Known && p.How == pairing.Crossed {
+		return true, true
+	}
+	return false, p.Known && p.How == pairing.Lost && !p.Assumed
+}
+
+// echoes reads the pings between the hosts.
+func (s *Subject) echoes(since tcp.Instant) []Control {
+	c := clockwork(s.Clocks)
+	var out []Control
+	key := &s.flow.Key
+	type echo struct{ id uint32 }
+	answered := map[echo]bool{}
+	var asked []Control
+	var ids []uint32
+	for v, point := range s.Points {
+		if point.Table == nil || !slices.Contains(s.Path, v) && len(s.Path) > 0 {
+			continue
+		}
+		hp, ok := point.Table.HostPair(key)
+		if !ok {
+			continue
+		}
+		for i := range hp.Controls {
+			x := &hp.Controls[i]
+			at := c.to(s.Base, v, x.At)
+			if at < since {
+				continue
+			}
+			switch x.What {
+			case flows.ControlEchoReply:
+				answered[echo{x.ID}] = true
+			case flows.ControlEchoRequest:
+				if !slices.Contains(ids, x.ID) {
+					ids = append(ids, x.ID)
+					asked = append(asked, Control{At: at, What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
+				}
+			}
+		}
+	}
+	for i, a := range asked {
+		a.Alive = answered[echo{ids[i]}]
+		a.Proof = a.Alive
+		out = append(out, a)
+	}
+	return out
+}
+
+// controlsSay sums the controls up: did any prove that the hosts could still
+// talk, did any prove that they could not?
+func (s *Subject) controlsSay() (alive, dead *Control) {
+	for i := range s.Controls {
+		c := &s.Controls[i]
+		switch {
+		case c.Alive && c.Proof && alive == nil:
+			alive = c
+		case !c.Alive && c.Proof && dead == nil:
+			dead = c
+		}
+	}
+	return alive, dead
+}

@@ -1,0 +1,207 @@
+package analyzer
+
+import (
+	"time"
+
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// onset is the moment from which on nothing of a connection crosses, as two or
+// more captures prove it.
+type onset struct {
+	lost      [2][]int // passages lost since then, by sender
+	crossed   [2][]int // passages that crossed since then
+	first     int      // the first lost passage
+	last      int      // the last passage before it that crossed or was answered; -1 none
+	silence   time.Duration
+	assumed   bool // the loss that matters rests on recording that is assumed only
+	between   [2]int
+	survived  time.Duration // longest silence before that was survived
+	at        tcp.Instant
+	explained bool // a silence longer than every one survived lies right before
+}
+
+// deadDirections says which directions are dead since the onset.
+func (o *onset) dead(side uint8) bool {
+	return len(o.lost[side]) > 0 && len(o.crossed[side]) == 0
+}
+
+// find looks for the onset: the losses after which nothing of the same
+// direction crosses any more. One lost segment proves nothing; two do where
+// nothing else crosses.
+func findOnset(s *Subject) (o onset, ok bool) {
+	if !s.TwoSided() {
+		return o, false
+	}
+	first := -1
+	for side := uint8(0); side < 2; side++ {
+		for i := len(s.Passages) - 1; i >= 0; i-- {
+			p := &s.Passages[i]
+			if p.From != side || !p.Known || p.Kind == flows.ICMPError || p.Kind == flows.Duplicate || p.Kind == flows.Stale {
+				continue
+			}
+			if p.How == pairing.Crossed {
+				break
+			}
+			if p.How == pairing.Lost && (first < 0 || i < first) {
+				first = i
+			}
+		}
+	}
+	if first < 0 {
+		return o, false
+	}
+	o.first, o.at = first, s.Passages[first].At
+	o.silence, o.last = s.silence(first)
+	lost := 0
+	for i := first; i < len(s.Passages); i++ {
+		p := &s.Passages[i]
+		if p.From > flows.Server || !p.Known || p.Kind == flows.ICMPError {
+			continue
+		}
+		switch p.How {
+		case pairing.Lost:
+			o.lost[p.From] = append(o.lost[p.From], i)
+			lost++
+		case pairing.Crossed:
+			o.crossed[p.From] = append(o.crossed[p.From], i)
+		}
+	}
+	o.assumed = s.Passages[first].Assumed
+	o.between = s.Passages[first].Between
+	if lost < 2 {
+		return o, false
+	}
+	o.survived = longestSurvived(s, first)
+	o.explained = o.silence >= time.Second && o.silence > o.survived
+	return o, true
+}
+
+// longestSurvived returns the longest silence before passage limit after which
+// the flow went on, both ways.
+func longestSurvived(s *Subject, limit int) time.Duration {
+	var longest time.Duration
+	for _, g := range survivedSilences(s, limit) {
+		longest = max(longest, g.length)
+	}
+	return longest
+}
+
+// quiet is one silence of a flow.
+type quiet struct {
+	length time.Duration
+	sender uint8 // who ended it
+	at     pairing.Ref
+	when   tcp.Instant
+}
+
+// survivedSilences lists the silences before passage limit that the flow
+// survived: what ended them crossed, or was answered.
+func survivedSilences(s *Subject, limit int) []quiet {
+	var all []quiet
+	for i := 1; i < limit && i < len(s.Passages); i++ {
+		p := &s.Passages[i]
+		if p.Kind == flows.ICMPError || p.From > flows.Server {
+			continue
+		}
+		if r := p.Event.Run; r != nil && p.Kind == flows.KeepaliveProbe && r.Period.Known && runPassed(s, p) {
+			// Within the run every probe ended a silence of a period less the
+			// round trip.
+			length := r.Period.Max - r.RTT.Max
+			if length > 0 {
+				all = append(all, quiet{length, p.From, p.First(), p.At})
+			}
+		}
+		length, before := s.silence(i)
+		if before < 0 || length <= 0 || !passed(s, i) {
+			continue
+		}
+		all = append(all, quiet{length, p.From, p.First(), p.At})
+	}
+	return all
+}
+
+// passed reports whether passage i provably reached the other end: it crossed
+// between two captures, or it was answered.
+func passed(s *Subject, i int) bool {
+	p := &s.Passages[i]
+	if p.Known && p.How == pairing.Lost {
+		return false
+	}
+	if p.Known && p.How == pairing.Crossed {
+		return true
+	}
+	if p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
+		return true
+	}
+	if p.Event.AnsweredBy != 0 {
+		return true
+	}
+	if p.Kind == flows.KeepaliveProbe || p.Kind == flows.RST {
+		return false
+	}
+	for j := i + 1; j < len(s.Passages); j++ { // acknowledged later on
+		q := &s.Passages[j]
+		if q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && q.Event.Flags.Has(tcp.ACK) &&
+			p.Event.Len > 0 && q.Event.Ack.Sub(p.Event.Seq.Add(int(p.Event.Len))) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func runPassed(s *Subject, p *Passage) bool {
+	return !(p.Known && p.How == pairing.Lost) && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0
+}
+
+// silentTail is what one capture alone shows of a death: an end that asks and
+// gets no answer.
+type silentTail struct {
+	side         uint8
+	asked        []int // passages of that side since its last sign of life from the other
+	first        int
+	silence      time.Duration // before the first of them
+	lastHeard    int           // last passage of the other side; -1 none
+	probes, data int
+	reset        int // its own RST at the end; -1 none
+}
+
+// findTail looks for an end that asks in vain until the capture's end: probes
+// or data, two at least, with nothing from the other side after the first.
+func findTail(s *Subject) (t silentTail, ok bool) {
+	for side := uint8(0); side < 2; side++ {
+		t = silentTail{side: side, first: -1, lastHeard: -1, reset: -1}
+		for i := range s.Passages {
+			p := &s.Passages[i]
+			switch {
+			case p.Kind == flows.ICMPError || p.From > flows.Server:
+			case p.From != side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil:
+				// The other side's own question is no answer, but it is life.
+				t = silentTail{side: side, first: -1, lastHeard: i, reset: -1}
+			case p.From != side || p.Event.Run != nil && p.Event.Run.Count[1-side] > 0:
+				t = silentTail{side: side, first: -1, lastHeard: i, reset: -1}
+			case p.Kind == flows.RST:
+				if t.first >= 0 {
+					t.reset = i
+				}
+			case p.Kind == flows.KeepaliveProbe || p.Kind == flows.Retransmission || p.Event.Len > 0:
+				if t.first < 0 {
+					t.first = i
+					t.silence, _ = s.silence(i)
+				}
+				t.asked = append(t.asked, i)
+				if p.Kind == flows.KeepaliveProbe {
+					t.probes++
+				} else {
+					t.data++
+				}
+			}
+		}
+		if len(t.asked) >= 2 && t.lastHeard >= 0 {
+			return t, true
+		}
+	}
+	return t, false
+}

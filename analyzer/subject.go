@@ -1,0 +1,259 @@
+package analyzer
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// Subject is what rules are asked about: one connection at one or more vantage
+// points, with all that may speak for or against a reading of it. Rules change
+// nothing in it.
+type Subject struct {
+	*pairing.Pair
+	Points   []pairing.Point
+	Clocks   []pairing.Clock
+	Base     int       // vantage point whose clock the subject's instants are on
+	Passages []Passage // every segment and run, with what became of it, by time
+	Controls []Control // signs of life or death between the same hosts, by time
+	Others   []*pairing.Pair
+	Ends     [2]tcp.Instant // first and last instant of all captures, on Base's clock
+	Verdict  *Verdict       // nil until one is found
+	flow     *flows.Flow    // at Base
+}
+
+// Flow returns the connection as the first vantage point saw it.
+func (s *Subject) Flow() *flows.Flow { return s.flow }
+
+// TwoSided reports whether the connection was looked for at two or more
+// different places.
+func (s *Subject) TwoSided() bool { return len(s.Path) >= 2 && !s.SamePoint }
+
+// Passage is one segment, or one run of a side's segments, on its whole way.
+type Passage struct {
+	Event   *flows.Event
+	From    uint8
+	Kind    flows.Kind
+	At      tcp.Instant   // when it was first seen, on Base's clock
+	Until   tcp.Instant   // of a run: its last segment
+	Refs    []pairing.Ref // where it was seen, in the direction of travel
+	How     pairing.How   // over the whole way
+	Known   bool          // false: nobody could have seen it elsewhere
+	Assumed bool
+	Between [2]int // of a loss: the vantage points
+	Why     string
+	Count   int
+}
+
+// First returns the sighting nearest to the sender.
+func (p *Passage) First() pairing.Ref { return p.Refs[0] }
+
+// Control is a sign of life or death between the hosts of a subject that is
+// not part of its own connection.
+type Control struct {
+	At    tcp.Instant // on Base's clock
+	What  string      // "fresh SYN", "ICMP echo", "flow"
+	Alive bool        // it crossed, or was answered
+	Proof bool        // two captures show it, or an answer does
+	Refs  []pairing.Ref
+}
+
+// clockwork converts instants of one vantage point's clock into another's.
+type clockwork []pairing.Clock
+
+// to converts at from vantage point v's clock to base's, directly or over one
+// vantage point between. Without a clock the instant comes back unchanged.
+func (c clockwork) to(base, v int, at tcp.Instant) tcp.Instant {
+	if base == v || at == 0 {
+		return at
+	}
+	if t, ok := c.step(base, v, at); ok {
+		return t
+	}
+	for i := range c {
+		for _, mid := range [2]int{c[i].From, c[i].To} {
+			if t, ok := c.step(mid, v, at); ok && mid != v && mid != base {
+				if t, ok = c.step(base, mid, t); ok {
+					return t
+				}
+			}
+		}
+	}
+	return at
+}
+
+func (c clockwork) step(base, v int, at tcp.Instant) (tcp.Instant, bool) {
+	var found *pairing.Clock
+	for i := range c {
+		k := &c[i]
+		if !(k.From == base && k.To == v || k.From == v && k.To == base) {
+			continue
+		}
+		if found == nil {
+			found = k
+		}
+		here := at
+		if k.To == v {
+			here = k.Unmap(at)
+		}
+		if here >= k.Since && (k.Until == 0 || here <= k.Until) {
+			found = k
+			break
+		}
+	}
+	if found == nil {
+		return 0, false
+	}
+	if found.From == v {
+		return found.Map(at), true
+	}
+	return found.Unmap(at), true
+}
+
+// newSubject gathers what there is to know about a pair.
+func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pair, spans []span) *Subject {
+	s := &Subject{Pair: pair, Points: points, Clocks: clocks, Base: pair.Seen[0].Vantage, flow: pair.Seen[0].Flow}
+	c := clockwork(clocks)
+	for i, sp := range spans {
+		if sp.last == 0 {
+			continue
+		}
+		first, last := c.to(s.Base, i, sp.first), c.to(s.Base, i, sp.last)
+		if s.Ends[0] == 0 || first < s.Ends[0] {
+			s.Ends[0] = first
+		}
+		s.Ends[1] = max(s.Ends[1], last)
+	}
+	s.Passages = passages(s, c)
+	return s
+}
+
+// span is when a vantage point's first and last frame was seen, on its own
+// clock.
+type span struct{ first, last tcp.Instant }
+
+func spansOf(points []pairing.Point) []span {
+	out := make([]span, len(points))
+	for i, p := range points {
+		for j := range p.Files {
+			f := &p.Files[j]
+			if f.Frames == 0 {
+				continue
+			}
+			if out[i].first == 0 || f.First < out[i].first {
+				out[i].first = f.First
+			}
+			out[i].last = max(out[i].last, f.Last)
+		}
+	}
+	return out
+}
+
+// ref points at one event of a sighting.
+func (s *Subject) ref(seen *pairing.Sighting, ord tcp.Ordinal, kind flows.Kind, at tcp.Instant) pairing.Ref {
+	return refAt(s.Points, seen.Vantage, ord, kind, at)
+}
+
+func refAt(points []pairing.Point, vantage int, ord tcp.Ordinal, kind flows.Kind, at tcp.Instant) pairing.Ref {
+	r := pairing.Ref{Vantage: vantage, Ord: ord, Kind: kind, At: at, Frame: uint64(ord)}
+	if f := points[vantage].Frame; f != nil && ord != 0 {
+		r.File, r.Frame = f(ord)
+	}
+	return r
+}
+
+// place names a frame of a vantage point.
+type place struct {
+	vantage int
+	ord     tcp.Ordinal
+}
+
+// passages joins the fates of each segment into its whole way, and adds what
+// no fate speaks of.
+func passages(s *Subject, c clockwork) []Passage {
+	next := make(map[place]*pairing.Fate, len(s.Fates))
+	arrived := make(map[place]bool, len(s.Fates))
+	for i := range s.Fates {
+		f := &s.Fates[i]
+		next[place{f.Sent.Vantage, f.Sent.Ord}] = f
+		if f.Seen.Ord != 0 {
+			arrived[place{f.Seen.Vantage, f.Seen.Ord}] = true
+		}
+	}
+	var out []Passage
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		for j := range seen.Flow.Events {
+			ev := &seen.Flow.Events[j]
+			at := place{seen.Vantage, ev.Ord}
+			if arrived[at] && ev.Run == nil {
+				continue
+			}
+			if _, sent := next[at]; ev.Run != nil && i > 0 && !sent {
+				continue // runs are shown once, as the first vantage point has them
+			}
+			out = append(out, s.follow(seen, ev, next, c))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
+	return out
+}
+
+// follow takes a segment from where it was first seen to where its way ends.
+func (s *Subject) follow(seen *pairing.Sighting, ev *flows.Event, next map[place]*pairing.Fate, c clockwork) Passage {
+	p := Passage{
+		Event: ev, From: ev.From, Kind: ev.Kind, Count: 1,
+		At: c.to(s.Base, seen.Vantage, ev.At), Until: c.to(s.Base, seen.Vantage, ev.End()),
+		Refs: []pairing.Ref{s.ref(seen, ev.Ord, ev.Kind, ev.At)},
+	}
+	if ev.Run != nil {
+		p.Count = int(ev.Run.Count[0] + ev.Run.Count[1])
+	}
+	at := place{seen.Vantage, ev.Ord}
+	for range len(s.Path) + 1 {
+		f, ok := next[at]
+		if !ok {
+			break
+		}
+		p.Known, p.How, p.Assumed, p.Between, p.Why = true, f.How, f.Assumed, f.Between, f.Why
+		if f.How != pairing.Crossed {
+			break
+		}
+		if f.Seen.Ord == 0 {
+			break
+		}
+		p.Refs = append(p.Refs, f.Seen)
+		at = place{f.Seen.Vantage, f.Seen.Ord}
+	}
+	return p
+}
+
+// silence returns how long the flow was quiet before passage i, both ways, and
+// the last passage before it; -1 where there is none.
+func (s *Subject) silence(i int) (time.Duration, int) {
+	at := s.Passages[i].At
+	for j := i - 1; j >= 0; j-- {
+		p := &s.Passages[j]
+		if p.Kind == flows.ICMPError {
+			continue
+		}
+		return max(0, at.Sub(max(p.At, p.Until))), j
+	}
+	return 0, -1
+}
+
+// holesAt reports whether any vantage point of the path recorded nothing at
+// some moment between from and to, on Base's clock.
+func holesAt(holes []capture.Interval, from, to tcp.Instant) bool {
+	for _, h := range holes {
+		if h.From <= to && h.To >= from {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,392 @@
+package analyzer
+
+import (
+	"fmt"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// notEstablished holds where a SYN was sent and no connection came of it.
+func notEstablished(s *Subject) Answer {
+	syn, synack, reset := -1, -1, -1
+	icmp := -1
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		switch {
+		case p.Kind == flows.SYN && syn < 0:
+			syn = i
+		case p.Kind == flows.SYNACK && synack < 0:
+			synack = i
+		case p.Kind == flows.RST && reset < 0:
+			reset = i
+		case p.Kind == flows.ICMPError && icmp < 0:
+			icmp = i
+		case p.Event.Len > 0, p.Kind == flows.KeepaliveProbe, p.Event.Run != nil:
+			return Answer{}
+		}
+	}
+	if syn < 0 || s.flow.Midway && len(s.Seen) == 1 || s.flow.Complete {
+		return Answer{}
+	}
+	p := &s.Passages[syn]
+	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
+	switch {
+	case reset >= 0 && s.Passages[reset].From != p.From:
+		v.Cause, v.CauseConfidence = "refused", Proven
+		v.Summary = "The connection was refused: a RST answers the SYN. Nothing listens on that port, or a firewall rejects it with a RST."
+	case icmp >= 0:
+		v.Cause, v.CauseConfidence = "rejected", Proven
+		e := s.Passages[icmp].Event
+		v.Summary = fmt.Sprintf("The connection was rejected: %s answers the SYN with ICMP %d/%d.", e.Source, e.Len>>8, e.Len&0xff)
+	case synack < 0:
+		v.Cause, v.CauseConfidence = "unanswered", Proven
+		v.Summary = fmt.Sprintf("No SYN-ACK ever came: %s went unanswered.", times(s.countOf(flows.SYN), "SYN"))
+		s.whereSYNDied(v, p)
+	default:
+		q := &s.Passages[synack]
+		v.Cause, v.CauseConfidence = "unanswered", Proven
+		v.Summary = "The server answered, but the client never completed the handshake."
+		if q.Known && q.How == pairing.Lost {
+			v.Summary = fmt.Sprintf("The SYN arrived and was answered, but the SYN-ACK is lost between %s and %s.", s.Points[q.Between[0]].Name, s.Points[q.Between[1]].Name)
+			v.Between = q.Between
+		}
+		if ends := s.Ends[1].Sub(q.At); ends < time.Second {
+			return Answer{} // the capture ends before the handshake could
+		}
+	}
+	return Answer{Verdict: v}
+}
+
+func (s *Subject) whereSYNDied(v *Verdict, p *Passage) {
+	switch {
+	case p.Known && p.How == pairing.Lost:
+		v.Summary += fmt.Sprintf(" It is lost between %s and %s.", s.Points[p.Between[0]].Name, s.Points[p.Between[1]].Name)
+		if p.Assumed {
+			v.Confidence = Likely
+		}
+	case p.Known && p.How == pairing.Crossed:
+		v.Summary += fmt.Sprintf(" It arrived at %s, and no answer left from there.", s.Points[p.Refs[len(p.Refs)-1].Vantage].Name)
+	default:
+		v.Unknown = append(v.Unknown, "where the SYN died: needs a capture at the server as well")
+	}
+}
+
+func (s *Subject) countOf(k flows.Kind) int {
+	n := 0
+	for i := range s.Passages {
+		if s.Passages[i].Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+func times(n int, what string) string {
+	if n == 1 {
+		return "the " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// socketless reports whether a RST has the shape of a host that knows no such
+// connection: no ACK bit, the trigger's acknowledgment number as its sequence
+// number, window 0, no options (RFC 9293, section 3.5.2).
+func socketless(rst, trigger *flows.Event) bool {
+	return !rst.Flags.Has(tcp.ACK) && rst.Seq == trigger.Ack && rst.Win == 0 && !rst.HasTS
+}
+
+// peerLostState holds where a probe or data is answered by the RST of a host
+// that knows no such connection, though it had not ended it.
+func peerLostState(s *Subject) Answer {
+	for i := range s.Passages {
+		rst := &s.Passages[i]
+		if rst.Kind != flows.RST || rst.From > flows.Server {
+			continue
+		}
+		trigger := -1
+		for j := i - 1; j >= 0 && j > i-8; j-- {
+			if q := &s.Passages[j]; q.From == 1-rst.From && q.Kind != flows.ICMPError {
+				trigger = j
+				break
+			}
+		}
+		if trigger < 0 || !socketless(rst.Event, s.Passages[trigger].Event) || s.endedBefore(trigger) || s.hasFIN(rst.From, i) || s.gaveUpBefore(rst.From, i) {
+			continue
+		}
+		q := &s.Passages[trigger]
+		silence, _ := s.silence(trigger)
+		if q.Kind == flows.SYN || q.Kind != flows.KeepaliveProbe && silence < time.Second {
+			continue
+		}
+		if o, ok := findOnset(s); ok && o.first < trigger {
+			return Answer{} // lost on the way long before
+		}
+		return s.lostState(rst, q, silence)
+	}
+	return Answer{}
+}
+
+// gaveUpBefore reports whether a side had reset the connection before passage
+// i, whether or not that arrived: its RST of now is then only an echo.
+func (s *Subject) gaveUpBefore(side uint8, i int) bool {
+	for j := range i {
+		if p := &s.Passages[j]; p.From == side && p.Kind == flows.RST {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Subject) hasFIN(side uint8, before int) bool {
+	for j := range before {
+		if p := &s.Passages[j]; p.From == side && p.Kind == flows.FIN {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer {
+	peer := sideName(rst.From)
+	v := &Verdict{ID: PeerLostState, Confidence: Likely, At: rst.At, FirstLost: trigger.First(), Silence: silence, Cause: "unknown", Between: [2]int{s.Base, s.Base}}
+	refs := append(append([]pairing.Ref(nil), trigger.Refs...), rst.Refs...)
+	a := Answer{Verdict: v, Findings: []Finding{{Rule: "socketless-rst",
+		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
+		Suggests: "its host knows no such connection: rebooted, or the socket is gone", Evidence: refs}}}
+	if s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed {
+		v.Confidence = Proven
+		v.Summary = fmt.Sprintf("The %s lost the connection: the %s arrives there after %s of silence and its own host answers with a RST, as one does that knows no such connection. It sent neither FIN nor RST before.",
+			peer, trigger.Kind, facts.Compact(silence))
+		v.Between = [2]int{rst.Refs[0].Vantage, rst.Refs[0].Vantage}
+		v.Unknown = append(v.Unknown, "why the "+peer+" lost it: a reboot, a crash of the service, or another machine at the same address")
+		return a
+	}
+	v.Summary = fmt.Sprintf("The %s is answered by a RST that looks like that of a host which knows no such connection: the %s rebooted or lost the socket, as far as one capture can tell.", trigger.Kind, peer)
+	v.Unknown = append(v.Unknown, "whether the "+peer+" itself sent that RST: needs a capture there")
+	next := nextCapture(other(rst.From))
+	a.Hypotheses = []Hypothesis{
+		{Verdict: PeerLostState, For: []string{"the RST has the shape of a host without the socket"}, Next: next},
+		{Verdict: "nat-rebind", For: []string{"a NAT that gave the flow another port makes the peer answer like this"}, Next: next},
+		{Verdict: "peer-lost-state (another backend)", For: []string{"behind a balancer, another backend knows no such connection"}, Next: next},
+		{Verdict: SilentDrop, For: []string{"a peer that gave up earlier, its RST lost, answers like this"}, Next: next},
+	}
+	return a
+}
+
+// receiverStalled holds where one end's window is shut at the end, for long.
+func receiverStalled(s *Subject) Answer {
+	for i := range s.Seen {
+		f := s.Seen[i].Flow
+		for side := uint8(0); side < 2; side++ {
+			r, w := &f.Sides[side], &f.Sides[1-side]
+			if r.Win != 0 || w.WindowProbes < 2 || r.Segments == 0 || r.FIN {
+				continue
+			}
+			return s.stalled(&s.Seen[i], side)
+		}
+	}
+	return Answer{}
+}
+
+func (s *Subject) stalled(seen *pairing.Sighting, side uint8) Answer {
+	f := seen.Flow
+	var refs []pairing.Ref
+	var first, last tcp.Instant
+	answered := 0
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.Kind != flows.ZeroWindowProbe && ev.Kind != flows.ZeroWindowACK {
+			continue
+		}
+		if first == 0 {
+			first = ev.At
+		}
+		last = ev.End()
+		if ev.Kind == flows.ZeroWindowACK {
+			answered++
+		}
+		if len(refs) < 12 {
+			refs = append(refs, s.ref(seen, ev.Ord, ev.Kind, ev.At))
+		}
+	}
+	stall := last.Sub(first)
+	if stall < time.Second {
+		return Answer{}
+	}
+	v := &Verdict{ID: ReceiverStalled, Confidence: Proven, At: first, Between: [2]int{seen.Vantage, seen.Vantage},
+		Summary: fmt.Sprintf("The %s's window has been shut for %s: its application does not read. The path works; what the %s sends are window probes, not keepalives (%d of them).",
+			sideName(side), facts.Compact(stall), sideName(other(side)), f.Sides[other(side)].WindowProbes)}
+	if answered == 0 && s.countAnswers(flows.ZeroWindowACK) == 0 {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, "whether the window probes arrive: none was answered")
+	}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "window-shut", Says: fmt.Sprintf("the %s offers a window of 0", sideName(side)),
+		Suggests: "its application has stopped reading", Evidence: refs}}}
+}
+
+func (s *Subject) countAnswers(k flows.Kind) int {
+	n := 0
+	for i := range s.Seen {
+		for j := range s.Seen[i].Flow.Events {
+			if s.Seen[i].Flow.Events[j].Kind == k {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// closedByEnds holds where a FIN of both ends, or an application's RST, ended
+// the connection.
+func closedByEnds(s *Subject) Answer {
+	f := s.flow
+	ends := [2]flows.Ending{f.Sides[0].Ending, f.Sides[1].Ending}
+	v := &Verdict{ID: ClosedNormally, Confidence: None, At: f.Last, Between: [2]int{s.Base, s.Base}}
+	for side := uint8(0); side < 2; side++ {
+		switch {
+		case ends[side] == flows.EndRST && !s.askedInVain(side):
+			who := sideName(side)
+			v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
+			if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
+				v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
+			}
+			return Answer{Verdict: v}
+		}
+	}
+	if f.Sides[0].FIN && f.Sides[1].FIN {
+		v.Summary = "Both ends closed the connection with a FIN."
+		if first := s.firstOf(flows.FIN); first >= 0 {
+			v.At = s.Passages[first].At
+			v.Summary = fmt.Sprintf("Both ends closed the connection; the %s sent its FIN first.", sideName(s.Passages[first].From))
+		}
+		return Answer{Verdict: v}
+	}
+	for side := uint8(0); side < 2; side++ {
+		if f.Sides[side].FIN && f.Sides[side].SndUna == f.Sides[side].SndNxt && f.Sides[side].NxtKnown && s.unanswered() == 0 {
+			v.Summary = fmt.Sprintf("The %s closed its direction with a FIN, which was acknowledged; the %s had not closed its own by the end of the capture.", sideName(side), sideName(other(side)))
+			return Answer{Verdict: v}
+		}
+	}
+	return Answer{}
+}
+
+// askedInVain reports whether a side's RST came after its own unanswered
+// probes or data.
+func (s *Subject) askedInVain(side uint8) bool {
+	t, ok := findTail(s)
+	return ok && t.side == side
+}
+
+func (s *Subject) unanswered() int {
+	return int(s.flow.Sides[0].Unanswered + s.flow.Sides[1].Unanswered)
+}
+
+func (s *Subject) firstOf(k flows.Kind) int {
+	for i := range s.Passages {
+		if s.Passages[i].Kind == k {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *Subject) silenceBeforeKind(k flows.Kind) time.Duration {
+	if i := s.firstOf(k); i >= 0 {
+		d, _ := s.silence(i)
+		return d
+	}
+	return 0
+}
+
+// lastSign returns the last passage that was answered, crossed, or answers
+// something: until then the connection provably lived.
+func (s *Subject) lastSign() int {
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		p := &s.Passages[i]
+		if p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server {
+			continue
+		}
+		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// idleAtEnd holds where the connection was silent until the capture's end and
+// nobody had asked.
+func idleAtEnd(s *Subject) Answer {
+	f := s.flow
+	tail := s.Ends[1].Sub(s.lastActivity())
+	if f.Count(flows.KeepaliveProbe) > 0 && tail < 2*longestPeriod(f) {
+		return Answer{}
+	}
+	longest := longestSurvived(s, len(s.Passages))
+	if tail < 2*time.Second || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < time.Minute {
+		return Answer{}
+	}
+	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("Silent for the last %s of the capture. Nothing was asked, so nothing is known: the connection may be dead already without either end knowing.", facts.Compact(tail)),
+		Unknown: []string{"whether it is still alive: only a probe, a heartbeat or data would tell"}}
+	return Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}}
+}
+
+func noKeepalive(s *Subject) Finding {
+	f := Finding{Rule: "no-keepalive", Says: "no keepalive probe of either end was seen", Suggests: "without one, nobody notices when a device between forgets the connection"}
+	if s.flow.Count(flows.KeepaliveProbe) > 0 {
+		f = Finding{Rule: "own-silence", Says: "keepalives that were seen before are missing from the end of the capture", Suggests: "the prober's host slept, or the capture was filtered"}
+	}
+	return f
+}
+
+func longestPeriod(f *flows.Flow) time.Duration {
+	var d time.Duration
+	for i := range f.Sides {
+		d = max(d, f.Sides[i].Period.Max)
+	}
+	for _, g := range f.Gaps {
+		d = max(d, g.Duration())
+	}
+	return d
+}
+
+func (s *Subject) lastActivity() tcp.Instant {
+	var at tcp.Instant
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Kind != flows.ICMPError {
+			at = max(at, p.At, p.Until)
+		}
+	}
+	return at
+}
+
+// healthyAtEnd holds where the connection is open and its last question was
+// answered.
+func healthyAtEnd(s *Subject) Answer {
+	i := s.lastSign()
+	f := s.flow
+	if i < 0 {
+		return Answer{}
+	}
+	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}
+	if n := s.unanswered(); n > 0 {
+		// One open question at the very end is no sign of anything.
+		if _, dead := findTail(s); dead {
+			return Answer{}
+		}
+		v.Unknown = append(v.Unknown, "whether the last question was answered: the capture ends before")
+	}
+	switch probes := f.Count(flows.KeepaliveProbe); {
+	case probes > 0 && s.TwoSided() && len(s.Seen) > 1:
+		v.Summary = fmt.Sprintf("Open and well: keepalive probes (%d seen) cross and are answered.", probes)
+	case probes > 0:
+		v.Summary = fmt.Sprintf("Open and well as far as this end sees: keepalive probes (%d seen) are answered.", probes)
+	default:
+		v.Summary = "Open at the end of the capture; what was sent last was answered."
+	}
+	return Answer{Verdict: v}
+}

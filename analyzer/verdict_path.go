@@ -1,0 +1,421 @@
+package analyzer
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// deathBetween gives the verdict where two or more captures prove that nothing
+// of the connection crosses any more.
+func deathBetween(s *Subject) Answer {
+	if !s.TwoSided() {
+		return Answer{Lacks: "captures from two different places"}
+	}
+	o, ok := findOnset(s)
+	if !ok || s.endedBefore(o.first) {
+		return Answer{}
+	}
+	d0, d1 := o.dead(flows.Client), o.dead(flows.Server)
+	switch {
+	case d0 && d1, d0 && len(o.crossed[flows.Server]) == 0, d1 && len(o.crossed[flows.Client]) == 0:
+		return s.bothWays(&o)
+	case d0 || d1:
+		return s.oneWay(&o)
+	}
+	return Answer{}
+}
+
+// endedBefore reports whether the connection was over before passage i: a RST
+// that crossed, or a FIN of both ends.
+func (s *Subject) endedBefore(i int) bool {
+	var fin [2]bool
+	for j := range i {
+		p := &s.Passages[j]
+		if p.From > flows.Server || p.Known && p.How == pairing.Lost {
+			continue
+		}
+		if p.Kind == flows.RST && p.Event.Note&flows.NoteOutOfWindow == 0 {
+			return true
+		}
+		fin[p.From] = fin[p.From] || p.Kind == flows.FIN
+	}
+	return fin[0] && fin[1]
+}
+
+// pathVerdict fills in what every verdict about the path says.
+func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
+	v := &Verdict{ID: id, Confidence: Proven, Between: o.between, At: o.at, Silence: o.silence, FirstLost: s.Passages[o.first].First()}
+	if o.last >= 0 {
+		p := &s.Passages[o.last]
+		v.LastCrossed = p.Refs[len(p.Refs)-1]
+		if r := p.Event.Run; r != nil {
+			v.LastCrossed = refAt(s.Points, p.Refs[0].Vantage, r.UntilOrd, p.Kind, r.Until)
+		}
+	}
+	if o.assumed {
+		v.Confidence = Likely
+		v.Unknown = append(v.Unknown, s.Passages[o.first].Why)
+	}
+	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them",
+		s.Points[o.between[0]].Name, s.Points[o.between[1]].Name))
+	for side := uint8(0); side < 2; side++ {
+		if len(o.lost[side]) == 0 && len(o.crossed[side]) == 0 {
+			v.Unknown = append(v.Unknown, fmt.Sprintf("whether what the %s sends would cross: it sent nothing after the silence", sideName(side)))
+		}
+	}
+	return v
+}
+
+func (s *Subject) bothWays(o *onset) Answer {
+	alive, dead := s.controlsSay()
+	idle := o.silence >= time.Second
+	switch {
+	case dead != nil && alive == nil:
+		v := s.pathVerdict(PathCut, o)
+		v.Cause, v.CauseConfidence = "unknown", None
+		v.Summary = fmt.Sprintf("Everything between the two hosts stopped: nothing of this connection crosses %s, and %s in the same stretch is lost as well. This is no expired idle timer of one connection.",
+			s.sinceWhen(o), aControl(dead))
+		return Answer{Verdict: v, Findings: []Finding{{Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "the path itself is cut", Evidence: dead.Refs}}}
+	case !idle && alive == nil:
+		v := s.pathVerdict(Undecided, o)
+		v.Confidence = Possible
+		v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, with no silence before it and no other traffic between the hosts to compare with. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
+		return Answer{Verdict: v, Hypotheses: []Hypothesis{
+			{Verdict: SilentDrop, For: []string{"both ends go on sending and nothing crosses"}, Against: []string{"no silence lies before it, so no idle timer can have run out"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
+			{Verdict: PathCut, For: []string{"it stopped in the middle of traffic"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
+		}}
+	}
+	v := s.pathVerdict(SilentDrop, o)
+	s.cause(v, o, alive)
+	v.Summary = s.silentSummary(v, o, alive)
+	a := Answer{Verdict: v}
+	if alive != nil {
+		a.Findings = append(a.Findings, Finding{Rule: "control-crosses", Says: aControl(alive) + " between the same hosts crosses meanwhile",
+			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})
+	}
+	return a
+}
+
+// cause says why the state was lost, as far as the captures can tell.
+func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
+	switch {
+	case o.explained && alive != nil && s.youngDead(o) != nil:
+		v.Cause, v.CauseConfidence = "state-lost", Likely
+		v.CauseWhy = "connections that were not idle died with it, while a fresh one crosses: flush, reboot or fail-over"
+	case o.explained && alive != nil:
+		v.Cause, v.CauseConfidence = "idle-expiry", Proven
+		v.CauseWhy = aControl(alive) + " crosses while this connection, silent for longer than any silence survived, is lost"
+	case o.explained:
+		v.Cause, v.CauseConfidence = "idle-expiry", Likely
+		v.CauseWhy = "no other traffic between the hosts in either file: an outage that began during the silence looks the same"
+		v.Unknown = append(v.Unknown, "whether an outage began during the silence: it would look the same; a ping or a fresh login beside it would tell")
+	case o.silence >= time.Second:
+		v.Cause, v.CauseConfidence = "state-lost", Likely
+		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(o.survived), facts.Compact(o.silence))
+	default:
+		v.Cause, v.CauseConfidence = "state-lost", Likely
+		v.CauseWhy = "no silence lies before it"
+	}
+}
+
+// youngDead finds another connection of the hosts that died at the same time
+// without having been idle.
+func (s *Subject) youngDead(o *onset) *Control {
+	for i := range s.Controls {
+		if c := &s.Controls[i]; !c.Alive && c.Proof && c.What == "another connection" {
+			return c
+		}
+	}
+	return nil
+}
+
+func (s *Subject) silentSummary(v *Verdict, o *onset, alive *Control) string {
+	var b strings.Builder
+	both := len(o.lost[0]) > 0 && len(o.lost[1]) > 0
+	switch {
+	case both && s.probesAmong(o.lost[0]) && s.probesAmong(o.lost[1]):
+		b.WriteString("Both ends still hold the connection and both probe it, but nothing sent ")
+	case both:
+		b.WriteString("Both ends still hold the connection, but nothing sent ")
+	default:
+		side := flows.Client
+		if len(o.lost[1]) > 0 {
+			side = flows.Server
+		}
+		fmt.Fprintf(&b, "The %s still holds the connection, but nothing it sends ", sideName(side))
+	}
+	b.WriteString(s.sinceWhen(o))
+	b.WriteString(" crosses")
+	if both {
+		b.WriteString(" in either direction")
+	}
+	b.WriteString(". ")
+	if o.last >= 0 {
+		b.WriteString("Before it traffic crossed, ")
+		if v.Confidence == Proven {
+			b.WriteString("and the captures were recording throughout.")
+		} else {
+			b.WriteString("but nothing shows that the other capture was still running.")
+		}
+	}
+	if alive != nil {
+		fmt.Fprintf(&b, " Meanwhile %s between the same hosts crosses.", aControl(alive))
+	}
+	return b.String()
+}
+
+func (s *Subject) probesAmong(list []int) bool {
+	for _, i := range list {
+		if s.Passages[i].Kind == flows.KeepaliveProbe {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Subject) sinceWhen(o *onset) string {
+	if o.silence >= time.Second {
+		return fmt.Sprintf("after %s of silence", facts.Compact(o.silence))
+	}
+	return "from " + o.at.Time().Format("15:04:05.000") + " on"
+}
+
+func aControl(c *Control) string {
+	switch c.What {
+	case "fresh SYN":
+		return "a fresh SYN"
+	case "ICMP echo":
+		return "a ping"
+	}
+	return c.What
+}
+
+func frameWord(s *Subject, r pairing.Ref) string {
+	return fmt.Sprintf("#%d of %s", r.Frame, s.Points[r.Vantage].Name)
+}
+
+func (s *Subject) oneWay(o *onset) Answer {
+	dead := flows.Client
+	if o.dead(flows.Server) {
+		dead = flows.Server
+	}
+	alive := other(dead)
+	v := s.pathVerdict(OneWayDrop, o)
+	first := o.lost[dead][0]
+	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
+	v.Silence, _ = s.silence(first)
+	if control, _ := s.controlsSay(); control != nil && v.Silence >= time.Second {
+		v.Cause, v.CauseConfidence = "state-lost", Possible
+		v.CauseWhy = aControl(control) + " crosses meanwhile"
+	} else {
+		v.Cause, v.CauseConfidence = "unknown", None
+	}
+	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
+		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
+	var lost, crossed []pairing.Ref
+	for _, i := range o.lost[dead] {
+		lost = append(lost, s.Passages[i].First())
+	}
+	for _, i := range o.crossed[alive] {
+		crossed = append(crossed, s.Passages[i].First())
+	}
+	return Answer{Verdict: v, Findings: []Finding{
+		{Rule: "direction-lost", Says: fmt.Sprintf("%d segments of the %s are lost on the way", len(lost), sideName(dead)), Suggests: "a rule, route or state for that direction is gone", Evidence: lost},
+		{Rule: "direction-crosses", Says: fmt.Sprintf("%d segments of the %s cross meanwhile", len(crossed), sideName(alive)), Suggests: "the other direction works", Evidence: crossed},
+	}}
+}
+
+// deathSeenFromOneEnd judges an end that asks in vain where one capture is all
+// there is, or the other one cannot tell.
+func deathSeenFromOneEnd(s *Subject) Answer {
+	t, ok := findTail(s)
+	if !ok || s.endedBefore(t.first) {
+		return Answer{}
+	}
+	first := &s.Passages[t.first]
+	v := &Verdict{ID: Undecided, Confidence: Possible, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{s.Base, s.Base}}
+	if t.lastHeard >= 0 {
+		v.LastCrossed = s.Passages[t.lastHeard].First()
+	}
+	asker := sideName(t.side)
+	asked := fmt.Sprintf("%d probes", t.probes)
+	switch {
+	case t.probes == 0:
+		asked = fmt.Sprintf("%d segments with data", t.data)
+	case t.data > 0:
+		asked = fmt.Sprintf("%d probes and %d segments with data", t.probes, t.data)
+	}
+	idle := t.silence >= time.Second
+	var evidence []pairing.Ref
+	for _, i := range t.asked {
+		evidence = append(evidence, s.Passages[i].First())
+	}
+	finding := Finding{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer", asker, asked),
+		Suggests: "the connection is dead for it; where and why one capture cannot tell", Evidence: evidence}
+	if t.probes == 0 {
+		finding.Rule = "data-unanswered"
+	}
+	alive, dead := s.controlsSay()
+	if icmp := s.icmpSince(t.first); icmp != "" {
+		finding.Suggests = icmp
+	}
+	if idle && alive != nil && s.whole(t) {
+		v.ID, v.Confidence = SilentDrop, Likely
+		v.Cause, v.CauseConfidence = "idle-expiry", Likely
+		v.CauseWhy = aControl(alive) + " between the same hosts lives meanwhile"
+		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer, while %s between the same hosts lives. The path and the peer work; this connection's state is gone, most likely in a device between.",
+			facts.Compact(t.silence), asker, asked, aControl(alive))
+		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))
+		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
+			Hypotheses: []Hypothesis{hostDropHypothesis(t.side)}}
+	}
+	if s.otherCannotTell() {
+		v.ID = CaptureGap
+		v.Summary = fmt.Sprintf("The %s's %s got no answer, but the other capture cannot say whether they arrived.", asker, asked)
+	} else if idle {
+		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer. From one end alone this can be a device that forgot the connection, a cut path or a dead peer.", facts.Compact(t.silence), asker, asked)
+	} else {
+		v.Summary = fmt.Sprintf("In the middle of traffic the %s stopped getting answers to its %s. From one end alone this can be a cut path, a dead peer or lost state.", asker, asked)
+	}
+	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": needs a capture there over the same time")
+	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: tailHypotheses(s, t, idle, alive, dead)}
+}
+
+// whole reports whether the vantage point missed nothing while the end asked.
+func (s *Subject) whole(t silentTail) bool {
+	for _, i := range t.asked {
+		p := &s.Passages[i]
+		if holesAt(s.flow.Missing, p.At, p.At.Add(time.Second)) {
+			return false
+		}
+	}
+	return true
+}
+
+// otherCannotTell reports whether a second capture was given that should have
+// seen the connection, and yet nothing can be concluded from it.
+func (s *Subject) otherCannotTell() bool { return len(s.Points) >= 2 && !s.SamePoint }
+
+func (s *Subject) icmpSince(i int) string {
+	for j := i; j < len(s.Passages); j++ {
+		if p := &s.Passages[j]; p.Kind == flows.ICMPError {
+			return fmt.Sprintf("%s reports ICMP %d/%d about this connection", p.Event.Source, p.Event.Len>>8, p.Event.Len&0xff)
+		}
+	}
+	return ""
+}
+
+func nextCapture(side uint8) string {
+	return fmt.Sprintf("capture at the %s as well, started before the login and left running past the death: tcpdump -ni IFACE -s 128 -C 100 -W 50 -w NAME.pcap 'host PEER or icmp or icmp6 or (vlan and (host PEER or icmp or icmp6))'", sideName(other(side)))
+}
+
+func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) []Hypothesis {
+	next := nextCapture(t.side)
+	drop := Hypothesis{Verdict: SilentDrop, Next: next}
+	cut := Hypothesis{Verdict: PathCut, Next: next}
+	gone := Hypothesis{Verdict: "peer-gone", Next: next}
+	if idle {
+		drop.For = append(drop.For, fmt.Sprintf("it began right after %s of silence", facts.Compact(t.silence)))
+	} else {
+		drop.Against = append(drop.Against, "no silence lies before it")
+		cut.For = append(cut.For, "it began in the middle of traffic")
+		gone.For = append(gone.For, "it began in the middle of traffic")
+	}
+	if survived := longestSurvived(s, t.first); idle && survived > 0 && survived >= t.silence {
+		drop.Against = append(drop.Against, fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived)))
+	}
+	switch {
+	case alive != nil:
+		says := aControl(alive) + " between the same hosts lives meanwhile"
+		drop.For = append(drop.For, says)
+		cut.Against, gone.Against = append(cut.Against, says), append(gone.Against, says)
+	case dead != nil:
+		says := aControl(dead) + " between the same hosts is dead as well"
+		drop.Against = append(drop.Against, says)
+		cut.For, gone.For = append(cut.For, says), append(gone.For, says)
+	default:
+		for _, h := range []*Hypothesis{&drop, &cut, &gone} {
+			h.Against = append(h.Against, "no control: nothing else between the hosts was seen since")
+		}
+	}
+	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side),
+		{Verdict: OneWayDrop, For: []string{"answers may be lost on their way back"}, Next: next}}
+}
+
+func hostDropHypothesis(side uint8) Hypothesis {
+	return Hypothesis{Verdict: "host-drop", For: []string{fmt.Sprintf("a filter on the %s's host can swallow the probes", sideName(other(side)))}, Next: nextCapture(side)}
+}
+
+// frozenEcho recognises, at the answering side alone, that the prober accepts
+// none of the answers: its TSecr stays while its probes come at the interval
+// pace.
+func frozenEcho(s *Subject) Answer {
+	if len(s.Seen) > 1 {
+		return Answer{}
+	}
+	f := s.flow
+	for side := uint8(0); side < 2; side++ {
+		n, first, last := 0, -1, -1
+		for i := range f.Events {
+			ev := &f.Events[i]
+			if ev.From != side || ev.Kind != flows.KeepaliveProbe && ev.Kind != flows.RST || !ev.HasTS {
+				continue
+			}
+			if ev.Kind == flows.KeepaliveProbe && ev.AnsweredBy == 0 && ev.Run == nil {
+				continue
+			}
+			if first >= 0 && ev.TSEcr != f.Events[first].TSEcr {
+				n, first = 0, -1
+			}
+			if first < 0 {
+				first = i
+			}
+			last = i
+			n++
+			if r := ev.Run; r != nil {
+				if r.TSEcr != ev.TSEcr {
+					n, first = 0, -1
+					continue
+				}
+				n += int(r.Count[side]) - 1
+			}
+		}
+		if n < 3 || last < first || f.Sides[side].Ending != flows.EndGaveUp && !gaveUpAfterAnswers(f, side) {
+			continue
+		}
+		return s.frozenAnswer(side, first, last, n)
+	}
+	return Answer{}
+}
+
+// gaveUpAfterAnswers reports whether a side reset the connection at the end of
+// probes that this capture shows as answered.
+func gaveUpAfterAnswers(f *flows.Flow, side uint8) bool {
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.Kind == flows.RST && ev.From == side && ev.Flags.Has(tcp.ACK) && ev.Win != 0 && i > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Subject) frozenAnswer(side uint8, first, last, n int) Answer {
+	a, b := &s.flow.Events[first], &s.flow.Events[last]
+	seen := &s.Seen[0]
+	refs := []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
+	v := &Verdict{ID: OneWayDrop, Confidence: Likely, Cause: "unknown", At: a.At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The %s's probes arrive and are answered, but the %s echoes the same old timestamp in all %d of them: none of the answers is accepted by its TCP. The way back to the %s loses them.",
+			sideName(side), sideName(side), n, sideName(side)),
+		Unknown: []string{"whether the path or the " + sideName(side) + "'s own host filter eats the answers: needs a capture at the " + sideName(side)}}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, sideName(side)),
+		Suggests: "the answers never reach its TCP", Evidence: refs}},
+		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: []string{"probes are answered and the answers are not accepted"}, Next: nextCapture(other(side))},
+			{Verdict: "host-drop", For: []string{"a filter on the prober's own host looks the same from here"}, Next: nextCapture(other(side))}}}
+}
