@@ -25,10 +25,9 @@ func (l *leg) alignRest() {
 	if l.far == nil {
 		return
 	}
-	byIPID := l.keepsIPID()
 	near, far := map[likeness][]int{}, map[likeness][]int{}
-	collect(l.near, l.from, l.partner, byIPID, near)
-	collect(l.far, l.from, l.takenBy, byIPID, far)
+	collect(l.near, l.from, l.partner, l.ipid == ipidKept, near)
+	collect(l.far, l.from, l.takenBy, l.ipid == ipidKept, far)
 	for k, xs := range near { // the order does not matter: groups share nothing
 		if ys := far[k]; len(ys) > 0 {
 			l.alignGroup(xs, ys)
@@ -37,14 +36,39 @@ func (l *leg) alignRest() {
 	}
 }
 
-// keepsIPID reports whether segments of this direction arrive with their IP ID.
-func (l *leg) keepsIPID() bool {
-	for i, j := range l.partner {
-		if j >= 0 && l.near.Events[i].IPID != 0 {
-			return l.near.Events[i].IPID == l.far.Events[j].IPID
+// ipidHabit is what crossings tell of the IP ID between two points.
+type ipidHabit uint8
+
+// The habits. Where nothing tells, segments that differ in the IP ID alone may
+// be one packet or two.
+const (
+	ipidUnknown ipidHabit = iota
+	ipidKept
+	ipidRewritten
+)
+
+// ipidHabits returns what the crossings of all connections tell, by points.
+func ipidHabits(strands []*strand) map[[2]int]ipidHabit {
+	habits := map[[2]int]ipidHabit{}
+	for _, s := range strands {
+		for ij, crossings := range s.meet {
+			for k := range crossings {
+				c := &crossings[k]
+				if c.event[0] < 0 {
+					continue
+				}
+				x, y := &s.views[ij[0]].Events[c.event[0]], &s.views[ij[1]].Events[c.event[1]]
+				switch {
+				case x.Len != y.Len: // cut anew on the host
+				case x.IPID != y.IPID:
+					habits[ij] = ipidRewritten // one is enough: a box that keeps it keeps it always
+				case x.IPID != 0 && habits[ij] == ipidUnknown:
+					habits[ij] = ipidKept
+				}
+			}
 		}
 	}
-	return false
+	return habits
 }
 
 // collect files the sender's unmatched single segments by likeness.
@@ -131,7 +155,15 @@ func (l *leg) settle(xs, ys []int) {
 	}
 }
 
-func (l *leg) pair(i, j int) { l.partner[i], l.takenBy[j] = j, i }
+// pair takes far event j for near event i, unless their IP IDs differ and
+// nothing tells whether the path keeps it.
+func (l *leg) pair(i, j int) {
+	if l.ipid == ipidUnknown && l.near.Events[i].IPID != l.far.Events[j].IPID {
+		l.unsure[i] = fmt.Sprintf("%s holds a segment that differs in the IP ID alone, and nothing tells whether the path keeps that", l.farName())
+		return
+	}
+	l.partner[i], l.takenBy[j] = j, i
+}
 
 // spacious reports whether the clocks tell neighbours of xs apart.
 func (l *leg) spacious(xs []int) bool {

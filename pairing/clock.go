@@ -21,10 +21,18 @@ const (
 // Map converts an instant of From's clock into To's by the point estimate.
 func (c *Clock) Map(t tcp.Instant) tcp.Instant { return t.Add(c.estimate(t)) }
 
-// Unmap converts an instant of To's clock into From's.
+// Unmap converts an instant of To's clock into From's: the inverse of Map.
 func (c *Clock) Unmap(t tcp.Instant) tcp.Instant {
-	s := t.Add(-c.Offset)
-	return t.Add(-c.estimate(s))
+	if c.fit != nil && c.fit.wanders && !c.Given {
+		s := t.Add(-c.Offset)
+		for range 3 { // each round leaves maxSkew of the error before it
+			s = t.Add(-c.estimate(s))
+		}
+		return s
+	}
+	since := t.Add(-c.Offset).Sub(c.At)
+	drift := time.Duration(math.Round(float64(since) * c.PPM * 1e-6 / (1 + c.PPM*1e-6)))
+	return t.Add(-c.Offset - drift)
 }
 
 // estimate returns the point estimate of the offset at t, on From's clock.
@@ -152,6 +160,9 @@ func splitOnce(from, to int, samples []sample) ([]Clock, bool) {
 	first, _ := fitSamples(before)
 	second, _ := fitSamples(after)
 	clocks := []Clock{newClock(from, to, before, first), newClock(from, to, after, second)}
+	last, next := before[len(before)-1], after[0]
+	grace := max(next.x.Sub(last.x), next.x.Sub(last.x)+next.v-last.v) // on the clock that did not step
+	clocks[0].grace, clocks[1].grace = grace, grace
 	step := clocks[1].Offset - clocks[0].Offset
 	clocks[1].Note = fmt.Sprintf("one of the two clocks steps by about %v before this stretch", step.Round(time.Microsecond))
 	return clocks, true
@@ -186,26 +197,22 @@ func cmpOrd[T ~int64 | ~uint64](a, b T) int {
 type clockSet map[[2]int][]Clock
 
 // piecesAt returns the clocks that may hold at t on From's clock: those whose
-// stretch holds t, else its neighbours.
+// stretch holds t, the time around a step belonging to both its sides.
 func piecesAt(pieces []Clock, t tcp.Instant) []Clock {
 	if len(pieces) < 2 {
 		return pieces
 	}
 	var holding []Clock
-	for _, c := range pieces {
-		if c.Since <= t && t <= c.Until {
+	for k, c := range pieces {
+		since, until := c.Since.Add(-c.grace), c.Until.Add(c.grace)
+		if (k == 0 || since <= t) && (k == len(pieces)-1 || t <= until) {
 			holding = append(holding, c)
 		}
 	}
-	switch {
-	case len(holding) > 0:
-		return holding
-	case t < pieces[0].Since:
-		return pieces[:1]
-	case t > pieces[len(pieces)-1].Until:
-		return pieces[len(pieces)-1:]
+	if len(holding) == 0 {
+		return pieces
 	}
-	return pieces // around the step: either may hold
+	return holding
 }
 
 // window returns the span of instants on y's clock that an instant of x's

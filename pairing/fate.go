@@ -20,7 +20,8 @@ type leg struct {
 	partner   []int       // by near event: its far event, -1 none
 	takenBy   []int       // by far event: its near event, -1 none
 	unsure    map[int]string
-	acks      []*ackLog // of what the sender sent, at near and far
+	ipid      ipidHabit
+	acks      []*ackLog // of what the sender sent: at near, at far if seen there, elsewhere
 	slack     time.Duration
 }
 
@@ -55,7 +56,7 @@ func (m *matcher) sortFates(fates []Fate, base int) {
 
 // legFates returns the fates of what one end sent, between two neighbours.
 func (m *matcher) legFates(s *strand, from uint8, x, y int) []Fate {
-	l := &leg{m: m, s: s, from: from, x: x, y: y, near: s.views[x], far: s.views[y], unsure: map[int]string{}}
+	l := &leg{m: m, s: s, from: from, x: x, y: y, near: s.views[x], far: s.views[y], unsure: map[int]string{}, ipid: m.ipids[[2]int{min(x, y), max(x, y)}]}
 	if l.near == nil {
 		return nil
 	}
@@ -63,6 +64,11 @@ func (m *matcher) legFates(s *strand, from uint8, x, y int) []Fate {
 	l.acks = []*ackLog{logAcks(l.near, from)}
 	if l.far != nil {
 		l.acks = append(l.acks, logAcks(l.far, from))
+	}
+	for v, f := range s.views {
+		if v != x && v != y && f != nil {
+			l.acks = append(l.acks, logAcks(f, from))
+		}
 	}
 	l.takeCrossings()
 	l.alignRest()
@@ -248,6 +254,9 @@ func (l *leg) carries(e *flows.Event, j int, g *flows.Event) bool {
 			return false
 		}
 	}
+	if !e.HasTS && l.ipid == ipidKept && e.Seq == g.Seq && e.IPID != g.IPID {
+		return false
+	}
 	return l.inTime(e, g)
 }
 
@@ -265,7 +274,6 @@ func isProbe(k flows.Kind) bool {
 type ackLog struct {
 	at   []tcp.Instant
 	ack  []tcp.Seq
-	high []tcp.Seq // highest so far
 	ever tcp.Seq
 	any  bool
 	echo map[uint32]bool // timestamps echoed
@@ -308,16 +316,7 @@ func (l *ackLog) add(at tcp.Instant, ack tcp.Seq) {
 		l.ever = ack
 	}
 	l.any = true
-	l.at, l.ack, l.high = append(l.at, at), append(l.ack, ack), append(l.high, l.ever)
-}
-
-// before returns the highest acknowledgment seen before t.
-func (l *ackLog) before(t tcp.Instant) (tcp.Seq, bool) {
-	i, _ := slices.BinarySearch(l.at, t)
-	if i == 0 {
-		return 0, false
-	}
-	return l.high[i-1], true
+	l.at, l.ack = append(l.at, at), append(l.ack, ack)
 }
 
 // arrived says whether something proves that e reached its receiver although
@@ -343,14 +342,12 @@ func (l *leg) arrived(e *flows.Event, from, to tcp.Instant) (recording, bool) {
 }
 
 // octetsAcked reports whether what e carries was acknowledged by the peer, at
-// either point, after it was sent.
+// either point. That may have been before e, sent again needlessly: nothing
+// then tells whether this one arrived, and it counts as if it had.
 func (l *leg) octetsAcked(e *flows.Event) bool {
 	end := endOf(e)
 	if end == e.Seq {
 		return false
-	}
-	if high, ok := l.acks[0].before(e.At); ok && !end.After(high) {
-		return false // acknowledged before: it proves nothing about this one
 	}
 	for _, a := range l.acks {
 		if a.any && !end.After(a.ever) {
@@ -372,9 +369,8 @@ func (l *leg) refuted(e *flows.Event, to tcp.Instant) bool {
 		after = to.Add(rtt.Max)
 	}
 	log := l.acks[1]
-	i, _ := slices.BinarySearch(log.at, after)
-	for ; i < len(log.ack); i++ {
-		if d := log.ack[i].Sub(e.Seq); d >= 0 && log.ack[i].Before(endOf(e)) {
+	for i, ack := range log.ack {
+		if log.at[i] >= after && !ack.Before(e.Seq) && ack.Before(endOf(e)) {
 			return true
 		}
 	}

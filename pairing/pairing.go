@@ -113,5 +113,6 @@ type Clock struct {
 	Contradiction       bool   // no clock fits all crossings, even with one step: a wrong pair, or several steps
 	Note                string // what the user should know of it; "" where nothing
 
-	fit *fit // of the crossings; nil for a clock built by hand
+	fit   *fit          // of the crossings; nil for a clock built by hand
+	grace time.Duration // how far beyond its stretch it may hold, towards a step
 }

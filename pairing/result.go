@@ -53,6 +53,7 @@ type matcher struct {
 	strands []*strand
 	atlas   *atlas
 	clocks  clockSet
+	ipids   map[[2]int]ipidHabit
 	closed  map[closedKey][]int // points
 	notes   []string
 }
@@ -75,6 +76,7 @@ func matchSides(sides []*side, o Options) *Result {
 		m.weave(conns)
 	}
 	m.giveOffset()
+	m.ipids = ipidHabits(m.strands)
 	same := newSameness(len(sides))
 	for n, s := range m.strands {
 		r.Pairs = append(r.Pairs, m.pair(n, s, same))

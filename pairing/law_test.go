@@ -1,0 +1,267 @@
+package pairing
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// drawTaps draws two to four vantage points with clocks of any kind.
+func drawTaps(t *rapid.T, count int) []tap {
+	var taps []tap
+	for k := range count {
+		taps = append(taps, tap{
+			name:   fmt.Sprintf("tap%d.pcap", k),
+			offset: time.Duration(rapid.Int64Range(int64(-3*time.Hour), int64(3*time.Hour)).Draw(t, "offset")),
+			ppm:    float64(rapid.IntRange(-240, 240).Draw(t, "ppm")),
+			tick:   rapid.SampledFrom([]tcp.Instant{1, 1000}).Draw(t, "tick"),
+			ttl:    uint8(k),
+		})
+	}
+	return taps
+}
+
+// drawTalk draws a conversation: data both ways, some of it lost and sent
+// again, silences, answered probes, and perhaps a death.
+func drawTalk(t *rapid.T, taps []tap) *world {
+	base := time.Duration(rapid.IntRange(50, 20_000).Draw(t, "hop µs")) * time.Microsecond
+	jitter := rapid.IntRange(0, 3000)
+	s := talk(taps, func(uint8, int) time.Duration {
+		return base + time.Duration(jitter.Draw(t, "jitter µs"))*time.Microsecond
+	})
+	s.nxt = [2]tcp.Seq{tcp.Seq(rapid.Uint32().Draw(t, "isn")), tcp.Seq(rapid.Uint32().Draw(t, "isn"))}
+	s.w.noTS = rapid.Bool().Draw(t, "no timestamps")
+	s.handshake()
+	lose := func(n int, ack bool) int {
+		if n > 2 || rapid.IntRange(0, 4).Draw(t, "lose") > 0 {
+			return -1
+		}
+		return rapid.IntRange(0, len(taps)-1).Draw(t, "lost at")
+	}
+	for range rapid.IntRange(1, 12).Draw(t, "steps") {
+		from := uint8(rapid.IntRange(0, 1).Draw(t, "from"))
+		switch rapid.IntRange(0, 2).Draw(t, "step") {
+		case 0:
+			s.data(from, uint32(rapid.IntRange(1, 1400).Draw(t, "octets")), lose)
+		case 1:
+			s.wait(time.Duration(rapid.IntRange(1, 3600).Draw(t, "silence")) * time.Second)
+		case 2:
+			s.probe(from).wait(time.Duration(rapid.IntRange(1, 75).Draw(t, "interval")) * time.Second)
+		}
+	}
+	if rapid.Bool().Draw(t, "dies") {
+		s.cut = [2]int{1, 1}
+		for range 4 {
+			s.probe(flows.Client).wait(time.Second)
+			s.probe(flows.Server).wait(time.Minute)
+		}
+		s.giveUp(flows.Client)
+	}
+	return s.w
+}
+
+// offsetAt returns the first tap's clock at a true time and how far the second
+// is ahead of it then, before either is cut to its tick.
+func offsetAt(a, b tap, at time.Duration) (tcp.Instant, time.Duration) {
+	a.tick, b.tick = 1, 1
+	t := a.clock(at)
+	return t, b.clock(at).Sub(t)
+}
+
+func TestTrueOffsetLiesWithinTheBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		taps := drawTaps(t, 2)
+		w := drawTalk(t, taps)
+		r := matchSides(sidesOf(w), Options{})
+		if len(r.Clocks) != 1 {
+			t.Fatalf("%d clocks for clocks that never step: %+v", len(r.Clocks), r.Clocks)
+		}
+		c := &r.Clocks[0]
+		end := w.wires[len(w.wires)-1].at
+		for _, at := range []time.Duration{0, end / 3, end / 2, end, end + 2*time.Hour} {
+			x, want := offsetAt(taps[0], taps[1], at)
+			least, greatest := c.Bounds(x)
+			const rounding = 2 * time.Nanosecond // of the simulated clocks
+			if want < least-rounding || want > greatest+rounding {
+				t.Errorf("after %v the offset is %v, the bounds [%v, %v]", at, want, least, greatest)
+			}
+		}
+		skew := ((1+taps[1].ppm*1e-6)/(1+taps[0].ppm*1e-6) - 1) * 1e6
+		if skew < c.PPMMin-1e-3 || skew > c.PPMMax+1e-3 {
+			t.Errorf("skew %v ppm, bounds [%v, %v]", skew, c.PPMMin, c.PPMMax)
+		}
+	})
+}
+
+func TestNothingIsShownAsArrivingBeforeItWasSent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		taps := drawTaps(t, 2)
+		r := matchSides(sidesOf(drawTalk(t, taps)), Options{})
+		for _, p := range r.Pairs {
+			for _, f := range p.Fates {
+				if f.How != Crossed || f.Seen.Ord == 0 {
+					continue
+				}
+				arrived, _ := r.Map(f.Seen.Vantage, f.Sent.Vantage, f.Seen.At)
+				if early := f.Sent.At.Sub(arrived); early > 2*time.Microsecond {
+					t.Errorf("%+v arrives %v before it was sent", f, early)
+				}
+			}
+		}
+	})
+}
+
+func TestStepStaysWithinTheBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		taps := drawTaps(t, 2)
+		k := rapid.IntRange(0, 1).Draw(t, "which steps")
+		taps[k].step = time.Duration(rapid.IntRange(1, 100).Draw(t, "step")) * time.Second
+		if rapid.Bool().Draw(t, "back") {
+			taps[k].step = -taps[k].step
+		}
+		s := talk(taps, steadyHop(5*time.Millisecond)).handshake()
+		for range 8 {
+			s.data(flows.Client, 10, never).data(flows.Server, 10, never).wait(time.Second)
+		}
+		taps[k].stepAt = s.now
+		for range 8 {
+			s.wait(time.Second).data(flows.Client, 10, never).data(flows.Server, 10, never)
+		}
+		r := matchSides(sidesOf(s.w), Options{})
+		if len(r.Clocks) != 2 {
+			t.Fatalf("a step of %v gave %d pieces: %+v", taps[k].step, len(r.Clocks), r.Clocks)
+		}
+		for at := time.Duration(0); at < s.now; at += s.now / 20 {
+			x, want := offsetAt(taps[0], taps[1], at)
+			from, to, known := r.Window(0, 1, x)
+			if !known || x.Add(want) < from.Add(-2) || x.Add(want) > to.Add(2) {
+				t.Errorf("after %v the offset is %v, the bounds [%v, %v]", at, want, from.Sub(x), to.Sub(x))
+			}
+		}
+	})
+}
+
+// evident reports whether the frames that are left prove that wire i arrived:
+// its octets were acknowledged afterwards, or its answer is in the prober's
+// capture.
+func evident(w *world, i int, from int) bool {
+	x := &w.wires[i]
+	if !x.arrives() {
+		return false
+	}
+	for k := range w.taps {
+		for _, r := range w.frames(k) {
+			y := &w.wires[r.wire]
+			if y.from == x.from || y.at < x.at {
+				continue
+			}
+			seg := tcp.Segment{Seq: x.seq, Len: x.length, Flags: x.flags}
+			if end := seg.End(); end != x.seq && y.flags.Has(tcp.ACK) && !end.After(y.ack) {
+				return true
+			}
+			if y.answers == i && k == from {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		taps := drawTaps(t, rapid.IntRange(2, 3).Draw(t, "taps"))
+		w := drawTalk(t, taps)
+		gone := map[[2]int]bool{}
+		for range rapid.IntRange(0, 12).Draw(t, "removals") {
+			gone[[2]int{rapid.IntRange(0, len(taps)-1).Draw(t, "tap"), rapid.IntRange(0, len(w.wires)-1).Draw(t, "frame")}] = true
+		}
+		var frames [][]recorded
+		for k := range w.taps {
+			w.taps[k].drop = func(i int) bool { return gone[[2]int{k, i}] }
+			frames = append(frames, w.frames(k))
+		}
+		r := matchSides(sidesOf(w), Options{})
+		for _, p := range r.Pairs {
+			for _, f := range p.Fates {
+				x, y := f.Between[0], f.Between[1]
+				i := frames[x][f.Sent.Ord-1].wire
+				_, passed := w.passes(i, y)
+				if f.How == Lost && passed && evident(w, i, x) {
+					t.Errorf("wire %d %+v passed tap %d and was acknowledged, yet: %+v", i, w.wires[i], y, f)
+				}
+				if f.How == Crossed && f.Seen.Ord != 0 && frames[y][f.Seen.Ord-1].wire != i {
+					t.Errorf("wire %d paired with wire %d: %+v", i, frames[y][f.Seen.Ord-1].wire, f)
+				}
+			}
+		}
+	})
+}
+
+// turned returns what Match would have said with the points in another order:
+// order[new] = old.
+func turned(r *Result, order []int) *Result {
+	at := make([]int, len(order))
+	for n, old := range order {
+		at[old] = n
+	}
+	out := &Result{ClosedPaired: r.ClosedPaired, ClosedSingle: r.ClosedSingle}
+	for _, ij := range r.Same {
+		out.Same = append(out.Same, [2]int{min(at[ij[0]], at[ij[1]]), max(at[ij[0]], at[ij[1]])})
+	}
+	for _, p := range r.Pairs {
+		q := *p
+		q.Path = nil
+		for _, v := range p.Path {
+			q.Path = append(q.Path, at[v])
+		}
+		q.Seen = slices.Clone(p.Seen)
+		for i := range q.Seen {
+			q.Seen[i].Vantage = at[q.Seen[i].Vantage]
+		}
+		q.Fates = slices.Clone(p.Fates)
+		for i := range q.Fates {
+			f := &q.Fates[i]
+			f.Between = [2]int{at[f.Between[0]], at[f.Between[1]]}
+			f.Sent.Vantage = at[f.Sent.Vantage]
+			if f.How == Crossed {
+				f.Seen.Vantage = at[f.Seen.Vantage]
+			}
+		}
+		out.Pairs = append(out.Pairs, &q)
+	}
+	return out
+}
+
+func TestOrderOfThePointsDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		taps := drawTaps(t, rapid.IntRange(2, 4).Draw(t, "taps"))
+		w := drawTalk(t, taps)
+		straight := matchSides(sidesOf(w), Options{})
+		order := rapid.Permutation([]int{0, 1, 2, 3}[:len(taps)]).Draw(t, "order")
+		given := sidesOf(w)
+		var sides []*side
+		for _, old := range order {
+			sides = append(sides, given[old])
+		}
+		got := matchSides(sides, Options{})
+		got.Notes, straight.Notes = nil, nil
+		want := turned(straight, order)
+		want.Clocks, got.Clocks = nil, nil
+		slices.SortFunc(want.Same, func(a, b [2]int) int { return slices.Compare(a[:], b[:]) })
+		if d := cmp.Diff(want.Pairs, got.Pairs, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); d != "" {
+			t.Errorf("with the points as %v (-want +got):\n%s", order, d)
+		}
+		if d := cmp.Diff(want.Same, got.Same); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	})
+}
