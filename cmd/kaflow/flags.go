@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,9 +34,11 @@ type flags struct {
 	failOn   []string
 	from     string
 	until    string
+	offset   time.Duration
+	covers   []string
 	maxFlows int
+	maxInput string
 	quiet    bool
-	verbose  bool
 	all      bool
 }
 
@@ -59,8 +63,10 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.BoolVar(&f.all, "all", false, "show every flow in full")
 	s.StringSliceVar(&f.failOn, "fail-on", nil, "exit 1 when a flow has one of these verdicts")
 	s.IntVar(&f.maxFlows, "max-flows", 0, "live flows to keep (default 1000000)")
+	s.StringVar(&f.maxInput, "max-input", "", "octets that one input may have, unpacked: 500M, 2T (default 1T)")
+	s.DurationVar(&f.offset, "clock-offset", 0, "clock of the second capture minus that of the first, where you know it")
+	s.StringArrayVar(&f.covers, "covers", nil, "NAME=FROM..UNTIL: that capture was recording all that time (RFC 3339; repeatable)")
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "no hints and no progress")
-	s.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the input on stderr")
 }
 
 // formatOf returns the format asked for, the first of known being the default.
@@ -107,6 +113,20 @@ func (f *flags) location() (*time.Location, error) {
 		return nil, usageError{fmt.Sprintf("--tz %s: no such time zone", f.zone)}
 	}
 	return l, nil
+}
+
+// octets reads --max-input; 0 is the default.
+func (f *flags) octets() (int64, error) {
+	if f.maxInput == "" {
+		return 0, nil
+	}
+	digits := strings.TrimRight(f.maxInput, "KMGTiB")
+	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(f.maxInput[len(digits):], "iB")]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !known || err != nil || n <= 0 || n > math.MaxInt64>>shift {
+		return 0, usageError{fmt.Sprintf("--max-input %s: want a number of octets such as 500M", f.maxInput)}
+	}
+	return n << shift, nil
 }
 
 // selection is which packets and flows are asked for.

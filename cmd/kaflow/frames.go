@@ -20,10 +20,10 @@ func (a *app) framesCommand() *cobra.Command {
 		Long: `Print every TCP frame with its kind. Several files, and all files of a directory,
 are taken one by one. Frame numbers are Wireshark's; flows count from 0 as tcp.stream does.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := refuse(c, "flow", "fail-on", "all", "color", "ascii", "width", "utc", "tz"); err != nil {
+			if err := refuse(c, "flow", "fail-on", "all", "color", "ascii", "width", "utc", "tz", "clock-offset", "covers"); err != nil {
 				return err
 			}
-			return a.frames(c.Context(), args, summary)
+			return a.frames(c, args, summary)
 		},
 	}
 	c.Flags().BoolVar(&summary, "summary", false, "one line of counts per file")
@@ -31,7 +31,7 @@ are taken one by one. Frame numbers are Wireshark's; flows count from 0 as tcp.s
 }
 
 // frames labels the frames of every file named, one file after the other.
-func (a *app) frames(ctx context.Context, args []string, summary bool) error {
+func (a *app) frames(c *cobra.Command, args []string, summary bool) error {
 	format, err := a.flags.formatOf("tsv", "ndjson")
 	if err != nil {
 		return err
@@ -40,18 +40,23 @@ func (a *app) frames(ctx context.Context, args []string, summary bool) error {
 	if err != nil {
 		return err
 	}
-	files, err := a.files(args)
+	o, err := a.options(c.Context())
 	if err != nil {
 		return err
 	}
-	out, err := a.open(files)
+	files, err := a.files(c, args)
+	if err != nil {
+		return err
+	}
+	out, err := a.output(files)
 	if err != nil {
 		return err
 	}
 	defer out.discard()
-	l := labeller{app: a, sel: sel, out: out, rows: rowsFor(format, summary), summary: summary}
+	l := labeller{app: a, sel: sel, options: o, out: out, rows: rowsFor(format, summary), summary: summary}
 	l.line = l.rows.header(l.line[:0])
 	l.emit()
+	ctx := c.Context()
 	for _, file := range files {
 		if ctx.Err() != nil || l.err != nil {
 			break
@@ -68,6 +73,7 @@ func (a *app) frames(ctx context.Context, args []string, summary bool) error {
 type labeller struct {
 	*app
 	sel     selection
+	options capture.Options
 	out     *output
 	rows    rowFormat
 	summary bool
@@ -91,7 +97,7 @@ type tally struct {
 
 // file labels one file. What is wrong with it is printed, and the run goes on.
 func (l *labeller) file(ctx context.Context, path string) {
-	set, ok := l.openOne(path)
+	set, ok := l.openOne(l.options, path)
 	if !ok {
 		return
 	}

@@ -60,7 +60,7 @@ func (a *app) root(args []string) *cobra.Command {
 		return usageError{err.Error()}
 	})
 	a.flags.register(root.PersistentFlags())
-	root.AddCommand(a.framesCommand(), a.versionCommand())
+	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.versionCommand())
 	return root
 }
 
@@ -105,12 +105,15 @@ type outputError struct{ err error }
 func (e outputError) Error() string { return e.err.Error() }
 func (e outputError) Unwrap() error { return e.err }
 
+// errNothing says that no input could be read; each has been told of.
+var errNothing = errors.New("nothing to read")
+
 // status prints the error that ended the run, and returns the first exit
 // status that applies.
 func (a *app) status(err error) int {
 	var usage usageError
 	var output outputError
-	if err != nil {
+	if err != nil && !errors.Is(err, errNothing) {
 		a.complain("%v", err)
 	}
 	switch {

@@ -22,10 +22,10 @@ type output struct {
 // outputBuffer is large enough that the number of writes does not matter.
 const outputBuffer = 256 << 10
 
-// open returns the output that -o asks for. It is never one of the inputs,
-// and never a file that exists unless --force is given. Symbolic links are
-// replaced, not followed.
-func (a *app) open(inputs []string) (*output, error) {
+// output returns what -o asks for. It is never one of the inputs, and never a
+// file that exists unless --force is given. Symbolic links are replaced, not
+// followed.
+func (a *app) output(inputs []string) (*output, error) {
 	path := a.flags.out
 	if path == "" || path == "-" {
 		return &output{Writer: bufio.NewWriterSize(a.stdout, outputBuffer)}, nil

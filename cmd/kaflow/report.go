@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"kaflow/analyzer"
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/render"
+	"kaflow/tcp"
+)
+
+// widest is the most columns that a report takes unasked.
+const widest = 100
+
+// request returns how the report is to be written: in which format, and laid
+// out how.
+func (a *app) request(formats []format) (write func(io.Writer, *analyzer.Report, render.Options) error, o render.Options, err error) {
+	var names []string
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	name, err := a.flags.formatOf(names...)
+	if err != nil {
+		return nil, o, err
+	}
+	if err := a.failing(); err != nil {
+		return nil, o, err
+	}
+	o, err = a.rendering()
+	return formats[slices.Index(names, name)].write, o, err
+}
+
+// rendering returns how the report is laid out.
+func (a *app) rendering() (render.Options, error) {
+	zone, err := a.flags.location()
+	if err != nil {
+		return render.Options{}, err
+	}
+	columns, terminal := a.terminal()
+	o := render.Options{
+		Width:    a.flags.width,
+		ASCII:    a.flags.ascii,
+		Location: zone,
+		All:      a.flags.all,
+		Flow:     a.flags.flow,
+	}
+	if o.Width == 0 && terminal {
+		o.Width = min(columns, widest)
+	}
+	switch a.flags.color {
+	case "always":
+		o.Color = true
+	case "auto":
+		o.Color = terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	case "never":
+	default:
+		return o, usageError{fmt.Sprintf("--color %s: want auto, always or never", a.flags.color)}
+	}
+	return o, nil
+}
+
+// terminal returns the columns of the terminal that the report goes to, and
+// whether it goes to one.
+func (a *app) terminal() (columns int, ok bool) {
+	f, isFile := a.stdout.(*os.File)
+	if a.flags.out != "" && a.flags.out != "-" || !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		columns = 0
+	}
+	return columns, true
+}
+
+// knowledge returns what the user says of the vantage points.
+func (a *app) knowledge(c *cobra.Command, points []point) (pairing.Options, error) {
+	o := pairing.Options{Covers: map[int][]capture.Interval{}, Roles: map[int]uint8{}}
+	if c.Flags().Changed("clock-offset") {
+		if len(points) != 2 {
+			return o, usageError{fmt.Sprintf("--clock-offset needs two vantage points, found %d", len(points))}
+		}
+		o.ClockOffset = &a.flags.offset
+	}
+	for i := range points {
+		role, known := map[string]uint8{"client": flows.Client, "server": flows.Server}[points[i].name]
+		if known && points[i].named {
+			o.Roles[i] = role
+		}
+	}
+	for _, text := range a.flags.covers {
+		i, span, err := parseCovers(text, points)
+		if err != nil {
+			return o, err
+		}
+		o.Covers[i] = append(o.Covers[i], span)
+	}
+	return o, nil
+}
+
+// parseCovers reads NAME=FROM..UNTIL.
+func parseCovers(text string, points []point) (int, capture.Interval, error) {
+	var span capture.Interval
+	wrong := func(what string) (int, capture.Interval, error) {
+		return 0, span, usageError{fmt.Sprintf("--covers %s: %s", text, what)}
+	}
+	name, times, found := cutLast(text, "=")
+	from, until, ranged := strings.Cut(times, "..")
+	if !found || !ranged {
+		return wrong("want NAME=FROM..UNTIL")
+	}
+	i := slices.IndexFunc(points, func(p point) bool { return p.name == name })
+	if i < 0 {
+		return wrong(fmt.Sprintf("no vantage point is called %s", name))
+	}
+	for _, side := range []struct {
+		text string
+		to   *tcp.Instant
+	}{{from, &span.From}, {until, &span.To}} {
+		t, err := time.Parse(time.RFC3339Nano, side.text)
+		if err != nil {
+			return wrong(fmt.Sprintf("%s is not RFC 3339", side.text))
+		}
+		*side.to = tcp.Instant(t.UnixNano())
+	}
+	if span.To < span.From {
+		return wrong("it ends before it begins")
+	}
+	return i, span, nil
+}
+
+// cutLast cuts s around the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// failing checks the words of --fail-on.
+func (a *app) failing() error {
+	for _, id := range a.flags.failOn {
+		if !slices.Contains(verdicts, id) {
+			return usageError{fmt.Sprintf("--fail-on %s: no such verdict; there are %s", id, strings.Join(verdicts, ", "))}
+		}
+	}
+	return nil
+}
+
+// verdicts are the ids that this version can give.
+var verdicts = []string{
+	analyzer.SilentDrop, analyzer.OneWayDrop, analyzer.PathCut, analyzer.Healthy, analyzer.ClosedNormally, analyzer.Idle,
+	analyzer.NotEstablished, analyzer.ReceiverStalled, analyzer.PeerLostState, analyzer.Undecided, analyzer.CaptureGap,
+}
+
+// flow reports whether a diagnosis is of a flow that was asked for.
+func (s *selection) flow(d *analyzer.Diagnosis) bool {
+	if !s.host.IsValid() && s.port == 0 {
+		return true
+	}
+	client, err1 := netip.ParseAddrPort(d.Client)
+	server, err2 := netip.ParseAddrPort(d.Server)
+	return err1 == nil && err2 == nil && s.ends(client, server)
+}
+
+// trim takes out of a batch what lies outside the stretch of time asked for.
+// first is the capture's first packet's time once it is known.
+func (s *selection) trim(b *capture.Batch, first *tcp.Instant) {
+	if !s.timed() {
+		return
+	}
+	if *first == 0 && b.N > 0 {
+		*first = b.Pkts[0].At
+	}
+	kept := 0
+	for i := range b.N {
+		if s.during(b.Pkts[i].At, *first) {
+			b.Pkts[kept] = b.Pkts[i]
+			kept++
+		}
+	}
+	b.N = kept
+}

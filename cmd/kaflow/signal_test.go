@@ -1,0 +1,131 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kaflow/internal/dialogue"
+)
+
+// start runs kaflow with a pipe as its stdin.
+func start(t *testing.T, stdout io.Writer, args ...string) (*exec.Cmd, io.WriteCloser) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, args...)
+	c.Env = append(os.Environ(), actAsKaflow+"=1")
+	c.Stdout, c.Stderr = stdout, io.Discard
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Process.Kill() })
+	return c, in
+}
+
+// talk returns a capture with probes of a connection, one a minute.
+func talk(t *testing.T, probes string) []byte {
+	t.Helper()
+	s, err := dialogue.Parse("0 C > S SYN seq 99\n+1ms S > C SYN,ACK seq 899 ack 100\n+1ms C > S ACK seq 100 ack 900\n+1m C > S ACK seq 99 ack 900 x " + probes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := s.WritePcap(&b, ""); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// outcome waits for the end of c, and fails where that takes too long.
+func outcome(t *testing.T, c *exec.Cmd) *os.ProcessState {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	select {
+	case err := <-done:
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		c.Process.Kill()
+		t.Fatal("still running after ten seconds")
+	}
+	return c.ProcessState
+}
+
+func TestInterruptedOnAQuietPipe(t *testing.T) {
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		var out bytes.Buffer
+		c, in := start(t, &out, "frames", "-")
+		if _, err := in.Write(talk(t, "3")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond) // nothing more comes, and the pipe stays open
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if got := outcome(t, c).ExitCode(); got != want {
+			t.Errorf("%v: exit status %d, want %d", signal, got, want)
+		}
+		if n := strings.Count(out.String(), "keepalive-probe"); n != 3 {
+			t.Errorf("%v: %d probes reported of the 3 that came:\n%s", signal, n, out.String())
+		}
+	}
+}
+
+func TestClosedStdoutEndsByPipeSignal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "long.pcap")
+	if err := os.WriteFile(path, talk(t, "20000"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := start(t, w, "frames", path)
+	w.Close()
+	if _, err := r.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	status, _ := outcome(t, c).Sys().(syscall.WaitStatus)
+	if !status.Signaled() || status.Signal() != syscall.SIGPIPE {
+		t.Errorf("ended with %v, want SIGPIPE", status)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full here: writing to a full disk is not tested")
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	c, in := start(t, full, "frames", "-")
+	if _, err := in.Write(talk(t, "3")); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	if got := outcome(t, c).ExitCode(); got != statusOutput {
+		t.Errorf("exit status %d, want %d", got, statusOutput)
+	}
+}
