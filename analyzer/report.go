@@ -37,6 +37,7 @@ const (
 	PeerLostState   = "peer-lost-state"
 	Undecided       = "undecided"
 	CaptureGap      = "capture-gap"
+	HostDrop        = "host-drop"
 )
 
 // Report is the answer to one run. It is bounded: Flows holds what is shown,

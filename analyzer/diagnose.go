@@ -1,0 +1,459 @@
+package analyzer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// Options tune Diagnose. The zero value is the default.
+type Options struct {
+	Tool      string // name and version, for the report
+	MaxListed int    // diagnoses of healthy or closed flows in the report; 0 means 10,000
+}
+
+// Diagnose gives every connection its verdict and joins what all of them say
+// of their paths.
+func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report {
+	r := &Report{Tool: o.Tool, Clocks: result.Clocks, Hints: slices.Clone(result.Notes)}
+	spans := spansOf(points)
+	r.Vantages = vantages(points, result, spans)
+	subjects := make([]*Subject, 0, len(result.Pairs))
+	byHosts := map[hostsKey][]*Subject{}
+	for _, pair := range result.Pairs {
+		s := newSubject(points, result.Clocks, pair, spans)
+		subjects = append(subjects, s)
+		byHosts[hostsOf(pair)] = append(byHosts[hostsOf(pair)], s)
+	}
+	unasked := map[string]Unasked{}
+	for _, s := range subjects {
+		r.Flows = append(r.Flows, diagnose(s, byHosts, unasked))
+	}
+	r.Paths = paths(subjects, r.Flows)
+	shareEvidence(subjects, r)
+	finish(subjects, r, o)
+	for _, k := range sortedKeys(unasked) {
+		r.Unasked = append(r.Unasked, unasked[k])
+	}
+	r.Totals.Closed = result.ClosedPaired + result.ClosedSingle
+	r.Totals.Flows += r.Totals.Closed
+	if r.Totals.Closed > 0 {
+		r.Totals.ByVerdict[ClosedNormally] += r.Totals.Closed
+	}
+	for i := range points {
+		if t := points[i].Table; t != nil {
+			r.Totals.Evicted += t.Evicted()
+			for _, limit := range t.Limits() {
+				r.Limits = append(r.Limits, points[i].Name+": "+limit)
+			}
+		}
+	}
+	if hint := nothingShared(points, result); hint != "" {
+		r.Hints = append(r.Hints, hint)
+	}
+	return r
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// diagnose asks the rules about one connection.
+func diagnose(s *Subject, byHosts map[hostsKey][]*Subject, unasked map[string]Unasked) Diagnosis {
+	if o, ok := findOnset(s); ok {
+		s.gatherControls(byHosts, controlsSince(s, o.first), o.survived)
+	} else if t, ok := findTail(s); ok {
+		s.gatherControls(byHosts, controlsSince(s, t.first), longestSurvived(s, t.first))
+	}
+	f := s.flow
+	d := Diagnosis{Pair: s.Pair, Client: f.Sides[flows.Client].Addr.String(), Server: s.nearest(flows.Server).Sides[flows.Server].Addr.String()}
+	d.Application, d.Banner = application(s)
+	if d.Application == "" {
+		d.Application, d.AppHint = byPort(f.Sides[flows.Server].Addr.Port())
+	}
+	d.Endings = [2]flows.Ending{s.endingOf(flows.Client), s.endingOf(flows.Server)}
+	for i := range verdictRules {
+		rule := &verdictRules[i]
+		a := rule.Ask(s)
+		if a.Lacks != "" {
+			unasked[rule.ID] = Unasked{Rule: rule.ID, Why: a.Lacks}
+		}
+		if a.Verdict != nil {
+			d.Verdict, d.Findings, d.Hypotheses = *a.Verdict, a.Findings, a.Hypotheses
+			break
+		}
+	}
+	if d.Verdict.ID == "" {
+		d.Verdict = nothingKnown(s)
+	}
+	d.Counts = counts(s)
+	d.Policies = policies(s)
+	d.Idle = bracket(s, &d.Verdict)
+	if i := s.lastSign(); i >= 0 {
+		p := &s.Passages[i]
+		d.AliveUntil, d.AliveRef = max(p.At, p.Until), p.Refs[len(p.Refs)-1]
+	}
+	d.Findings = append(d.Findings, findings(s, &d)...)
+	return d
+}
+
+// controlsSince is the moment since which other traffic of the hosts counts as
+// a control: the first question that got no answer, less the time that two
+// flows may reasonably differ.
+func controlsSince(s *Subject, first int) tcp.Instant {
+	return s.Passages[first].At
+}
+
+// nothingKnown is the verdict where no rule has one.
+func nothingKnown(s *Subject) Verdict {
+	v := Verdict{ID: CaptureGap, Confidence: None, At: s.flow.Last, Between: [2]int{s.Base, s.Base}}
+	switch {
+	case s.flow.Sides[0].Segments == 0 || s.flow.Sides[1].Segments == 0:
+		v.Summary = "Only one direction was captured, so it cannot be said whether anything was answered."
+		v.Unknown = []string{"everything about the other direction: capture on the host itself, or mirror both directions"}
+	case s.unanswered() > 0:
+		v.ID, v.Confidence = Undecided, Possible
+		v.Summary = "The last question got no answer before the capture ends. One missing answer proves nothing (RFC 9293, section 3.8.4)."
+		v.Unknown = []string{"what came next: let the capture run longer"}
+	default:
+		v.Summary = "The capture holds too little of this connection to say how it fared."
+	}
+	return v
+}
+
+func application(s *Subject) (word string, banner [2]tcp.Untrusted) {
+	for i := range s.Seen {
+		w, b := s.Seen[i].Flow.Application()
+		if word == "" {
+			word = w
+		}
+		for side := range b {
+			if banner[side] == "" {
+				banner[side] = b[side]
+			}
+		}
+	}
+	return word, banner
+}
+
+// byPort is the usual application of a server port, a hint only.
+func byPort(port uint16) (string, bool) {
+	switch port {
+	case 22:
+		return "ssh", true
+	case 23:
+		return "telnet", true
+	case 80, 8080:
+		return "http", true
+	case 179:
+		return "bgp", true
+	case 443:
+		return "https", true
+	case 445:
+		return "smb", true
+	case 1433:
+		return "mssql", true
+	case 1521:
+		return "oracle", true
+	case 1883:
+		return "mqtt", true
+	case 3306:
+		return "mysql", true
+	case 3389:
+		return "rdp", true
+	case 5432:
+		return "postgresql", true
+	case 5671, 5672:
+		return "amqp", true
+	case 6379:
+		return "redis", true
+	}
+	return "", false
+}
+
+// counts sums distinct segments after pairing.
+func counts(s *Subject) Counts {
+	var c Counts
+	for side := uint8(0); side < 2; side++ {
+		n := &s.nearest(side).Sides[side]
+		c.KeepaliveProbe += int(n.Probes)
+		c.ZeroWindowProbe += int(n.WindowProbes)
+		c.Retransmission += int(n.Retrans)
+	}
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		switch {
+		case p.Kind == flows.RST:
+			c.RST++
+		case p.Kind == flows.ICMPError:
+			c.ICMP++
+		}
+		if p.Known && p.How == pairing.Lost {
+			c.Lost += max(1, p.Count)
+		}
+	}
+	for i := range s.Seen {
+		c.KeepaliveACK = max(c.KeepaliveACK, s.Seen[i].Flow.Count(flows.KeepaliveACK))
+	}
+	return c
+}
+
+// findings are what else was noticed, beside what the verdict rests on.
+func findings(s *Subject, d *Diagnosis) []Finding {
+	var out []Finding
+	if f, ok := lossFinding(s, d); ok {
+		out = append(out, f)
+	}
+	if f, ok := tooSlow(d); ok {
+		out = append(out, f)
+	}
+	for i := range s.Seen {
+		if n := len(s.Seen[i].Flow.Missing); n > 0 {
+			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s misses frames of this connection at %d moments", s.Points[s.Seen[i].Vantage].Name, n),
+				Suggests: "nothing is concluded from absence there"})
+		}
+	}
+	return out
+}
+
+// lossFinding reports single losses that the flow got over.
+func lossFinding(s *Subject, d *Diagnosis) (Finding, bool) {
+	if d.Verdict.ID != Healthy && d.Verdict.ID != ClosedNormally && d.Verdict.ID != Idle {
+		return Finding{}, false
+	}
+	var refs []pairing.Ref
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed {
+			refs = append(refs, p.First())
+		}
+	}
+	if len(refs) == 0 {
+		return Finding{}, false
+	}
+	return Finding{Rule: "packet-loss", Says: fmt.Sprintf("%d segments are lost on the way, and the connection went on", len(refs)),
+		Suggests: "ordinary loss, or a short outage", Evidence: refs}, true
+}
+
+// tooSlow compares the keepalives seen with the silence that killed.
+func tooSlow(d *Diagnosis) (Finding, bool) {
+	if d.Idle.Killed == 0 {
+		return Finding{}, false
+	}
+	fastest := time.Duration(0)
+	for _, p := range d.Policies {
+		if p.Idle > 0 && (fastest == 0 || p.Idle < fastest) {
+			fastest = p.Idle
+		}
+	}
+	switch {
+	case len(d.Policies) == 0:
+		return Finding{Rule: "no-keepalive", Says: "neither end sent keepalive probes", Suggests: "nothing refreshed the path's state during the silence"}, true
+	case fastest > d.Idle.Survived:
+		return Finding{Rule: "keepalive-too-slow", Says: fmt.Sprintf("the first probe comes after %s", facts.Compact(fastest)),
+			Suggests: fmt.Sprintf("too late for a path that forgets a connection after less than %s", facts.Compact(d.Idle.Killed))}, true
+	}
+	return Finding{}, false
+}
+
+// shareEvidence lets what several connections show together raise the cause:
+// where several die above and others live below one idle age, it is a timer.
+func shareEvidence(subjects []*Subject, r *Report) {
+	var dead []int
+	var shortest, longestAlive time.Duration
+	for i := range r.Flows {
+		d := &r.Flows[i]
+		if d.Verdict.ID == SilentDrop && d.Idle.Killed > 0 {
+			dead = append(dead, i)
+			if shortest == 0 || d.Idle.Killed < shortest {
+				shortest = d.Idle.Killed
+			}
+			continue
+		}
+		longestAlive = max(longestAlive, d.Idle.Survived)
+	}
+	if len(dead) < 2 || longestAlive == 0 || longestAlive >= shortest || !apart(subjects, dead) {
+		return
+	}
+	for _, i := range dead {
+		v := &r.Flows[i].Verdict
+		if v.Cause == "idle-expiry" && v.Confidence == Proven && v.CauseConfidence == Likely {
+			v.CauseConfidence = Proven
+			v.CauseWhy = fmt.Sprintf("%d connections died after silences of %s and more while others survived up to %s", len(dead), facts.Compact(shortest), facts.Compact(longestAlive))
+		}
+	}
+}
+
+// apart reports whether the deaths did not all begin in one silence that they
+// share: an outage would look the same then.
+func apart(subjects []*Subject, dead []int) bool {
+	var from, to tcp.Instant
+	for n, i := range dead {
+		o, ok := findOnset(subjects[i])
+		if !ok {
+			return false
+		}
+		begin := o.at.Add(-o.silence)
+		if n == 0 {
+			from, to = begin, o.at
+			continue
+		}
+		from, to = max(from, begin), min(to, o.at)
+	}
+	return from > to
+}
+
+// finish numbers, ranks and counts the diagnoses and writes their details.
+func finish(subjects []*Subject, r *Report, o Options) {
+	most := o.MaxListed
+	if most == 0 {
+		most = 10_000
+	}
+	r.Totals.ByVerdict = map[string]int{}
+	r.Totals.Flows = len(r.Flows)
+	order := make([]int, len(r.Flows))
+	for i := range order {
+		order[i] = i
+		r.Totals.ByVerdict[r.Flows[i].Verdict.ID]++
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(danger(&r.Flows[a]), danger(&r.Flows[b])) })
+	listed := make([]Diagnosis, 0, min(len(order), most))
+	for n, i := range order {
+		d, s := r.Flows[i], subjects[i]
+		if len(listed) >= most && danger(&d) >= harmless {
+			continue
+		}
+		d.ID = n + 1
+		d.Remedies = remedies(s, &d)
+		d.Timeline = timeline(s)
+		d.Filters = filters(s, &d)
+		listed = append(listed, d)
+	}
+	r.Flows = listed
+	r.Totals.Listed = len(listed)
+}
+
+const harmless = 20
+
+// danger ranks verdicts for the report: the worst first.
+func danger(d *Diagnosis) int {
+	rank := map[string]int{SilentDrop: 0, OneWayDrop: 1, PathCut: 2, PeerLostState: 3, HostDrop: 3, ReceiverStalled: 4, Undecided: 5, NotEstablished: 6, CaptureGap: 7}
+	n, ok := rank[d.Verdict.ID]
+	switch {
+	case !ok && d.Verdict.ID == Idle:
+		return harmless
+	case !ok && d.Verdict.ID == Healthy:
+		return harmless + 1
+	case !ok:
+		return harmless + 2
+	}
+	if d.Verdict.Confidence != Proven {
+		n += 8
+	}
+	return n
+}
+
+// filters are display filters to paste into Wireshark.
+func filters(s *Subject, d *Diagnosis) []Filter {
+	var out []Filter
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		lo, hi := uint64(0), uint64(0)
+		file := -1
+		for _, ref := range proofRefs(d) {
+			if ref.Vantage != seen.Vantage || ref.Frame == 0 || file >= 0 && ref.File != file {
+				continue
+			}
+			file = ref.File
+			if lo == 0 || ref.Frame < lo {
+				lo = ref.Frame
+			}
+			hi = max(hi, ref.Frame)
+		}
+		expr := fmt.Sprintf("tcp.stream eq %d", seen.Flow.Stream)
+		if lo > 0 {
+			expr += fmt.Sprintf(" && frame.number in {%d..%d}", lo, hi)
+		}
+		if len(s.Points[seen.Vantage].Files) > 1 {
+			expr = addressFilter(seen.Flow)
+		}
+		out = append(out, Filter{Vantage: seen.Vantage, Expr: expr})
+	}
+	return out
+}
+
+// addressFilter names a flow where stream numbers do not reach across files.
+func addressFilter(f *flows.Flow) string {
+	a, b := f.Sides[0].Addr, f.Sides[1].Addr
+	field := "ip"
+	if a.Addr().Is6() {
+		field = "ipv6"
+	}
+	return fmt.Sprintf("%s.addr eq %s && %s.addr eq %s && tcp.port eq %d && tcp.port eq %d", field, a.Addr(), field, b.Addr(), a.Port(), b.Port())
+}
+
+func proofRefs(d *Diagnosis) []pairing.Ref {
+	refs := []pairing.Ref{d.Verdict.LastCrossed, d.Verdict.FirstLost}
+	for _, f := range d.Findings {
+		refs = append(refs, f.Evidence...)
+	}
+	for i := range d.Timeline {
+		if row := &d.Timeline[i]; row.FateKnown && row.Fate == pairing.Lost {
+			for _, c := range row.Cells {
+				refs = append(refs, c.Ref)
+			}
+		}
+	}
+	return refs
+}
+
+// vantages describes the vantage points and whose side each is, as far as the
+// pairs tell.
+func vantages(points []pairing.Point, result *pairing.Result, spans []span) []Vantage {
+	out := make([]Vantage, len(points))
+	for i, p := range points {
+		out[i] = Vantage{Name: p.Name, Files: p.Files, First: spans[i].first, Last: spans[i].last}
+	}
+	for _, pair := range result.Pairs {
+		if len(pair.Path) < 2 || len(pair.Seen) < 2 || pair.SamePoint {
+			continue
+		}
+		first, last := pair.Path[0], pair.Path[len(pair.Path)-1]
+		if out[first].Role == "" {
+			out[first].Role, out[first].RoleWhy = "client side", pair.OrderWhy
+		}
+		if out[last].Role == "" {
+			out[last].Role, out[last].RoleWhy = "server side", pair.OrderWhy
+		}
+		break
+	}
+	return out
+}
+
+// nothingShared is the hint for captures that have no connection in common.
+func nothingShared(points []pairing.Point, result *pairing.Result) string {
+	if len(points) < 2 || result.ClosedPaired > 0 {
+		return ""
+	}
+	for _, pair := range result.Pairs {
+		if len(pair.Seen) > 1 {
+			return ""
+		}
+	}
+	names := make([]string, len(points))
+	for i := range points {
+		names[i] = points[i].Name
+	}
+	return strings.Join(names, " and ") + " share no connection: capture-gap for the pair; were both taken at the same time, of the same hosts, without address translation between?"
+}

@@ -1,0 +1,178 @@
+package analyzer
+
+import (
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// policies infers the keepalive policy of each end from what it sent. What was
+// not seen stays unknown: a default is never filled in for it.
+func policies(s *Subject) []Policy {
+	var out []Policy
+	for side := uint8(0); side < 2; side++ {
+		if p, ok := policyOf(s, side); ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// nearest returns the flow as seen nearest to a side: its own probes are all
+// there, whatever the path lost.
+func (s *Subject) nearest(side uint8) *flows.Flow {
+	if side == flows.Server {
+		return s.Seen[len(s.Seen)-1].Flow
+	}
+	return s.Seen[0].Flow
+}
+
+// train is one series of probes of a side: the silence before the first and
+// the times of those that went unanswered.
+type train struct {
+	idle       time.Duration // since the side last received something that counts; 0 unknown
+	unanswered []tcp.Instant
+	reset      tcp.Instant // its own RST right behind; 0 none
+}
+
+// trains collects the probe series of a side.
+func trains(f *flows.Flow, side uint8) []train {
+	var out []train
+	var heard tcp.Instant // the peer's last segment, its own probes not counted
+	var active *train
+	for i := range f.Events {
+		ev := &f.Events[i]
+		switch {
+		case ev.Kind == flows.ICMPError || ev.From > flows.Server || ev.Kind == flows.Stale:
+		case ev.From == side && ev.Kind == flows.KeepaliveProbe:
+			if active == nil {
+				out = append(out, train{})
+				active = &out[len(out)-1]
+				if heard != 0 {
+					active.idle = ev.At.Sub(heard)
+				}
+			}
+			if ev.Run == nil && ev.AnsweredBy == 0 {
+				active.unanswered = append(active.unanswered, ev.At)
+			}
+			if ev.Run != nil {
+				heard = ev.Run.Until
+			}
+		case ev.From == side && ev.Kind == flows.RST:
+			if active != nil && len(active.unanswered) > 0 {
+				active.reset = ev.At
+			}
+			active = nil
+		case ev.From != side && ev.Kind == flows.KeepaliveProbe && ev.Run == nil:
+			// Receiving a probe does not count as activity.
+		case ev.From != side && (ev.Kind == flows.KeepaliveACK || ev.Answers != 0):
+			heard = ev.At
+		default:
+			active = nil
+			if ev.From != side {
+				heard = ev.At
+			}
+			if ev.Run != nil && ev.Kind != flows.KeepaliveProbe {
+				heard = ev.Run.Until
+			}
+		}
+	}
+	return out
+}
+
+func policyOf(s *Subject, side uint8) (Policy, bool) {
+	f := s.nearest(side)
+	end := &f.Sides[side]
+	if end.Probes == 0 {
+		return Policy{}, false
+	}
+	p := Policy{End: side, Mechanism: "tcp-keepalive", ProbeOctets: int(end.ProbeLen), Confidence: Likely}
+	count, userTimeout := 0, false
+	doubling := true
+	for _, t := range trains(f, side) {
+		if t.idle >= 500*time.Millisecond {
+			p.ObservedIdle.Add(t.idle)
+		}
+		var last time.Duration
+		for i := 1; i < len(t.unanswered); i++ {
+			gap := t.unanswered[i].Sub(t.unanswered[i-1])
+			p.ObservedInterval.Add(gap)
+			if last > 0 && float64(gap) < 1.4*float64(last) {
+				doubling = false
+			}
+			last = gap
+		}
+		if t.reset != 0 {
+			wait := t.reset.Sub(t.unanswered[len(t.unanswered)-1])
+			switch {
+			case len(t.unanswered) == 1 || p.ObservedInterval.Known && wait < p.ObservedInterval.Min*8/10:
+				userTimeout = true
+			default:
+				count = len(t.unanswered)
+				p.ObservedInterval.Add(wait)
+			}
+		}
+	}
+	rtt := end.RTT.Max
+	p.IdleCandidates = candidates(p.ObservedIdle, rtt)
+	p.IntervalCandidates = candidates(p.ObservedInterval, rtt)
+	if len(p.IdleCandidates) > 0 {
+		p.Idle = p.IdleCandidates[0]
+	}
+	if len(p.IntervalCandidates) > 0 {
+		p.Interval = p.IntervalCandidates[0]
+	}
+	if !userTimeout {
+		p.Count = count
+	}
+	p.Backoff = p.ObservedInterval.Known && doubling && p.ObservedInterval.Max >= 2*p.ObservedInterval.Min
+	if p.Idle == 0 && !p.ObservedInterval.Known && !end.Period.Known {
+		p.Confidence = Possible
+	}
+	p.Resembles = resembles(&p, end, rtt)
+	if p.Idle > 0 && p.Interval > 0 && p.Count > 0 {
+		p.Detection = facts.Detection(p.Idle, p.Interval, p.Count)
+	}
+	return p, true
+}
+
+// candidates returns the round values that explain a whole observed range.
+func candidates(r flows.Range, rtt time.Duration) []time.Duration {
+	if !r.Known {
+		return nil
+	}
+	low := facts.Candidates(r.Min, rtt)
+	return slices.DeleteFunc(low, func(v time.Duration) bool {
+		return !facts.FitsConfigured(v, r.Max, rtt)
+	})
+}
+
+func resembles(p *Policy, end *flows.Side, rtt time.Duration) []string {
+	o := facts.Observed{
+		Idle: p.ObservedIdle.Min, IntervalMin: p.ObservedInterval.Min, IntervalMax: p.ObservedInterval.Max,
+		RTT: rtt, Count: p.Count, ProbeOctets: p.ProbeOctets, OctetsKnown: true,
+	}
+	if end.Period.Known {
+		o.Period = end.Period.Min
+	}
+	if p.ObservedInterval.Known && p.ObservedInterval.Max > p.ObservedInterval.Min {
+		o.Backoff = facts.No
+		if p.Backoff {
+			o.Backoff = facts.Yes
+		}
+	}
+	var names []string
+	for _, m := range facts.Resembles(o) {
+		if len(names) == 3 {
+			break
+		}
+		if m.Default.Shaky() {
+			continue
+		}
+		names = append(names, m.Default.Name)
+	}
+	return names
+}
