@@ -83,6 +83,12 @@ func (n fileName) sibling(m fileName) bool {
 	return first || n.scheme == m.scheme && n.scheme != plainName
 }
 
+// plainly reports whether nobody but a rotation names a file like this:
+// out.pcap3, but not host3.
+func (n fileName) plainly() bool {
+	return n.scheme > numbered || strings.Contains(filepath.Base(n.stem), ".")
+}
+
 // naming is what the names of a set's files tell about gaps in it.
 type naming struct {
 	names    map[string]fileName

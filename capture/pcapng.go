@@ -15,6 +15,17 @@ const (
 	blockSimple     = 3
 	blockStatistics = 5
 	blockEnhanced   = 6
+
+	// Blocks that hold no packet, and that Wireshark numbers as frames.
+	blockJournal     = 9
+	blockCustom      = 0xbad
+	blockCustomLocal = 0x40000bad
+	blockSysdig      = 0x204
+	blockSysdigFlags = 0x208
+	blockSysdig2     = 0x216
+	blockSysdig2Fl   = 0x217
+	blockSysdigLarge = 0x221
+	blockSysdigLrgFl = 0x222
 )
 
 const (
@@ -157,6 +168,12 @@ func (g *pcapng) block(r *reader, b *Batch, kind uint32, body []byte) (bool, err
 		return g.statistics(r, b, body)
 	case blockSection:
 		return true, g.header(r, body)
+	case blockJournal:
+		r.noPacket(b, "systemd journal entry")
+	case blockCustom, blockCustomLocal:
+		r.noPacket(b, "custom pcapng block")
+	case blockSysdig, blockSysdigFlags, blockSysdig2, blockSysdig2Fl, blockSysdigLarge, blockSysdigLrgFl:
+		r.noPacket(b, "sysdig event")
 	}
 	return true, nil
 }

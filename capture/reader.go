@@ -186,6 +186,16 @@ func (r *reader) packet(b *Batch, f *iface, from, n int, wire uint32, at tcp.Ins
 	r.dec.frame(f.link, uint32(from), r.buf[from:from+n:from+n], wire, p)
 }
 
+// noPacket appends a frame that is a record of something else than a packet,
+// as Wireshark counts them too.
+func (r *reader) noPacket(b *Batch, reason string) {
+	b.Pkts[b.N] = Packet{Ord: r.ord + 1}
+	b.N++
+	r.ord++
+	r.frames++
+	r.dec.count(reason)
+}
+
 var errEmpty = errors.New("a million frames without an octet in a row")
 
 // tooEmpty counts frames without octets and reports when it was too many.
@@ -202,6 +212,8 @@ func (r *reader) tooEmpty(n uint32) bool {
 func (r *reader) instant(f *iface, units uint64) tcp.Instant {
 	hi, lo := bits.Mul64(units, f.mul)
 	switch {
+	case f.shift >= 64:
+		lo, hi = hi>>(f.shift-64), 0
 	case f.shift > 0:
 		lo, hi = lo>>f.shift|hi<<(64-f.shift), hi>>f.shift
 	case f.div > 1:
