@@ -96,7 +96,7 @@ func (s *side) proven(key *capture.Key) (first, last tcp.Instant, known bool) {
 // it.
 func pairSpan(p *flows.HostPair) (first, last tcp.Instant, known bool) {
 	for d := range p.Frames {
-		if p.Frames[d] == 0 && p.First[d] == 0 {
+		if p.Frames[d] == 0 {
 			continue
 		}
 		if !known {

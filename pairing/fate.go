@@ -182,6 +182,9 @@ func (l *leg) absent(f *Fate, from, to tcp.Instant, known bool) {
 	case l.far == nil && l.m.closedAt(l.s, l.y):
 		f.Reason, f.Why = FlowGone, fmt.Sprintf("the connection ended well at %s and its packets are no longer listed", far.name)
 		return
+	case l.far == nil && far.evicted > 0:
+		f.Reason, f.Why = FlowGone, fmt.Sprintf("%d connections of %s were given up to a limit, perhaps this one", far.evicted, far.name)
+		return
 	case l.far == nil && !far.admits(l.near):
 		f.Reason, f.Why = FilteredPerhaps, fmt.Sprintf("%s holds no other connection to this port: it may have been filtered", far.name)
 		return

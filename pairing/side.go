@@ -22,6 +22,7 @@ type side struct {
 	unfiltered  bool        // every file is plainly unfiltered
 	drops       uint64      // packets dropped at a time that no hole tells
 	tick        tcp.Instant // all times are multiples of it
+	evicted     int         // flows that a limit drove out
 }
 
 // newSide reads a point's table.
@@ -29,6 +30,7 @@ func newSide(p Point, covers []capture.Interval) *side {
 	s := &side{name: p.Name, files: p.Files, holes: p.Holes, covers: covers, frame: p.Frame}
 	if p.Table != nil {
 		s.hosts = p.Table.HostPair
+		s.evicted = p.Table.Evicted()
 		for id := range p.Table.Flows() {
 			if f, ok := p.Table.Flow(id); ok {
 				s.flows = append(s.flows, f)
