@@ -49,6 +49,9 @@ func (s *step) kind(stale bool) Kind {
 		return k
 	}
 	if k, ok := s.belowNext(); ok {
+		if k == KeepaliveProbe && s.h.state[s.p]&stShut != 0 {
+			s.conf = Inferred // by its pace: a window probe can look the same
+		}
 		return k
 	}
 	if seg.Len > 0 {
@@ -485,8 +488,7 @@ func (s *step) empty() Kind {
 	}
 	first := h.state[d]&stSeen == 0
 	sameAck := h.state[p]&stAcked != 0 && h.una[p] == seg.Ack
-	complete := h.state[p]&stKnown != 0 && !seg.Ack.Before(h.next[p])
-	if s.c.open[p] > 0 && complete {
+	if s.answersProbe() {
 		s.credit()
 		if !first && seg.Win != h.win[d] {
 			s.note |= NoteWindowChanged
@@ -524,12 +526,27 @@ func (s *step) empty() Kind {
 	return ACK
 }
 
+// answersProbe reports whether a probe of the peer is open that the segment's
+// acknowledgment covers. What the peer has sent since need not be.
+func (s *step) answersProbe() bool {
+	if s.c.open[s.p] == 0 || s.seg.Flags&tcp.ACK == 0 {
+		return false
+	}
+	evs := s.t.arena.events(s.c.story)
+	for i := len(evs) - 1; i >= 0; i-- {
+		if ev := &evs[i]; ev.bits&(evOpen|evTail) == evOpen && ev.from() == s.p {
+			return !s.seg.Ack.Before(ev.seq + 1)
+		}
+	}
+	return !s.seg.Ack.Before(s.h.next[s.p])
+}
+
 // credit closes an open probe of the peer with this segment: the newest one
 // that was sent at least the minimum round trip earlier. Older ones stay
 // unanswered unless further answers come.
 func (s *step) credit() {
 	c, p := s.c, s.p
-	if c.open[p] == 0 || s.seg.Flags&tcp.ACK == 0 || s.h.state[p]&stKnown != 0 && s.seg.Ack.Before(s.h.next[p]) {
+	if !s.answersProbe() {
 		return
 	}
 	least := seconds(c.rtt[p].min) * 8 / 10

@@ -34,6 +34,7 @@ const (
 	reorderMax = 3 * time.Millisecond   // what fills a hole this soon was reordered, where the RTT is not known
 	tick       = 20                     // cold.advanced counts 2^20 ns
 	seqNear    = 1 << 24                // farther apart than this, sequence numbers are of another connection
+	seqClose   = 1 << 20                // as near as this, they can be of the same
 )
 
 // segment takes one TCP segment through instance, kind, state and story.
@@ -238,7 +239,7 @@ func (s *step) isStale() bool {
 			return false
 		}
 		old, oc := s.pool.hot(slot), s.pool.cold(slot)
-		if s.fits(old) && !s.fits(s.h) {
+		if far := s.distance(old); far < seqClose && far < s.distance(s.h)/16 {
 			return true
 		}
 		if oc.older == 0 {
@@ -249,19 +250,19 @@ func (s *step) isStale() bool {
 	return false
 }
 
-// fits reports whether the segment's numbers lie near those of an instance.
-func (s *step) fits(h *hot) bool {
-	near := func(known bool, a, b tcp.Seq) (bool, bool) {
-		d := a.Sub(b)
-		return known && d > -seqNear && d < seqNear, known
+// distance is how far the segment's numbers lie from where an instance stands.
+func (s *step) distance(h *hot) int {
+	far := 0
+	if h.state[s.d]&(stKnown|stTentative) != 0 {
+		far = abs(s.seg.Seq.Sub(h.next[s.d]))
 	}
-	seqOK, seqAsked := near(h.state[s.d]&(stKnown|stTentative) != 0, s.seg.Seq, h.next[s.d])
-	if s.seg.Flags&tcp.ACK == 0 {
-		return !seqAsked || seqOK
+	if s.seg.Flags&tcp.ACK != 0 && h.state[s.p]&(stKnown|stTentative) != 0 {
+		far = max(far, abs(s.seg.Ack.Sub(h.next[s.p])))
 	}
-	ackOK, ackAsked := near(h.state[s.p]&(stKnown|stTentative) != 0, s.seg.Ack, h.next[s.p])
-	return (!seqAsked || seqOK) && (!ackAsked || ackOK)
+	return far
 }
+
+func abs(n int) int { return max(n, -n) }
 
 func (s *step) rareIf() *rare {
 	if s.c.flags&coldRare == 0 {
