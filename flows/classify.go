@@ -12,7 +12,7 @@ import (
 func (s *step) kind(stale bool) Kind {
 	seg := s.seg
 	f := seg.Flags
-	if s.t.copies.seen(s.handle, s.d, seg, s.at, s.h.state[s.d]&stIDVaries != 0) {
+	if s.t.copies.seen(s.handle, s.d, seg, s.at, s.trust()) {
 		return Duplicate
 	}
 	if stale {
@@ -38,6 +38,7 @@ func (s *step) kind(stale bool) Kind {
 	}
 	if f&tcp.FIN != 0 {
 		s.baseline()
+		s.settlePeer()
 		if s.h.state[s.d]&stFIN != 0 {
 			s.note |= NoteRepeated
 		}
@@ -62,6 +63,17 @@ func (s *step) kind(stale bool) Kind {
 		return Data
 	}
 	return s.empty()
+}
+
+// trust says how far the sender's IP ID tells packets apart.
+func (s *step) trust() idTrust {
+	switch {
+	case s.h.state[s.d]&stIDVaries != 0:
+		return idVaries
+	case s.c.segments[s.d] <= 2:
+		return idNew
+	}
+	return idConstant
 }
 
 // reset judges a RST: does the receiver accept it (RFC 5961, section 3.2)? Its
@@ -144,7 +156,7 @@ func (s *step) jump() {
 func (s *step) clarify() {
 	h, seg, d := s.h, s.seg, s.d
 	switch off := seg.Seq.Sub(h.next[d]); {
-	case off == 0 && seg.Len <= 1:
+	case off == 0 && seg.Len <= 1 && seg.Flags&tcp.FIN == 0:
 		if seg.Len == 1 && (seg.Flags&tcp.PSH != 0 || len(s.payload) == 1 && s.payload[0] != 0) {
 			s.settle(d, seg.Seq, false)
 			return
@@ -435,8 +447,16 @@ func (s *step) emptyBelow(below int) (Kind, bool) {
 }
 
 // overtakenByTime reports whether the segment can have been sent before the
-// sender's newest octet: too soon after it, or with an older timestamp.
+// sender's newest octet: too soon after it, or with an older timestamp. What
+// acknowledges more than the sender could when it sent that octet, or lacks
+// the timestamps that its ordinary segments carry, was sent later.
 func (s *step) overtakenByTime() bool {
+	justOpened := s.h.state[s.d]&stSYN != 0 && s.h.next[s.d] == s.c.isn[s.d]+1 // what comes at once is of the handshake
+	newer := s.h.state[s.d]&stHeard != 0 && s.seg.Ack == s.h.una[s.p] && !justOpened
+	bare := s.h.state[s.d]&stTimestamps != 0 && !s.seg.Opts.Has(tcp.OptTimestamps)
+	if newer || bare {
+		return false
+	}
 	if s.age(s.d) < s.rto() {
 		return true
 	}

@@ -21,20 +21,32 @@ type recent struct {
 // only what no stack sends twice so quickly.
 const (
 	copyWithID = 500 * time.Millisecond
+	copyNewID  = 5 * time.Millisecond
 	copyData   = time.Millisecond
 	copyEmpty  = 40 * time.Microsecond
 )
 
+// idTrust is what is known of a sender's IP ID.
+type idTrust uint8
+
+const (
+	idConstant idTrust = iota // always the same, or none
+	idNew                     // too few packets to say
+	idVaries
+)
+
 // seen reports whether the segment was seen a moment ago, and remembers it.
-func (c *copies) seen(handle uint32, end int, seg *tcp.Segment, at tcp.Instant, idVaries bool) bool {
+func (c *copies) seen(handle uint32, end int, seg *tcp.Segment, at tcp.Instant, id idTrust) bool {
 	h := mix(uint64(seg.Seq)<<32|uint64(seg.Ack), uint64(handle)<<1|uint64(end)|1<<40)
 	h = mix(h^uint64(seg.TSVal), uint64(seg.IPID)<<48|uint64(seg.Win)<<32|uint64(seg.Len)|0x5bd1)
 	h = mix(h^uint64(seg.TSEcr), uint64(seg.Flags)<<32|uint64(seg.SackL)|1<<60)
 	r := &c.recent[h>>52]
 	limit := copyEmpty
 	switch {
-	case idVaries && seg.IPID != 0:
+	case id == idVaries && seg.IPID != 0:
 		limit = copyWithID
+	case id == idNew && seg.IPID != 0:
+		limit = copyNewID
 	case seg.Len > 0 || seg.Flags&(tcp.SYN|tcp.FIN) != 0:
 		limit = copyData
 	}

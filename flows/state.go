@@ -38,6 +38,7 @@ const (
 	stWindowMode                    // probes into the peer's shut window are window probes
 	stIdleMode                      // they are keepalives: they keep the idle pace
 	stLate                          // an answer came while older probes were still open
+	stHeard                         // it has acknowledged more since it last sent something new
 )
 
 // cold is the rest of a flow's record: 168 octets. What few flows need at a

@@ -449,6 +449,7 @@ func (s *step) tellOrdinary(kind Kind) {
 		c.octets[d] += uint64(end.Sub(h.next[d]))
 		h.next[d] = end
 		s.advanced()
+		h.state[d] &^= stHeard
 		if seg.Len > 0 {
 			s.tellPayload()
 		}
@@ -521,6 +522,9 @@ func (s *step) tellAck(kind Kind) {
 		}
 		h.una[p] = seg.Ack
 		h.state[p] |= stAcked
+		if seg.Len == 0 && seg.Flags&(tcp.SYN|tcp.FIN) == 0 {
+			h.state[s.d] |= stHeard
+		}
 	}
 }
 
