@@ -116,11 +116,13 @@ type FormatError struct {
 	Hint string // the way out; may be empty
 }
 
-func (e *FormatError) Error() string {
+func (e *FormatError) Error() string { return shown(e.Path) + ": " + e.says() }
+
+func (e *FormatError) says() string {
 	if e.Hint == "" {
-		return fmt.Sprintf("%s: %s", shown(e.Path), e.What)
+		return e.What
 	}
-	return fmt.Sprintf("%s: %s; %s", shown(e.Path), e.What, e.Hint)
+	return e.What + "; " + e.Hint
 }
 
 // shown returns a path for an error line: quoted where it holds anything that

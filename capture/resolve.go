@@ -431,8 +431,15 @@ func (r *resolver) chain(paths []string) string {
 // distinct gives every vantage point a name of its own.
 func (r *resolver) distinct() error {
 	count := make(map[string]int)
+	streams := 0
 	for i := range r.points {
 		count[r.points[i].Name]++
+		if r.points[i].Paths[0] == "-" {
+			streams++
+		}
+	}
+	if streams > 1 {
+		return errors.New("-: standard input can be read only once")
 	}
 	for i := range r.points {
 		p := &r.points[i]
@@ -448,9 +455,6 @@ func (r *resolver) distinct() error {
 	for i := range r.points {
 		p := &r.points[i]
 		if seen[p.Name]++; seen[p.Name] > 1 {
-			if p.Paths[0] == "-" {
-				return errors.New("-: standard input can be read only once")
-			}
 			r.hint("%s is given more than once", shown(p.Name))
 			p.Name = fmt.Sprintf("%s#%d", p.Name, seen[p.Name])
 		}

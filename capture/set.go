@@ -43,8 +43,8 @@ type Set struct {
 	all    []Interval
 	hosts  hostCount
 
-	limits []uint64 // frames of each file in the first reading, for the second
-	first  []File   // what the first reading found
+	done   bool   // the reading reached the end
+	first  []File // what the first whole reading found; nil during it
 	closed bool
 }
 
@@ -93,7 +93,10 @@ func (s *Set) Name() string { return s.name }
 // begin opens the first file that can be read.
 func (s *Set) begin() error {
 	s.files = make([]File, 0, len(s.paths))
-	s.starts = make([]tcp.Ordinal, 0, len(s.paths))
+	if s.first == nil {
+		s.starts, s.all = make([]tcp.Ordinal, 0, len(s.paths)), nil
+	}
+	s.cur, s.ord, s.ended, s.done = 0, 0, 0, false
 	var first error
 	for s.cur < len(s.paths) {
 		err := s.openNext()
@@ -112,7 +115,9 @@ func (s *Set) begin() error {
 func (s *Set) openNext() error {
 	path := s.paths[s.cur]
 	s.files = append(s.files, File{Path: tcp.Untrusted(path)})
-	s.starts = append(s.starts, s.ord)
+	if s.first == nil {
+		s.starts = append(s.starts, s.ord)
+	}
 	s.file = &s.files[len(s.files)-1]
 	s.frames, s.empty, s.lost = 0, 0, 0
 	s.ifaces, s.dec.undecoded, s.hosts = s.ifaces[:0], nil, hostCount{}
@@ -128,13 +133,11 @@ func (s *Set) openNext() error {
 func what(err error) string {
 	var format *FormatError
 	if errors.As(err, &format) {
-		nameless := *format
-		nameless.Path = ""
-		return nameless.Error()[len(": "):]
+		return format.says()
 	}
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err.Error()
+	var file *fileError
+	if errors.As(err, &file) {
+		return file.err.Error()
 	}
 	return err.Error()
 }
@@ -185,12 +188,21 @@ func (s *Set) source(path string) (io.Reader, error) {
 	case err != nil:
 		return nil, readError(path, err)
 	case info.IsDir():
-		return nil, fmt.Errorf("%s: is a directory", shown(path))
+		return nil, &fileError{path, errors.New("is a directory")}
 	case info.Mode().IsRegular():
 		s.in.size = info.Size()
 	}
 	return f, nil
 }
+
+// fileError is an error with the path of the file it is about.
+type fileError struct {
+	path string
+	err  error
+}
+
+func (e *fileError) Error() string { return fmt.Sprintf("%s: %v", shown(e.path), e.err) }
+func (e *fileError) Unwrap() error { return e.err }
 
 // readError says of a file what the system said, with the path once.
 func readError(path string, err error) error {
@@ -198,7 +210,7 @@ func readError(path string, err error) error {
 	if errors.As(err, &inner) {
 		err = inner.Err
 	}
-	return fmt.Errorf("%s: %w", shown(path), err)
+	return &fileError{path, err}
 }
 
 // recognise finds out what container the window begins with and starts it.
@@ -284,18 +296,20 @@ func (s *Set) Read(b *Batch) error {
 			s.finish(need)
 		}
 	}
-	b.Holes = s.holes
-	s.remember(b.Holes)
+	if b.Holes = s.holes; !s.done {
+		s.remember(b.Holes)
+	}
+	s.done = true
 	return io.EOF
 }
 
 // trim ends a second reading of a file where the first one ended: the file may
 // have grown since.
 func (s *Set) trim(b *Batch) {
-	if s.limits == nil {
+	if s.first == nil {
 		return
 	}
-	if limit := s.limits[s.cur]; s.frames > limit {
+	if limit := s.first[s.cur].Frames; s.frames > limit {
 		excess := min(s.frames-limit, uint64(b.N))
 		b.N -= int(excess)
 		s.ord -= tcp.Ordinal(excess)
@@ -303,7 +317,7 @@ func (s *Set) trim(b *Batch) {
 	}
 }
 
-func (s *Set) capped() bool { return s.limits != nil && s.frames >= s.limits[s.cur] }
+func (s *Set) capped() bool { return s.first != nil && s.frames >= s.first[s.cur].Frames }
 
 // deliver completes a batch that has packets; fresh says that the file's first
 // is among them.
@@ -335,6 +349,9 @@ func (s *Set) join(b *Batch) {
 const maxHoles = 65_536
 
 func (s *Set) remember(holes []Interval) {
+	if s.first != nil {
+		return
+	}
 	for _, h := range holes {
 		if last := len(s.all) - 1; len(s.all) >= maxHoles {
 			s.all[last].From = min(s.all[last].From, h.From)
@@ -494,7 +511,7 @@ func (s *Set) sync() {
 }
 
 // Files returns what is known of each file so far; after a Rewind, what the
-// reading before it found.
+// first whole reading found.
 func (s *Set) Files() []File {
 	if s.first != nil {
 		return s.first
@@ -512,44 +529,42 @@ func (s *Set) Holes() []Interval { return s.all }
 // frame's number in it, from 1, as Wireshark counts. Of an ordinal not read
 // yet the file is -1.
 func (s *Set) Frame(o tcp.Ordinal) (file int, frame uint64) {
-	if o == 0 || o > s.ord && s.first == nil {
+	if o == 0 {
 		return -1, 0
 	}
 	i := sort.Search(len(s.starts), func(i int) bool { return s.starts[i] >= o }) - 1
 	if i < 0 {
 		return -1, 0
 	}
-	return i, uint64(o - s.starts[i])
+	frame = uint64(o - s.starts[i])
+	if frame > s.Files()[i].Frames {
+		return -1, 0
+	}
+	return i, frame
 }
 
 // Rewind starts a second reading, which ends where the first one ended. Files
 // keep what the first reading found. A stream can't be read twice.
 func (s *Set) Rewind() error {
-	for i, f := range s.Files() {
-		if s.paths[i] == "-" || s.closed {
-			return fmt.Errorf("%s: a stream cannot be read twice", shown(string(f.Path)))
+	if s.closed {
+		return errors.New("the capture is closed")
+	}
+	for i := range s.files {
+		path := s.paths[i]
+		if path == "-" {
+			return &fileError{path, errStream}
 		}
-		if info, err := os.Stat(s.paths[i]); err != nil {
-			return readError(s.paths[i], err)
-		} else if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s: a stream cannot be read twice", shown(s.paths[i]))
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return &fileError{path, errStream}
 		}
 	}
 	if s.format != nil {
 		s.leave()
 	}
-	if s.first == nil && s.cur >= len(s.paths) {
+	if s.done && s.first == nil {
 		s.first = s.files
-		s.limits = make([]uint64, len(s.paths))
-		for i := range s.first {
-			s.limits[i] = s.first[i].Frames
-		}
 	}
-	holes := s.all
-	s.cur, s.ord, s.ended, s.all = 0, 0, 0, nil
-	err := s.begin()
-	if s.first != nil {
-		s.all = holes
-	}
-	return err
+	return s.begin()
 }
+
+var errStream = errors.New("a stream cannot be read twice")
