@@ -1,0 +1,109 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"path/filepath"
+	"time"
+)
+
+// Scenario is one thing that can happen to a connection.
+type Scenario struct {
+	Name string
+	Doc  string // what happens, in a sentence or two
+	Look string // what to find in the captures, for the note beside them
+
+	// Seed draws the run's timers at random; 0 takes the scenario's own.
+	Seed uint64
+
+	// Stored says that the scenario belongs to testdata/pcaps, stretched so.
+	Stored  bool
+	Stretch Stretching
+
+	// Late names a second stored set, the same captures without what was
+	// before the silence; LateLook is its Look.
+	Late, LateLook string
+
+	timers Timers
+	play   func(*stage) error
+}
+
+// Timers are a run's numbers.
+type Timers struct {
+	Idle, Interval time.Duration // keepalive, of the ends that use it
+	Count          int
+	State          time.Duration // established connections in the router
+}
+
+// Timers returns the run's numbers: the scenario's own, or drawn by Seed. The
+// state timeout stays above every pause while a session is in use and below
+// the keepalive time; a scenario whose own idle time is short (it shows
+// answers or a stall, not a death) keeps it.
+func (s Scenario) Timers() Timers {
+	t := s.timers
+	if s.Seed == 0 || t.State == 0 {
+		return t
+	}
+	rng := rand.New(rand.NewPCG(s.Seed, uint64(len(s.Name))))
+	t.State = time.Duration(4+rng.IntN(2)) * time.Second
+	t.Idle = t.State + time.Duration(2+rng.IntN(3))*time.Second
+	t.Interval = time.Duration(1+rng.IntN(2)) * time.Second
+	t.Count = 3 + rng.IntN(4)
+	return t
+}
+
+// Check holds the captures of a run against what the kernels counted: probes,
+// resets, repeated segments, and packets dropped on the way.
+func (r *Run) Check() error {
+	captures := map[string][]Frame{}
+	for at, path := range r.Captures {
+		frames, err := ReadPcap(path)
+		if err != nil {
+			return err
+		}
+		captures[at] = frames
+	}
+	return r.Truth.check(captures[AtClient], captures[AtServer])
+}
+
+func (t *Truth) check(client, server []Frame) error {
+	var errs []error
+	compare := func(what string, frames, counted int) {
+		if frames != counted {
+			errs = append(errs, fmt.Errorf("%s: %d %s in the capture, %d counted by the kernel", t.Scenario, frames, what, counted))
+		}
+	}
+	for at, frames := range map[string][]Frame{AtClient: client, AtServer: server} {
+		end := t.Ends[at]
+		from := netip.MustParseAddr(end.Address)
+		since, until := t.CountersSince, t.CountersAt
+		n := end.Counters
+		compare("probes of the "+at, ProbeShaped(frames, from, since, until), n.KeepaliveProbes+n.WindowProbes)
+		compare("resets of the "+at, Resets(frames, from, since, until), n.OutRsts)
+		compare("retransmissions of the "+at, Repeats(frames, from, since, until), n.Retransmissions)
+	}
+	compare("packets lost on the way", Lost(client, server, t.Ends), t.Path.Dropped)
+	return errors.Join(errs...)
+}
+
+// Run plays the scenario and leaves its captures and truth in dir, which must
+// exist. It needs what Missing asks for, and takes up to a minute of mostly
+// sleep. A run whose captures do not agree with the kernel counters is an
+// error; tcpdump loses the last frames once in some dozens of runs.
+func (s Scenario) Run(ctx context.Context, dir string) (*Run, error) {
+	truth := Truth{Scenario: s.Name, About: s.Doc, Seed: s.Seed, Systems: systems(), Ends: map[string]End{}}
+	if err := s.perform(ctx, dir, &truth); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	run := &Run{Dir: dir, Captures: map[string]string{}, Truth: truth}
+	for _, at := range []string{AtClient, AtRouterClient, AtRouterServer, AtServer} {
+		run.Captures[at] = filepath.Join(dir, at+".pcap")
+	}
+	if err := run.Check(); err != nil {
+		return run, err
+	}
+	return run, writeTruth(dir, &run.Truth)
+}

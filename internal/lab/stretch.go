@@ -1,0 +1,242 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Insertion is silence put into all captures of a run: everything from At on,
+// which lies where no capture has a frame, comes Extra later. Between two
+// insertions nothing changes, so a kernel's own lateness is kept.
+type Insertion struct {
+	At    time.Time     `json:"at"`
+	Extra time.Duration `json:"extra_ns"`
+}
+
+// moved returns where instant t comes to lie.
+func moved(plan []Insertion, t time.Time) time.Time {
+	return t.Add(shift(plan, t))
+}
+
+func shift(plan []Insertion, t time.Time) (sum time.Duration) {
+	for _, in := range plan {
+		if !t.Before(in.At) {
+			sum += in.Extra
+		}
+	}
+	return sum
+}
+
+// Stretching says how a run played in seconds becomes one of hours. The zero
+// value changes nothing.
+type Stretching struct {
+	Typing   time.Duration // added to the pause between two keystrokes
+	State    time.Duration // added to the router's state timeout
+	Idle     time.Duration // added to the silence before the first probe; includes State
+	Interval time.Duration // added between two probes of one end
+}
+
+// minRoom is the least frame-free time at a place where silence is put in.
+const minRoom = 60 * time.Millisecond
+
+// plan finds where silence goes in: frames are all IP frames of both ends in
+// time order, typed and idleSince the begins of the two pauses, state the
+// router's timeout.
+func (s Stretching) plan(frames []Frame, typed, idleSince time.Time, state time.Duration) ([]Insertion, error) {
+	var plan []Insertion
+	put := func(from, until time.Time, extra time.Duration) error {
+		if until.Sub(from) < minRoom {
+			return fmt.Errorf("no room for silence: %s between two frames at %s", until.Sub(from), from.Format(time.StampMicro))
+		}
+		if extra > 0 {
+			plan = append(plan, Insertion{from.Add(until.Sub(from) / 2), extra})
+		}
+		return nil
+	}
+	last, after := pause(frames, typed)
+	if s.Typing > 0 {
+		if err := put(last, after, s.Typing); err != nil {
+			return nil, err
+		}
+	}
+	rest := s.Idle
+	last, after = pause(frames, idleSince)
+	if gone := last.Add(state); state > 0 && s.State > 0 {
+		if err := put(last, gone, s.State); err != nil {
+			return nil, err
+		}
+		last, rest = gone, rest-s.State
+	}
+	if err := put(last, after, rest); err != nil {
+		return nil, err
+	}
+	if s.Interval == 0 {
+		return plan, nil
+	}
+	train := trainOfFirst(frames, after)
+	for i := range train[1:] {
+		last, after = widest(frames, train[i], train[i+1])
+		if err := put(last, after, s.Interval); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
+}
+
+// widest returns the two neighbours that lie farthest apart among the frames
+// from one instant to another. The two ends' probes can fall into the same
+// tick, in any order; this leaves them together.
+func widest(frames []Frame, from, to time.Time) (last, next time.Time) {
+	for i := 0; i+1 < len(frames); i++ {
+		a, b := frames[i].At, frames[i+1].At
+		if !a.Before(from) && !b.After(to) && b.Sub(a) > next.Sub(last) {
+			last, next = a, b
+		}
+	}
+	return last, next
+}
+
+// pause returns the last frame up to shortly after since and the one behind it,
+// across the longest silence that begins within a second.
+func pause(frames []Frame, since time.Time) (last, next time.Time) {
+	for i := 0; i+1 < len(frames); i++ {
+		a, b := frames[i].At, frames[i+1].At
+		if b.Before(since) || a.After(since.Add(time.Second)) {
+			continue
+		}
+		if b.Sub(a) > next.Sub(last) {
+			last, next = a, b
+		}
+	}
+	return last, next
+}
+
+// trainOfFirst returns when the end that spoke first after a silence spoke on
+// that flow: its probes and the reset at the end, each sent once. Answers to
+// the other end come within a round trip of another frame and are left out, as
+// is what an end sends within half a second.
+func trainOfFirst(frames []Frame, from time.Time) []time.Time {
+	var train []time.Time
+	var first *Frame
+	for i := range frames {
+		f := &frames[i]
+		if f.At.Before(from) {
+			continue
+		}
+		if first == nil {
+			first = f
+		}
+		if f.Src != first.Src || f.Dst != first.Dst {
+			continue
+		}
+		if n := len(train); n == 0 || f.At.Sub(train[n-1]) > time.Second/2 {
+			train = append(train, f.At)
+		}
+	}
+	return train
+}
+
+// merged returns the IP frames of several captures in time order. ARP has no
+// place in it: a neighbour's question must not cut a silence in two.
+func merged(captures ...[]Frame) []Frame {
+	var all []Frame
+	for _, c := range captures {
+		for _, f := range c {
+			if f.ip() {
+				all = append(all, f)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Frame) int { return a.At.Compare(b.At) })
+	return all
+}
+
+// tsClock ties one sender's timestamps of one flow to the shared clock.
+type tsClock struct {
+	at  time.Time
+	val uint32
+}
+
+// sender names one end of one flow.
+type sender struct{ src, dst netip.AddrPort }
+
+// tsTick is the unit of Linux's TSval.
+const tsTick = time.Millisecond
+
+// tsClocks reads the clocks from the captures taken at the senders themselves.
+func tsClocks(client, server []Frame, ends map[string]End) map[sender]tsClock {
+	clocks := map[sender]tsClock{}
+	for _, c := range []struct {
+		frames []Frame
+		at     string
+	}{{client, AtClient}, {server, AtServer}} {
+		for i := range c.frames {
+			f := &c.frames[i]
+			who := sender{f.Src, f.Dst}
+			if _, known := clocks[who]; !known && f.HasTS && f.Src.Addr().String() == ends[c.at].Address {
+				clocks[who] = tsClock{f.At, f.TSval}
+			}
+		}
+	}
+	return clocks
+}
+
+// move returns the timestamp value that the sender would have sent.
+func (c tsClock) move(plan []Insertion, val uint32) uint32 {
+	sent := c.at.Add(time.Duration(int32(val-c.val)) * tsTick)
+	return val + uint32((shift(plan, sent)-shift(plan, c.at))/tsTick)
+}
+
+// stretch moves all frames of a capture by the plan, their TCP timestamps with
+// them.
+func stretch(frames []Frame, plan []Insertion, clocks map[sender]tsClock) []Frame {
+	out := slices.Clone(frames)
+	for i := range out {
+		f := &out[i]
+		f.At = moved(plan, f.At)
+		if !f.HasTS {
+			continue
+		}
+		val, ecr := f.TSval, f.TSecr
+		if c, ok := clocks[sender{f.Src, f.Dst}]; ok {
+			val = c.move(plan, val)
+		}
+		if c, ok := clocks[sender{f.Dst, f.Src}]; ok && f.Flags&FlagACK != 0 {
+			ecr = c.move(plan, ecr)
+		}
+		f.setTimestamps(val, ecr)
+	}
+	return out
+}
+
+// stretch moves a truth by the same plan and says so. The timers that were
+// stretched take their new values.
+func (t *Truth) stretch(plan []Insertion, s Stretching) {
+	for i := range t.Moments {
+		t.Moments[i].At = moved(plan, t.Moments[i].At)
+	}
+	t.CountersSince, t.CountersAt = moved(plan, t.CountersSince), moved(plan, t.CountersAt)
+	t.Stretched = plan
+	if t.Path.StateTimeout > 0 {
+		t.Path.StateTimeout += s.State.Seconds()
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Ends)) {
+		end := t.Ends[name]
+		if end.Keepalive.Count > 0 {
+			end.Keepalive.Idle += s.Idle.Seconds()
+			if s.Interval > 0 {
+				end.Keepalive.Interval = 75 // as toTwoHours has it
+			}
+			t.Ends[name] = end
+		}
+	}
+}
+
+// What a timer of 1 s and one of 75 s really take at 250 ticks a second.
+const (
+	wheelSecond = 1024 * time.Millisecond
+	wheel75     = 75776 * time.Millisecond
+)
