@@ -37,6 +37,7 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 		r.Flows = append(r.Flows, diagnose(s, byHosts, unasked))
 	}
 	r.Paths = paths(subjects, r.Flows)
+	shareBrackets(subjects, r)
 	shareEvidence(subjects, r)
 	finish(subjects, r, o)
 	for _, k := range sortedKeys(unasked) {
@@ -312,6 +313,23 @@ func apart(subjects []*Subject, dead []int) bool {
 		from, to = max(from, begin), min(to, o.at)
 	}
 	return from > to
+}
+
+// shareBrackets lets every connection that died on a path profit from what the
+// others survived there.
+func shareBrackets(subjects []*Subject, r *Report) {
+	for i := range r.Flows {
+		b := &r.Flows[i].Idle
+		if b.Killed == 0 {
+			continue
+		}
+		k := pathOf(subjects[i])
+		for j := range r.Paths {
+			if l := &r.Paths[j].Limit; r.Paths[j].Between == k && l.Survived > b.Survived && l.Survived < b.Killed && r.Paths[j].Note == "" {
+				b.Survived, b.SurvivedRef = l.Survived, l.SurvivedRef
+			}
+		}
+	}
 }
 
 // finish numbers, ranks and counts the diagnoses and writes their details.

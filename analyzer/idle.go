@@ -56,25 +56,17 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 // paths joins the brackets of all connections between the same vantage points.
 // Contradictions are named, never averaged.
 func paths(subjects []*Subject, flowsOut []Diagnosis) []Path {
-	if len(flowsOut) == 0 {
-		return nil
-	}
-	type between struct{ a, b string }
-	var order []between
-	byPath := map[between]*Path{}
+	var order [][2]string
+	byPath := map[[2]string]*Path{}
 	for i := range flowsOut {
 		d := &flowsOut[i]
-		pts := d.Pair.Path
 		if d.Idle.Survived == 0 && d.Idle.Killed == 0 {
 			continue
 		}
-		k := between{"client", "server"}
-		if len(pts) >= 2 {
-			k = between{subjects[i].Points[pts[0]].Name, subjects[i].Points[pts[len(pts)-1]].Name}
-		}
+		k := pathOf(subjects[i])
 		p := byPath[k]
 		if p == nil {
-			p = &Path{Between: [2]string{k.a, k.b}, Limit: IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}}
+			p = &Path{Between: k, Limit: IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}}
 			byPath[k] = p
 			order = append(order, k)
 		}
@@ -87,6 +79,15 @@ func paths(subjects []*Subject, flowsOut []Diagnosis) []Path {
 		out = append(out, *p)
 	}
 	return out
+}
+
+// pathOf names the path of a connection: its vantage points, or its hosts
+// where one capture saw it.
+func pathOf(s *Subject) [2]string {
+	if len(s.Path) >= 2 {
+		return [2]string{s.Points[s.Path[0]].Name, s.Points[s.Path[len(s.Path)-1]].Name}
+	}
+	return [2]string{s.flow.Sides[flows.Client].Addr.Addr().String(), s.flow.Sides[flows.Server].Addr.Addr().String()}
 }
 
 func (p *Path) join(b *IdleBracket) {

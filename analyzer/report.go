@@ -209,7 +209,8 @@ const (
 	RowEvent RowKind = iota
 	RowRun
 	RowGap
-	RowFolded // "7 more of each"
+	RowFolded // "7 more of each": Count is each side's where From is Unclear
+	RowCut    // Count rows were left out here
 )
 
 // Row is one line of a flow's timeline, on the first vantage point's clock,

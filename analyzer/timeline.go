@@ -32,12 +32,9 @@ func timeline(s *Subject) []Row {
 			rows = append(rows, Row{Kind: RowGap, At: s.Passages[before].Until, Until: p.At, Idle: d, From: p.From})
 		}
 		if n := s.trainLength(i); n > 3 {
-			row, used := s.foldTrain(i, n, pos)
-			if row.Count > 0 {
-				rows = append(rows, row)
-				i += used - 1
-				continue
-			}
+			rows = append(rows, s.foldTrain(i, n, pos)...)
+			i += n - 1
+			continue
 		}
 		rows = append(rows, s.row(p, pos))
 	}
@@ -154,46 +151,50 @@ func (s *Subject) hasProbeBefore(i int, side uint8) bool {
 	return false
 }
 
-// foldTrain makes one row of n probes.
-func (s *Subject) foldTrain(i, n int, pos map[int]int) (Row, int) {
-	first := s.row(&s.Passages[i], pos)
-	r := Row{Kind: RowFolded, At: first.At, From: first.From, What: first.What, Fate: first.Fate, FateKnown: first.FateKnown, Assumed: first.Assumed,
-		LostBetween: first.LostBetween, Cells: first.Cells}
-	var count [2]int
-	var last [2]tcp.Instant
-	for j := i; j < i+n; j++ {
-		p := &s.Passages[j]
-		if last[p.From] == 0 {
-			for k := j - 1; k >= 0; k-- {
-				if q := &s.Passages[k]; q.From == p.From && q.Kind == flows.KeepaliveProbe {
-					last[p.From] = q.At
-					break
-				}
+// foldTrain makes one row of n probes, or one of each side's where the sides
+// sent unequal numbers.
+func (s *Subject) foldTrain(i, n int, pos map[int]int) []Row {
+	var rows [2]Row
+	for side := range rows {
+		var last tcp.Instant
+		for j := i - 1; j >= 0 && last == 0; j-- {
+			if q := &s.Passages[j]; int(q.From) == side && q.Kind == flows.KeepaliveProbe {
+				last = q.At
 			}
 		}
-		if last[p.From] != 0 {
-			r.Interval.Add(p.At.Sub(last[p.From]))
+		r := &rows[side]
+		for j := i; j < i+n; j++ {
+			p := &s.Passages[j]
+			if int(p.From) != side {
+				continue
+			}
+			if r.Count == 0 {
+				*r = s.row(p, pos)
+				r.Kind, r.Note, r.Count = RowFolded, "", 0
+			}
+			if last != 0 {
+				r.Interval.Add(p.At.Sub(last))
+			}
+			last = p.At
+			r.Count++
+			r.Until = p.At
+			r.Cells[0].Last = p.First()
 		}
-		last[p.From] = p.At
-		count[p.From]++
-		r.Count++
-		r.Until = p.At
 	}
-	every := ""
-	if r.Interval.Known {
-		every = fmt.Sprintf(", every %.1f s", ((r.Interval.Min + r.Interval.Max) / 2).Seconds())
-	}
+	client, server := rows[flows.Client], rows[flows.Server]
 	switch {
-	case count[0] == count[1]:
-		r.Note = fmt.Sprintf("%d more of each%s", count[0], every)
-		r.From = flows.Unclear
-	case count[0] > 0 && count[1] > 0:
-		r.Note = fmt.Sprintf("%d more of the client, %d of the server%s", count[0], count[1], every)
-		r.From = flows.Unclear
-	default:
-		r.Note = fmt.Sprintf("%d more%s", r.Count, every)
+	case client.Count == server.Count:
+		both := client
+		both.From = flows.Unclear
+		both.Until = max(client.Until, server.Until)
+		both.Interval.Min, both.Interval.Max = min(client.Interval.Min, server.Interval.Min), max(client.Interval.Max, server.Interval.Max)
+		return []Row{both}
+	case server.Count == 0:
+		return []Row{client}
+	case client.Count == 0:
+		return []Row{server}
 	}
-	return r, n
+	return []Row{client, server}
 }
 
 // shorten keeps a timeline within its bound: the beginning, the end, and the
@@ -234,7 +235,7 @@ func shorten(rows []Row) []Row {
 	skipped := 0
 	flush := func(next int) {
 		if skipped > 0 {
-			out = append(out, Row{Kind: RowFolded, At: rows[next-1].At, From: flows.Unclear, What: flows.Data, Count: skipped, Note: fmt.Sprintf("%d rows left out", skipped)})
+			out = append(out, Row{Kind: RowCut, At: rows[next-1].At, From: flows.Unclear, Count: skipped})
 			skipped = 0
 		}
 	}
