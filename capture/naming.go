@@ -27,11 +27,12 @@ type fileName struct {
 }
 
 var (
-	ringName   = regexp.MustCompile(`^(.*)_(\d{5,9})_(\d{14})(\.[^.]*)?$`)
-	ringSwap   = regexp.MustCompile(`^(.*)_(\d{14})_(\d{5,9})(\.[^.]*)?$`)
-	stampName  = regexp.MustCompile(`(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)[-_.T]?([0-2]\d)[-_.:]?([0-5]\d)(?:[-_.:]?([0-6]\d))?`)
-	epochName  = regexp.MustCompile(`(?:^|\D)(1\d{9})(?:\D|$)`)
-	numberName = regexp.MustCompile(`^(.*\D)(\d{1,9})$`)
+	ringName        = regexp.MustCompile(`^(.*)_(\d{5,9})_(\d{14})(\.[^.]*)?$`)
+	ringSwap        = regexp.MustCompile(`^(.*)_(\d{14})_(\d{5,9})(\.[^.]*)?$`)
+	stampName       = regexp.MustCompile(`(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[-_.T]?([0-2]\d)(?:[-_.:]?([0-5]\d)(?:[-_.:]?([0-6]\d))?)?)?`)
+	epochName       = regexp.MustCompile(`(?:^|\D)(1\d{9})(?:\D|$)`)
+	extensionNumber = regexp.MustCompile(`^(\.[a-z]+)(\d{1,9})$`)
+	numberName      = regexp.MustCompile(`^(.*\D)(\d{1,9})$`)
 )
 
 // packingSuffixes are taken off before a name is looked at.
@@ -57,16 +58,27 @@ func parseName(path string) fileName {
 			}
 		}
 		if t, err := time.Parse("20060102150405"[:digits.Len()], digits.String()); err == nil {
-			return fileName{scheme: stamped, stem: dir + name[:m[0]] + "\x00" + name[m[1]:], stamp: t.Unix()}
+			return stampedName(dir+name[:m[0]], name[m[1]:], t.Unix())
 		}
 	}
 	if m := epochName.FindStringSubmatchIndex(name); m != nil {
-		return fileName{scheme: stamped, stem: dir + name[:m[2]] + "\x00" + name[m[3]:], stamp: int64(number(name[m[2]:m[3]]))}
+		return stampedName(dir+name[:m[2]], name[m[3]:], int64(number(name[m[2]:m[3]])))
 	}
 	if m := numberName.FindStringSubmatch(name); m != nil {
 		return fileName{scheme: numbered, stem: dir + m[1], num: number(m[2])}
 	}
 	return fileName{scheme: plainName, stem: dir + name}
+}
+
+// stampedName is the name of a file with a time between two parts. With
+// tcpdump -G and -C together a number follows the extension.
+func stampedName(before, after string, stamp int64) fileName {
+	n := fileName{scheme: stamped, stamp: stamp}
+	if m := extensionNumber.FindStringSubmatch(after); m != nil {
+		after, n.num = m[1], number(m[2])
+	}
+	n.stem = before + "\x00" + after
+	return n
 }
 
 func number(digits string) uint64 {
@@ -127,6 +139,8 @@ func (n naming) follows(before, after string) bool {
 	switch {
 	case !a.sibling(b):
 		return false
+	case a.scheme == stamped && a.stamp == b.stamp:
+		return b.num == a.num+1
 	case a.scheme == stamped:
 		return n.period != 0 && b.stamp-a.stamp == n.period
 	case b.num == a.num+1:

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"runtime/metrics"
@@ -135,22 +136,39 @@ func allocated() uint64 {
 }
 
 func TestReadingAllocatesNothingPerRecord(t *testing.T) {
-	pcap := keepalivePcap(t, 200_000)
-	s := openBytes(t, pcap)
-	var b Batch
-	for range 100 {
-		if err := s.Read(&b); err != nil {
-			t.Fatal(err)
+	const batches = 1000
+	ng := newNG(binary.BigEndian).iface(linkRaw, 0)
+	for i := range uint64((batches + 200) * BatchSize) {
+		ng.packet(0, micros+i, segment(40000, "abc"))
+	}
+	for name, file := range map[string][]byte{"pcap": keepalivePcap(t, (batches+200)*BatchSize), "pcapng": ng.out} {
+		s := openBytes(t, file)
+		var b Batch
+		next := func() {
+			if err := s.Read(&b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 100 {
+			next()
+		}
+		before := s.frames
+		if n := testing.AllocsPerRun(batches, next); n != 0 {
+			t.Errorf("%s: %v allocations per batch, want 0", name, n)
+		}
+		if read := s.frames - before; read < batches*BatchSize*9/10 {
+			t.Errorf("%s: only %d frames in %d batches", name, read, batches)
 		}
 	}
-	if n := testing.AllocsPerRun(2000, func() {
-		if err := s.Read(&b); err != nil {
-			t.Fatal(err)
+}
+
+func TestProblemAsText(t *testing.T) {
+	for want, p := range map[string]Problem{
+		"frame 812, offset 0x1b3c4: cut short": {Frame: 812, Offset: 0x1b3c4, What: "cut short"},
+		"offset 0x18: cut short":               {Offset: 24, What: "cut short"},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("%+v is %q, want %q", p, got, want)
 		}
-	}); n != 0 {
-		t.Errorf("pcap: %v allocations per batch, want 0", n)
-	}
-	if s.frames < 64*2000 {
-		t.Errorf("only %d frames read", s.frames)
 	}
 }

@@ -40,6 +40,7 @@ type Set struct {
 	files  []File
 	starts []tcp.Ordinal // ordinals before each file's first frame
 	ended  tcp.Instant   // latest frame of the files before
+	broken bool          // a file since then was not read to its end
 	all    []Interval
 	hosts  hostCount
 
@@ -96,7 +97,7 @@ func (s *Set) begin() error {
 	if s.first == nil {
 		s.starts, s.all = make([]tcp.Ordinal, 0, len(s.paths)), nil
 	}
-	s.cur, s.ord, s.ended, s.done = 0, 0, 0, false
+	s.cur, s.ord, s.ended, s.broken, s.done = 0, 0, 0, false, false
 	var first error
 	for s.cur < len(s.paths) {
 		err := s.openNext()
@@ -117,6 +118,8 @@ func (s *Set) openNext() error {
 	s.files = append(s.files, File{Path: tcp.Untrusted(path)})
 	if s.first == nil {
 		s.starts = append(s.starts, s.ord)
+	} else { // even where a file before became shorter
+		s.ord = s.starts[s.cur]
 	}
 	s.file = &s.files[len(s.files)-1]
 	s.frames, s.empty, s.lost = 0, 0, 0
@@ -254,6 +257,7 @@ func (s *Set) leave() {
 		s.in.file.Close()
 	}
 	s.in, s.format = input{size: -1}, nil
+	s.broken = s.broken || !s.file.Complete
 	s.cur++
 }
 
@@ -326,6 +330,7 @@ func (s *Set) deliver(b *Batch, fresh bool) {
 	if fresh && s.ended != 0 {
 		s.join(b)
 	}
+	s.broken = false
 	s.account(b)
 	b.Holes = s.holes
 	s.remember(b.Holes)
@@ -340,6 +345,8 @@ func (s *Set) join(b *Batch) {
 	case p.At < s.ended:
 		p.Note |= NoteClockStep
 		s.problem(Problem{What: fmt.Sprintf("begins %v before the file before it ends", s.ended.Sub(p.At))})
+	case s.broken:
+		s.hole(s.ended, p.At, WhyDamaged)
 	case !s.step.follows(s.paths[s.cur-1], s.paths[s.cur]):
 		s.hole(s.ended, p.At, WhyRotation)
 	}
@@ -401,7 +408,7 @@ func (h *hostCount) wide(b *Batch) bool {
 		case Echo, ARP, Other:
 			return true
 		case TCP:
-			if h.full(&p.Key) {
+			if (p.Ord < 4096 || p.Ord%16 == 0) && h.full(&p.Key) { // a sample: it is asked for every frame
 				return true
 			}
 		}

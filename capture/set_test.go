@@ -120,8 +120,12 @@ func TestDamagedFileOfASetDoesNotStopIt(t *testing.T) {
 	cut := writePcap(t, 1, base, base+1)
 	dir := inDir(t, map[string][]byte{"a": cut[:len(cut)-5], "b": []byte("no capture at all, is it?"), "d": writePcap(t, 1, base+2)})
 	s := openDir(t, dir, "a", "b", "c", "d")
-	if got := read(t, s); len(got.Seen) != 2 {
+	got := read(t, s)
+	if len(got.Seen) != 2 {
 		t.Errorf("%d frames, want 2", len(got.Seen))
+	}
+	if diff := cmp.Diff([]Interval{{base, base + 2, WhyDamaged}}, got.Holes); diff != "" {
+		t.Errorf("holes, want −, got +:\n%s", diff)
 	}
 	var problems [][]Problem
 	for _, f := range s.Files() {
@@ -184,6 +188,38 @@ func TestSecondReadingEndsWhereTheFirstDid(t *testing.T) {
 	}
 	if diff := cmp.Diff(files, s.Files()); diff != "" {
 		t.Errorf("files, first reading −, now +:\n%s", diff)
+	}
+}
+
+func TestFileThatBecameShorterKeepsTheOrdinalsOfOthers(t *testing.T) {
+	dir := inDir(t, map[string][]byte{"a": writePcap(t, 1, base, base+1), "b": writePcap(t, 1, base+2, base+3)})
+	s := openDir(t, dir, "a", "b")
+	read(t, s)
+	if err := os.WriteFile(filepath.Join(dir, "a"), writePcap(t, 1, base), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rewind(); err != nil {
+		t.Fatal(err)
+	}
+	var ords []tcp.Ordinal
+	var b Batch
+	for s.Read(&b) == nil {
+		for i := range b.N {
+			ords = append(ords, b.Pkts[i].Ord)
+		}
+	}
+	if diff := cmp.Diff([]tcp.Ordinal{1, 3, 4}, ords); diff != "" {
+		t.Errorf("ordinals, want −, got +:\n%s", diff)
+	}
+}
+
+func TestOffsetsBeyondFourGigabytes(t *testing.T) {
+	file := writePcap(t, 1, base, base+1)
+	s := openBytes(t, file[:len(file)-1])
+	s.start = 5 << 30
+	f := read(t, s).File
+	if want := int64(5<<30) + 24 + 16 + 41; len(f.Problems) != 1 || f.Problems[0].Offset != want {
+		t.Errorf("problems %v, want one at offset %d", f.Problems, want)
 	}
 }
 
