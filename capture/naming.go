@@ -86,13 +86,18 @@ func number(digits string) uint64 {
 	return n
 }
 
+// family is what all files of one rotation have in common: the first file of
+// tcpdump -C has no number.
+func (n fileName) family() fileName {
+	if n.scheme == plainName {
+		n.scheme = numbered
+	}
+	return fileName{scheme: n.scheme, stem: n.stem}
+}
+
 // sibling reports whether two names can be files of one rotation.
 func (n fileName) sibling(m fileName) bool {
-	if n.stem != m.stem {
-		return false
-	}
-	first := n.scheme == plainName && m.scheme == numbered || n.scheme == numbered && m.scheme == plainName
-	return first || n.scheme == m.scheme && n.scheme != plainName
+	return n.family() == m.family() && n != m
 }
 
 // plainly reports whether nobody but a rotation names a file like this:

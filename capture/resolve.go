@@ -305,10 +305,12 @@ func (r *resolver) inTime(paths []string) []string {
 // related groups the captures of a directory: files whose names are those of
 // one rotation, or that go on from one to the next, are a set.
 func (r *resolver) related(paths []string) (groups [][]string) {
+	place := make(map[fileName]int)
 	for _, path := range paths {
-		name := parseName(path)
-		i := slices.IndexFunc(groups, func(g []string) bool { return name.sibling(parseName(g[0])) || name.sibling(parseName(g[len(g)-1])) })
-		if i < 0 {
+		family := parseName(path).family()
+		i, known := place[family]
+		if !known {
+			place[family] = len(groups)
 			groups = append(groups, []string{path})
 			continue
 		}
