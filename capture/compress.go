@@ -114,6 +114,15 @@ type FormatError struct {
 	Path string
 	What string // "a Windows event trace, not a packet capture"
 	Hint string // the way out; may be empty
+	// Limit says that one of our own limits kept it from being read.
+	Limit bool
+}
+
+// unreadable is the error of a file whose beginning can't be read as what it
+// says it is.
+func unreadable(path string, err error) *FormatError {
+	var limit *limitError
+	return &FormatError{Path: path, What: err.Error(), Limit: errors.As(err, &limit)}
 }
 
 func (e *FormatError) Error() string { return shown(e.Path) + ": " + e.says() }

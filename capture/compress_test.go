@@ -116,7 +116,8 @@ func TestCompressedDataDamaged(t *testing.T) {
 func TestWindowsAboveTheLimit(t *testing.T) {
 	const tooLarge = "needs a window above 64 MiB"
 	big := []byte("\x28\xb5\x2f\xfd\x00\x90\x01\x00\x00") // window descriptor: 256 MiB
-	if _, err := Open(Options{Stdin: bytes.NewReader(big)}, "", "-"); err == nil || !strings.Contains(err.Error(), tooLarge) {
+	var format *FormatError
+	if _, err := Open(Options{Stdin: bytes.NewReader(big)}, "", "-"); !errors.As(err, &format) || !format.Limit || !strings.Contains(err.Error(), tooLarge) {
 		t.Errorf("zstd: %v, want %q", err, tooLarge)
 	}
 	small := packed(t, samples()["micro.pcap"])["xz"]

@@ -126,7 +126,8 @@ func (s *Set) openNext() error {
 	s.ifaces, s.dec.undecoded, s.hosts = s.ifaces[:0], nil, hostCount{}
 	err := s.open(path)
 	if err != nil {
-		s.problem(Problem{What: what(err), Fatal: true})
+		var format *FormatError
+		s.problem(Problem{What: what(err), Fatal: true, Limit: errors.As(err, &format) && format.Limit})
 		s.leave()
 	}
 	return err
@@ -165,7 +166,7 @@ func (s *Set) open(path string) error {
 	}
 	u, err := unpack(name, bufio.NewReaderSize(io.MultiReader(bytes.NewReader(head), s.in.raw), inputBlock))
 	if err != nil {
-		return &FormatError{Path: path, What: err.Error()}
+		return unreadable(path, err)
 	}
 	s.in.unpack = u
 	s.reset(u)
@@ -228,7 +229,7 @@ func (s *Set) recognise(path, packing string) error {
 	case hasPrefix(head, snoopMagic):
 		open = openSnoop
 	case s.err != nil && s.err != io.EOF:
-		return &FormatError{Path: path, What: s.err.Error()}
+		return unreadable(path, s.err)
 	default:
 		err := notCapture(path, head[:min(len(head), sniffSize)])
 		if packing != "" {
@@ -238,7 +239,7 @@ func (s *Set) recognise(path, packing string) error {
 	}
 	format, name, err := open(&s.reader)
 	if err != nil {
-		return &FormatError{Path: path, What: err.Error()}
+		return unreadable(path, err)
 	}
 	if packing != "" {
 		name += ", " + packing
