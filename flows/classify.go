@@ -129,7 +129,6 @@ func (s *step) baseline() {
 // unsure remembers that the sender's SND.NXT may be one above what it shows.
 func (s *step) unsure() {
 	s.h.state[s.d] = s.h.state[s.d]&^stKnown | stTentative
-	s.rare().tentative[s.d] = s.pkt.Ord
 	s.conf = Inferred
 }
 
@@ -149,6 +148,7 @@ func (s *step) jump() {
 	}
 	s.skipped(h.next[d], seg.Seq)
 	h.next[d] = seg.Seq
+	s.rare().tentative[d] = s.pkt.Ord
 	s.unsure()
 }
 
@@ -193,12 +193,16 @@ func (s *step) settle(e int, next tcp.Seq, probes bool) {
 	seq := h.next[e]
 	h.next[e] = next
 	h.state[e] = h.state[e]&^stTentative | stKnown
-	r := s.rare()
-	since := r.tentative[e]
-	if pr := s.learn(); len(pr.Resync) < 64 {
-		known := Resync{From: since}
-		known.Next[e], known.Known[e] = next, true
-		pr.Resync = append(pr.Resync, known)
+	since := s.c.firstOrd
+	if r := s.rareIf(); r != nil && r.tentative[e] != 0 {
+		since, r.tentative[e] = r.tentative[e], 0
+	}
+	if s.t.Options.Learn {
+		if pr := s.learn(); len(pr.Resync) < 64 {
+			known := Resync{From: since}
+			known.Next[e], known.Known[e] = next, true
+			pr.Resync = append(pr.Resync, known)
+		}
 	}
 	if !probes {
 		return
@@ -363,7 +367,7 @@ func (s *step) relabel(since tcp.Ordinal, e int, was, is Kind) {
 		ev.note |= NoteRevised
 		if was == KeepaliveProbe {
 			s.c.probes[e]--
-			s.c.windowProbe[e]++
+			s.rare().windowProbe[e]++
 			if ev.bits&evOpen != 0 && s.c.open[e] > 0 {
 				s.c.open[e]--
 			}
@@ -408,7 +412,7 @@ func (s *step) dataEnd() tcp.Seq {
 // rto is a lower bound of the sender's retransmission timeout, by what was
 // seen of the round trip.
 func (s *step) rto() time.Duration {
-	return max(minRTO, 2*seconds(s.c.rtt[s.d].max))
+	return max(minRTO, 2*seconds(s.c.rtt[s.d].wide().max))
 }
 
 // emptyBelow judges an empty segment below SND.NXT.
@@ -569,7 +573,7 @@ func (s *step) credit() {
 	if !s.answersProbe() {
 		return
 	}
-	least := seconds(c.rtt[p].min) * 8 / 10
+	least := seconds(c.rtt[p].wide().min) * 8 / 10
 	evs := s.t.arena.events(c.story)
 	var newest, chosen *event
 	open := int(c.open[p])
@@ -605,6 +609,6 @@ func (s *step) credit() {
 	chosen.bits = chosen.bits&^evOpen | evAnswered
 	chosen.next = uint32(s.pkt.Ord - s.answers)
 	if alone {
-		c.rtt[p].add(float32(s.at.Sub(chosen.at).Seconds()))
+		c.rtt[p].add(inSeconds(s.at.Sub(chosen.at)))
 	}
 }

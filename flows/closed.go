@@ -107,3 +107,6 @@ func plural(n uint64, what string) string {
 
 // seconds turns a stored span's value into a duration.
 func seconds(f float32) time.Duration { return time.Duration(float64(f) * float64(time.Second)) }
+
+// inSeconds is the inverse of seconds.
+func inSeconds(d time.Duration) float32 { return float32(float64(d) * 1e-9) }

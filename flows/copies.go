@@ -37,9 +37,7 @@ const (
 
 // seen reports whether the segment was seen a moment ago, and remembers it.
 func (c *copies) seen(handle uint32, end int, seg *tcp.Segment, at tcp.Instant, id idTrust) bool {
-	h := mix(uint64(seg.Seq)<<32|uint64(seg.Ack), uint64(handle)<<1|uint64(end)|1<<40)
-	h = mix(h^uint64(seg.TSVal), uint64(seg.IPID)<<48|uint64(seg.Win)<<32|uint64(seg.Len)|0x5bd1)
-	h = mix(h^uint64(seg.TSEcr), uint64(seg.Flags)<<32|uint64(seg.SackL)|1<<60)
+	h := printOf(handle, end, seg)
 	r := &c.recent[h>>52]
 	limit := copyEmpty
 	switch {
@@ -57,4 +55,18 @@ func (c *copies) seen(handle uint32, end int, seg *tcp.Segment, at tcp.Instant, 
 	}
 	r.print, r.at = h, at
 	return false
+}
+
+// put remembers a segment that was not asked about.
+func (c *copies) put(handle uint32, end int, seg *tcp.Segment, at tcp.Instant) {
+	h := printOf(handle, end, seg)
+	c.recent[h>>52] = recent{h, at}
+}
+
+// printOf condenses what two sightings of one packet have in common. The TTL
+// is not part of it: a routed copy has another.
+func printOf(handle uint32, end int, seg *tcp.Segment) uint64 {
+	h := mix(uint64(seg.Seq)<<32|uint64(seg.Ack), uint64(handle)<<1|uint64(end)|1<<40)
+	h = mix(h^uint64(seg.TSVal), uint64(seg.IPID)<<48|uint64(seg.Win)<<32|uint64(seg.Len)|0x5bd1)
+	return mix(h, uint64(seg.Flags)<<32|uint64(seg.SackL)|1<<60)
 }

@@ -44,7 +44,7 @@ func (s *step) overtaken() bool {
 		}
 	}
 	limit := reorderMax
-	if rtt := seconds(s.c.rtt[s.d].min); rtt > 0 {
+	if rtt := seconds(s.c.rtt[s.d].wide().min); rtt > 0 {
 		limit = max(limit, rtt*9/10)
 	}
 	return s.sinceHole() < limit

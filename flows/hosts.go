@@ -195,10 +195,7 @@ func (t *Table) icmpError(b *capture.Batch, i int) {
 	if r := t.hosts.row(pkt.Key.Lo, pkt.Key.Hi); r != nil {
 		r.control(Control{At: pkt.At, Ord: pkt.Ord, From: uint8(1 - end), What: ControlICMPError, ID: uint32(pkt.ICMP), By: router})
 	}
-	p := &t.narrow
-	if pkt.Key.Overlay != 0 || !pkt.Key.Is4() {
-		p = &t.wide
-	}
+	p := t.poolOf(&pkt.Key)
 	slot, ok := p.find(p.index.hash(&pkt.Key), &pkt.Key)
 	if !ok {
 		return
@@ -206,6 +203,7 @@ func (t *Table) icmpError(b *capture.Batch, i int) {
 	s := &t.step
 	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, d: end, p: 1 - end}
 	s.use(slot)
+	t.flush(p, slot)
 	if s.h.state[end]&(stKnown|stTentative) != 0 {
 		if off := pkt.Seg.Seq.Sub(s.h.next[end]); off > seqNear || off < -seqNear {
 			return // of another connection, or made up

@@ -125,7 +125,7 @@ func (s *step) append(kind Kind) *event {
 	if s.quiet >= gapMin {
 		ev.note |= NoteAfterGap
 	}
-	if s.seg.Len > 0 && uint16(min(s.seg.Len, 0xffff)) == s.c.full[s.d] && s.seg.Len >= 500 {
+	if s.seg.Len > 0 && uint16(min(s.seg.Len, 0xffff)) == s.c.full && s.seg.Len >= 500 {
 		ev.note |= NoteFullSize
 	}
 	if s.conf == Inferred {
@@ -184,8 +184,8 @@ func (s *step) foldPair() {
 		if !sameShape(head, probe) {
 			return
 		}
-		period := float32(answer.at.Sub(last.at).Seconds())
-		rtt := float32(answer.at.Sub(probe.at).Seconds())
+		period := inSeconds(answer.at.Sub(last.at))
+		rtt := inSeconds(answer.at.Sub(probe.at))
 		if run {
 			t := tail{last}
 			if !onPace(t.period(), period) {
@@ -239,7 +239,7 @@ func (s *step) addPair(t tail, probe, answer *event, period, rtt float32) {
 func (s *step) startPairs(head, last, probe, answer *event, period, rtt float32) {
 	var p, r span
 	p.add(period)
-	r.add(float32(last.at.Sub(head.at).Seconds()))
+	r.add(inSeconds(last.at.Sub(head.at)))
 	r.add(rtt)
 	head.bits |= evRun
 	*last = event{

@@ -40,7 +40,7 @@ func read(t *testing.T, text, point string, size int, o flows.Options) *flows.Ta
 // them: by a second reading that knows what the first one learned.
 func labels(t *testing.T, text string) []string {
 	t.Helper()
-	first := read(t, text, "", 64, flows.Options{})
+	first := read(t, text, "", 64, flows.Options{Learn: true})
 	priors := first.Priors()
 	var got []string
 	read(t, text, "", 64, flows.Options{

@@ -4,6 +4,7 @@ import "kaflow/tcp"
 
 // Options tune a Table. The zero value is the default.
 type Options struct {
+	Learn     bool                      // a second reading will follow: remember for Priors what it wants to know
 	MaxFlows  int                       // live flows; 0 means 1,000,000
 	MaxEvents int                       // events of all stories together; 0 means 2,000,000
 	Prior     func(first uint64) *Prior // second reading of a file: what the first one learned of the flow that begins at this ordinal; nil where nothing

@@ -17,6 +17,7 @@ type hot struct {
 	tsval         [2]uint32  // highest TSval sent
 	state         [2]uint16  // bits below
 	win           [2]uint16  // last window field sent
+	echo          uint32     // TSecr of the probe that waits in cold
 	last          tcp.Instant
 	ord           tcp.Ordinal // of the last segment
 }
@@ -54,18 +55,19 @@ type cold struct {
 	retrans     [2]uint32
 	isn         [2]tcp.Seq
 	fingerprint [2]uint32
-	rtt         [2]span // from this end's SYN or probe to its answer
+	waitAt      tcp.Instant // a probe of a steady run that waits for its answer; 0 none
+	waitOrd     tcp.Ordinal
+	rtt         [2]half // from this end's SYN or probe to its answer: minimum and maximum
 	stream      uint32
 	story       block
 	older       uint32    // slot+1 of the instance before on the same key
 	open        [2]uint16 // keepalive probes not answered
-	windowProbe [2]uint16 // window probes sent
 	mss         [2]uint16
 	app         [2]uint16 // index into Table.banners
 	ipid        [2]uint16
 	vlan        [2]uint16
-	full        [2]uint16 // largest payload, saturated
-	scale       [2]uint8  // window shift + 1; 0 where the SYN was not seen
+	full        uint16   // largest payload of either end, saturated
+	scale       [2]uint8 // window shift + 1; 0 where the SYN was not seen
 	ttl         [2]uint8
 	ttlMin      [2]uint8
 	ttlMax      [2]uint8
@@ -73,13 +75,15 @@ type cold struct {
 	probeLen    [2]uint8
 	rsts, icmps uint8 // saturated
 	afterGap    uint8 // so many further segments are kept as events of their own
-	flags       uint8
+	steadyEnd   uint8 // who sent the last segment of the short way
+	flags       uint16
 }
 
 // rare is what only few flows need at a time.
 type rare struct {
 	tentative   [2]tcp.Ordinal // since when stTentative holds
 	shut        [2]shut        // by the end whose window is shut
+	windowProbe [2]uint32      // window probes sent
 	pendingISN  tcp.Seq        // SYN inside an established flow that may turn out to open a new one
 	pendingOrd  tcp.Ordinal
 	pendingAt   tcp.Instant
@@ -109,14 +113,15 @@ type hole struct {
 
 // Bits of cold.flags.
 const (
-	coldReversed  uint8 = 1 << iota // the client is the Hi end
-	coldRoles                       // the client is known by its SYN
-	coldMidway                      // first seen after the handshake
-	coldHandshake                   // SYN, SYN-ACK and the ACK were seen
-	coldEnded                       // both FINs or an accepted RST
-	coldRare                        // Table.rare holds more
-	coldUsed                        // the slot holds a flow
-	coldOddEnd                      // it ended, but not well: worth keeping whole
+	coldReversed  uint16 = 1 << iota // the client is the Hi end
+	coldRoles                        // the client is known by its SYN
+	coldMidway                       // first seen after the handshake
+	coldHandshake                    // SYN, SYN-ACK and the ACK were seen
+	coldEnded                        // both FINs or an accepted RST
+	coldRare                         // Table.rare holds more
+	coldUsed                         // the slot holds a flow
+	coldOddEnd                       // it ended, but not well: worth keeping whole
+	coldSteady                       // the last segment came by the short way
 )
 
 // span is a range of durations in seconds; a max of 0 means nothing was
@@ -132,6 +137,26 @@ func (s *span) add(seconds float32) {
 		return
 	}
 	s.min, s.max = min(s.min, seconds), max(s.max, seconds)
+}
+
+// half is a span in 4 octets: float32 without the lower half of its mantissa,
+// good to 0.8 % and rounded outwards.
+type half struct{ min, max uint16 }
+
+func (h half) wide() span {
+	return span{f32(uint32(h.min) << 16), f32(uint32(h.max) << 16)}
+}
+
+func (h *half) add(seconds float32) {
+	if seconds < 1e-9 {
+		seconds = 1e-9
+	}
+	down, up := uint16(u32(seconds)>>16), uint16((u32(seconds)+0xffff)>>16)
+	if h.max == 0 {
+		*h = half{down, up}
+		return
+	}
+	h.min, h.max = min(h.min, down), max(h.max, up)
 }
 
 // beat follows an application's heartbeat by rhythm.

@@ -40,18 +40,20 @@ const (
 // segment takes one TCP segment through instance, kind, state and story.
 func (t *Table) segment(b *capture.Batch, i int) {
 	pkt := &b.Pkts[i]
-	s := &t.step
-	*s = step{t: t, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i)}
-	s.pool = &t.narrow
-	if pkt.Key.Overlay != 0 || !pkt.Key.Is4() {
-		s.pool = &t.wide
+	p := t.poolOf(&pkt.Key)
+	hash := p.index.hash(&pkt.Key)
+	slot, ok := p.find(hash, &pkt.Key)
+	if ok && t.short && t.steady(p, slot, pkt) {
+		return
 	}
+	s := &t.step
+	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i)}
 	if pkt.Reversed {
 		s.d, s.p = 1, 0
 	} else {
 		s.d, s.p = 0, 1
 	}
-	stale := s.locate()
+	stale := s.locate(hash, slot, ok)
 	s.meet()
 	kind := s.kind(stale)
 	if kind == Duplicate || kind == Stale {
@@ -69,18 +71,25 @@ func (t *Table) segment(b *capture.Batch, i int) {
 	}
 }
 
-// locate finds or opens the flow, and reports whether the segment belongs to
+// poolOf returns the pool in which a key's flows live.
+func (t *Table) poolOf(k *capture.Key) *pool {
+	if k.Overlay != 0 || !k.Is4() {
+		return &t.wide
+	}
+	return &t.narrow
+}
+
+// locate takes the flow that was found, or opens one, and reports whether the segment belongs to
 // an earlier connection on the same ports.
-func (s *step) locate() (stale bool) {
+func (s *step) locate(hash, slot uint32, ok bool) (stale bool) {
 	k := &s.pkt.Key
-	hash := s.pool.index.hash(k)
-	slot, ok := s.pool.find(hash, k)
 	if !ok {
 		s.use(s.t.open(s.pool, hash, k, 0, false, s.pkt))
 		s.begin()
 		return false
 	}
 	s.use(slot)
+	s.t.flush(s.pool, slot)
 	if s.opensAnew() {
 		s.use(s.t.open(s.pool, hash, k, slot, true, s.pkt))
 		s.begin()
@@ -396,7 +405,7 @@ func (s *step) tellSYN() {
 	}
 	c.fingerprint[d] = fingerprint(seg)
 	if seg.Flags&tcp.ACK != 0 && h.state[s.p]&stSYN != 0 && seg.Ack == c.isn[s.p]+1 {
-		c.rtt[s.p].add(float32(s.at.Sub(s.synAt()).Seconds()))
+		c.rtt[s.p].add(inSeconds(s.at.Sub(s.synAt())))
 	}
 }
 
@@ -473,7 +482,7 @@ func (s *step) tellOrdinary(kind Kind) {
 	case Data, Retransmission:
 		s.lapse()
 	case ZeroWindowProbe:
-		c.windowProbe[d]++
+		s.rare().windowProbe[d]++
 	}
 }
 
@@ -488,7 +497,7 @@ func (s *step) lapse() {
 
 func (s *step) tellPayload() {
 	c, h, seg, d := s.c, s.h, s.seg, s.d
-	c.full[d] = max(c.full[d], uint16(min(seg.Len, 0xffff)))
+	c.full = max(c.full, uint16(min(seg.Len, 0xffff)))
 	h.state[d] &^= stOctet
 	if n := len(s.payload); n > 0 && uint32(n) == seg.Len {
 		c.lastOctet[d] = s.payload[n-1]

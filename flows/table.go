@@ -35,6 +35,7 @@ type Table struct {
 	evicted      uint64
 	folded       uint64 // events that a full arena turned away
 	ready        bool
+	short        bool // nobody asks for every label: the short way is open
 	step         step
 }
 
@@ -59,6 +60,7 @@ func (t *Table) init() {
 	if t.Options.MaxFlows == 0 {
 		t.Options.MaxFlows = 1_000_000
 	}
+	t.short = t.Options.Label == nil && t.Options.Revise == nil && t.Options.Touched == nil && t.Options.Prior == nil
 	t.rare = make(map[uint32]*rare)
 	t.bannerIDs = make(map[tcp.Untrusted]uint16)
 	t.banners = append(t.banners, "")

@@ -21,6 +21,7 @@ func (t *Table) Flow(id FlowID) (*Flow, bool) {
 
 // view builds the rich form of a flow from its records and story.
 func (t *Table) view(p *pool, slot uint32) *Flow {
+	t.flush(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
 	handle := p.handle(slot)
 	f := &Flow{
@@ -40,7 +41,6 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 	}
 	f.Counts[KeepaliveProbe] = c.probes[0] + c.probes[1]
 	f.Counts[KeepaliveACK] = c.answered[0] + c.answered[1]
-	f.Counts[ZeroWindowProbe] = uint32(c.windowProbe[0]) + uint32(c.windowProbe[1])
 	f.Counts[Retransmission] = c.retrans[0] + c.retrans[1]
 	f.Counts[RST] = uint32(c.rsts)
 	f.Counts[ICMPError] = uint32(c.icmps)
@@ -48,9 +48,12 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 	f.oneSided(c)
 	f.timeSides()
 	f.Gaps = f.gaps()
-	r := t.rare[handle]
-	if c.flags&coldRare != 0 && r != nil {
+	if r := t.rare[handle]; c.flags&coldRare != 0 && r != nil {
 		f.Missing = append(f.Missing, r.missing...)
+		f.Counts[ZeroWindowProbe] = r.windowProbe[0] + r.windowProbe[1]
+		for side, e := range ends {
+			f.Sides[side].WindowProbes = r.windowProbe[e]
+		}
 	}
 	for _, x := range t.holes {
 		if x.To >= f.First && x.From <= max(f.Last, t.now) {
@@ -69,8 +72,8 @@ func (t *Table) side(h *hot, c *cold, e int, addr netip.AddrPort) Side {
 		Win: h.win[e], WScale: 255, TTL: c.ttl[e], TTLs: [2]uint8{c.ttlMin[e], c.ttlMax[e]}, MSS: c.mss[e],
 		Timestamps: st&stTimestamps != 0, Fingerprint: c.fingerprint[e],
 		Segments: uint64(c.segments[e]), Octets: c.octets[e],
-		Probes: c.probes[e], Answered: c.answered[e], WindowProbes: uint32(c.windowProbe[e]), Retrans: c.retrans[e],
-		RTT: c.rtt[e].view(), ProbeLen: c.probeLen[e],
+		Probes: c.probes[e], Answered: c.answered[e], Retrans: c.retrans[e],
+		RTT: c.rtt[e].wide().view(), ProbeLen: c.probeLen[e],
 		FIN: st&stFIN != 0, RST: st&stRST != 0, Application: t.banners[c.app[e]],
 	}
 	if s.Probes > s.Answered {

@@ -119,7 +119,7 @@ func (l *labeller) label(ctx context.Context, path string) *flows.Table {
 	if !twice(path) {
 		return l.stream(ctx)
 	}
-	table := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows}}
+	table := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows, Learn: true}}
 	if l.summary {
 		table.Options.Label = l.count
 	}
