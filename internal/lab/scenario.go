@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -106,4 +108,45 @@ func (s Scenario) Run(ctx context.Context, dir string) (*Run, error) {
 		return run, err
 	}
 	return run, writeTruth(dir, &run.Truth)
+}
+
+// atOnce is how many scenarios play at the same time. They mostly sleep, but
+// their logins keep a small machine busy.
+const atOnce = 7
+
+// Outcome is what came of one scenario.
+type Outcome struct {
+	Scenario Scenario
+	Run      *Run
+	Err      error
+}
+
+// Play runs scenarios, several at the same time, each into a folder of its name
+// under dir, and returns their outcomes in the same order.
+func Play(ctx context.Context, dir string, scenarios []Scenario) []Outcome {
+	outcomes := make([]Outcome, len(scenarios))
+	each(scenarios, func(i int, s Scenario) {
+		outcomes[i].Scenario = s
+		into := filepath.Join(dir, s.Name)
+		if err := os.MkdirAll(into, 0o755); err != nil {
+			outcomes[i].Err = err
+			return
+		}
+		outcomes[i].Run, outcomes[i].Err = s.Run(ctx, into)
+	})
+	return outcomes
+}
+
+// each does something for every scenario, for several at the same time.
+func each(scenarios []Scenario, do func(int, Scenario)) {
+	turn := make(chan struct{}, atOnce)
+	var work sync.WaitGroup
+	for i, s := range scenarios {
+		turn <- struct{}{}
+		work.Go(func() {
+			defer func() { <-turn }()
+			do(i, s)
+		})
+	}
+	work.Wait()
 }

@@ -23,10 +23,7 @@ var (
 	serverAddr = netip.MustParseAddr("10.2.2.2")
 )
 
-const (
-	oneWay  = 9 * time.Millisecond // the relay's delay per direction
-	settled = 400 * time.Millisecond
-)
+const settled = 400 * time.Millisecond // after which nothing is on its way any more
 
 // patience is how long a dying connection needs from its last packet on.
 func (t Timers) patience() time.Duration {
@@ -94,12 +91,12 @@ func (s *stage) build() error {
 	if err := s.link(); err != nil {
 		return err
 	}
-	s.relay, err = newRelay(s.wireNS, "wc", "wd", oneWay)
+	s.relay, err = newRelay(s.wireNS, "wc", "wd", oneWayDelay)
 	if err != nil {
 		return err
 	}
 	s.later(s.relay.close)
-	s.truth.Path.RoundTrip = (2 * oneWay).Seconds()
+	s.truth.Path.RoundTrip = (2 * oneWayDelay).Seconds()
 	s.truth.Ends[AtClient] = End{Address: clientAddr.String()}
 	s.truth.Ends[AtServer] = End{Address: serverAddr.String()}
 	return nil

@@ -42,10 +42,10 @@ type Stretching struct {
 // minRoom is the least frame-free time at a place where silence is put in.
 const minRoom = 60 * time.Millisecond
 
-// plan finds where silence goes in: frames are all IP frames of both ends in
-// time order, typed and idleSince the begins of the two pauses, state the
-// router's timeout.
-func (s Stretching) plan(frames []Frame, typed, idleSince time.Time, state time.Duration) ([]Insertion, error) {
+// plan finds where silence goes in: busy is what activity gave, train when the
+// end that probes first spoke after the silence, typed and idleSince the begins
+// of the two pauses, state the router's timeout.
+func (s Stretching) plan(busy []span, train []time.Time, typed, idleSince time.Time, state time.Duration) ([]Insertion, error) {
 	var plan []Insertion
 	put := func(from, until time.Time, extra time.Duration) error {
 		if until.Sub(from) < minRoom {
@@ -56,14 +56,14 @@ func (s Stretching) plan(frames []Frame, typed, idleSince time.Time, state time.
 		}
 		return nil
 	}
-	last, after := pause(frames, typed)
+	last, after := pause(busy, typed)
 	if s.Typing > 0 {
 		if err := put(last, after, s.Typing); err != nil {
 			return nil, err
 		}
 	}
 	rest := s.Idle
-	last, after = pause(frames, idleSince)
+	last, after = pause(busy, idleSince)
 	if gone := last.Add(state); state > 0 && s.State > 0 {
 		if err := put(last, gone, s.State); err != nil {
 			return nil, err
@@ -76,9 +76,8 @@ func (s Stretching) plan(frames []Frame, typed, idleSince time.Time, state time.
 	if s.Interval == 0 {
 		return plan, nil
 	}
-	train := trainOfFirst(frames, after)
-	for i := range train[1:] {
-		last, after = widest(frames, train[i], train[i+1])
+	for i := 0; i+1 < len(train); i++ {
+		last, after = widest(busy, train[i], train[i+1])
 		if err := put(last, after, s.Interval); err != nil {
 			return nil, err
 		}
@@ -86,12 +85,104 @@ func (s Stretching) plan(frames []Frame, typed, idleSince time.Time, state time.
 	return plan, nil
 }
 
-// widest returns the two neighbours that lie farthest apart among the frames
-// from one instant to another. The two ends' probes can fall into the same
-// tick, in any order; this leaves them together.
-func widest(frames []Frame, from, to time.Time) (last, next time.Time) {
-	for i := 0; i+1 < len(frames); i++ {
-		a, b := frames[i].At, frames[i+1].At
+// A span is a stretch of time that silence must not go into.
+type span struct{ from, until time.Time }
+
+// activity returns, in order and without overlap, when something was going on:
+// the flight of every IP packet that crossed, the moment of every one that did
+// not, and from begin to end every flow but the first, which is too short to
+// be torn apart. ARP does not count: a neighbour's question must not cut a
+// silence in two.
+func activity(client, server []Frame, ends map[string]End) []span {
+	var spans []span
+	flows := map[flowKey]*span{}
+	var main flowKey
+	for _, frames := range [][]Frame{client, server} {
+		for i := range frames {
+			f := &frames[i]
+			if !f.ip() {
+				continue
+			}
+			spans = append(spans, span{f.At, f.At})
+			if !f.TCP {
+				continue
+			}
+			k := f.flow()
+			if len(flows) == 0 {
+				main = k
+			}
+			if known, ok := flows[k]; ok {
+				known.extend(span{f.At, f.At})
+			} else {
+				flows[k] = &span{f.At, f.At}
+			}
+		}
+	}
+	for k, whole := range flows {
+		if k != main {
+			spans = append(spans, *whole)
+		}
+	}
+	return disjoint(append(spans, flights(client, server, ends)...))
+}
+
+// extend makes s cover t as well.
+func (s *span) extend(t span) {
+	if t.from.Before(s.from) {
+		s.from = t.from
+	}
+	if t.until.After(s.until) {
+		s.until = t.until
+	}
+}
+
+// disjoint sorts spans and joins those that touch.
+func disjoint(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return a.from.Compare(b.from) })
+	var out []span
+	for _, s := range spans {
+		if n := len(out); n > 0 && !s.from.After(out[n-1].until) {
+			out[n-1].extend(s)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// flights returns when each TCP packet that crossed was on its way.
+func flights(client, server []Frame, ends map[string]End) []span {
+	var out []span
+	for _, dir := range []struct {
+		here, there []Frame
+		from        string
+	}{{client, server, ends[AtClient].Address}, {server, client, ends[AtServer].Address}} {
+		arrivals := map[wire][]time.Time{}
+		for i := range dir.there {
+			if f := &dir.there[i]; f.TCP && f.Src.Addr().String() == dir.from {
+				arrivals[f.wire()] = append(arrivals[f.wire()], f.At)
+			}
+		}
+		for i := range dir.here {
+			f := &dir.here[i]
+			if !f.TCP || f.Src.Addr().String() != dir.from {
+				continue
+			}
+			if at := arrivals[f.wire()]; len(at) > 0 {
+				out = append(out, span{f.At, at[0]})
+				arrivals[f.wire()] = at[1:]
+			}
+		}
+	}
+	return out
+}
+
+// widest returns the end and the begin of the two neighbours that lie farthest
+// apart between two instants. The two ends' probes can fall into the same tick,
+// in any order; this leaves them together.
+func widest(busy []span, from, to time.Time) (last, next time.Time) {
+	for i := 0; i+1 < len(busy); i++ {
+		a, b := busy[i].until, busy[i+1].from
 		if !a.Before(from) && !b.After(to) && b.Sub(a) > next.Sub(last) {
 			last, next = a, b
 		}
@@ -99,11 +190,11 @@ func widest(frames []Frame, from, to time.Time) (last, next time.Time) {
 	return last, next
 }
 
-// pause returns the last frame up to shortly after since and the one behind it,
-// across the longest silence that begins within a second.
-func pause(frames []Frame, since time.Time) (last, next time.Time) {
-	for i := 0; i+1 < len(frames); i++ {
-		a, b := frames[i].At, frames[i+1].At
+// pause returns the bounds of the longest silence that begins until a second
+// after since and goes on behind it.
+func pause(busy []span, since time.Time) (last, next time.Time) {
+	for i := 0; i+1 < len(busy); i++ {
+		a, b := busy[i].until, busy[i+1].from
 		if b.Before(since) || a.After(since.Add(time.Second)) {
 			continue
 		}
@@ -114,22 +205,23 @@ func pause(frames []Frame, since time.Time) (last, next time.Time) {
 	return last, next
 }
 
-// trainOfFirst returns when the end that spoke first after a silence spoke on
-// that flow: its probes and the reset at the end, each sent once. Answers to
-// the other end come within a round trip of another frame and are left out, as
-// is what an end sends within half a second.
-func trainOfFirst(frames []Frame, from time.Time) []time.Time {
+// trainAfter returns when the end that spoke first after an instant spoke on
+// that flow: its probes and the reset at the end. What it sends within half a
+// second of a probe is an answer to the other end's and is left out.
+func trainAfter(from time.Time, captures ...[]Frame) []time.Time {
 	var train []time.Time
 	var first *Frame
-	for i := range frames {
-		f := &frames[i]
-		if f.At.Before(from) {
-			continue
+	var at []Frame
+	for _, frames := range captures {
+		for i := range frames {
+			if f := &frames[i]; f.TCP && !f.At.Before(from) && (first == nil || f.At.Before(first.At)) {
+				first, at = f, frames
+			}
 		}
-		if first == nil {
-			first = f
-		}
-		if f.Src != first.Src || f.Dst != first.Dst {
+	}
+	for i := range at {
+		f := &at[i]
+		if !f.TCP || f.At.Before(from) || f.Src != first.Src || f.Dst != first.Dst {
 			continue
 		}
 		if n := len(train); n == 0 || f.At.Sub(train[n-1]) > time.Second/2 {
@@ -137,21 +229,6 @@ func trainOfFirst(frames []Frame, from time.Time) []time.Time {
 		}
 	}
 	return train
-}
-
-// merged returns the IP frames of several captures in time order. ARP has no
-// place in it: a neighbour's question must not cut a silence in two.
-func merged(captures ...[]Frame) []Frame {
-	var all []Frame
-	for _, c := range captures {
-		for _, f := range c {
-			if f.ip() {
-				all = append(all, f)
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b Frame) int { return a.At.Compare(b.At) })
-	return all
 }
 
 // tsClock ties one sender's timestamps of one flow to the shared clock.

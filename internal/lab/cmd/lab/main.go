@@ -4,7 +4,8 @@
 //	lab run -o DIR [-seed N] [NAME...]       captures at all four points, as made
 //	lab update [-o DIR] [NAME...]            the sets under testdata/pcaps, as shipped
 //
-// Without names it plays all of them, in parallel. It needs Linux and root.
+// Without names it plays all of them, several at a time. It needs Linux and
+// root; on a busy machine `nice -n -15` in front gives steadier round trips.
 package main
 
 import (
@@ -17,7 +18,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"sync"
 	"syscall"
 
 	"kaflow/internal/lab"
@@ -61,21 +61,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if *dir == "" {
 			return errors.New("run where to? -o DIR")
 		}
-		return each(chosen, func(s lab.Scenario) error {
-			s.Seed = *seed
-			into := filepath.Join(*dir, s.Name)
-			if err := os.MkdirAll(into, 0o755); err != nil {
-				return err
-			}
-			_, err := s.Run(ctx, into)
-			return err
-		})
+		for i := range chosen {
+			chosen[i].Seed = *seed
+		}
+		var errs []error
+		for _, outcome := range lab.Play(ctx, *dir, chosen) {
+			errs = append(errs, outcome.Err)
+		}
+		return errors.Join(errs...)
 	case "update":
 		if *dir == "" {
 			*dir = filepath.Join("testdata", "pcaps")
 		}
-		chosen = slices.DeleteFunc(chosen, func(s lab.Scenario) bool { return !s.Stored })
-		return each(chosen, func(s lab.Scenario) error { return s.Store(ctx, *dir) })
+		return lab.Update(ctx, *dir, chosen)
 	}
 	return fmt.Errorf("%q is none of list, run, update", args[0])
 }
@@ -95,15 +93,4 @@ func choose(names []string) ([]lab.Scenario, error) {
 		chosen = append(chosen, all[at])
 	}
 	return chosen, nil
-}
-
-// each does something for every scenario at the same time.
-func each(scenarios []lab.Scenario, do func(lab.Scenario) error) error {
-	errs := make([]error, len(scenarios))
-	var work sync.WaitGroup
-	for i, s := range scenarios {
-		work.Go(func() { errs[i] = do(s) })
-	}
-	work.Wait()
-	return errors.Join(errs...)
 }

@@ -1,0 +1,194 @@
+package lab_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"kaflow/internal/lab"
+)
+
+// seedFlag draws the timers of TestLab; LAB_SEED does the same. 0 draws a seed.
+var seedFlag = flag.Uint64("seed", 0, "draw the lab's timers from this seed; 0: a new one every time")
+
+// needLab skips where no lab can be built, and fails there with LAB=require.
+func needLab(t *testing.T) {
+	t.Helper()
+	why := lab.Missing()
+	switch {
+	case why == "":
+	case os.Getenv("LAB") == "require":
+		t.Fatalf("LAB=require, but there is no lab: %s", why)
+	default:
+		t.Skipf("no lab: %s", why)
+	}
+}
+
+// labSeed returns the seed of this run and prints it.
+func labSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := *seedFlag
+	if text := os.Getenv("LAB_SEED"); seed == 0 && text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("LAB_SEED=%s: %v", text, err)
+		}
+	}
+	if seed == 0 {
+		seed = uint64(time.Now().Unix())
+	}
+	t.Logf("timers drawn from -seed %d", seed)
+	return seed
+}
+
+// TestLab plays every scenario. Run compares probes, resets, retransmissions
+// and losses in the captures with what the kernels counted; what else must be
+// true of a scenario is in truths.
+func TestLab(t *testing.T) {
+	needLab(t)
+	seed := labSeed(t)
+	scenarios := lab.Scenarios()
+	for i := range scenarios {
+		scenarios[i].Seed = seed
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	// Not as parallel subtests: those are limited by the number of processors,
+	// and scenarios sleep.
+	for _, outcome := range lab.Play(ctx, t.TempDir(), scenarios) {
+		t.Run(outcome.Scenario.Name, func(t *testing.T) {
+			if outcome.Err != nil {
+				t.Fatal(outcome.Err)
+			}
+			run := outcome.Run
+			holds, ok := truths[run.Truth.Scenario]
+			if !ok {
+				t.Fatalf("no truth is written down for %s", run.Truth.Scenario)
+			}
+			holds(t, run, outcome.Scenario.Timers())
+			checkRouterCaptures(t, run)
+			again, err := lab.ReadRun(run.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := len(again.Captures), len(run.Captures); got != want || again.Truth.Path != run.Truth.Path {
+				t.Errorf("read back %d captures and path %+v, want %d and %+v", got, again.Truth.Path, want, run.Truth.Path)
+			}
+		})
+	}
+}
+
+// truths says, by scenario, what must be true of a run whatever its timers.
+var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
+	"ssh-silent-drop":              bothGaveUp,
+	"ssh-silent-drop-with-control": bothGaveUp,
+	"ssh-path-cut-unseen":          bothGaveUp,
+	"ssh-path-cut-syn-lost":        bothGaveUp,
+	"silent-drop-started-late":     bothGaveUp,
+	"ssh-one-way-drop": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		// The client's probes and its RST arrive; only the answers are lost.
+		probes(t, r, timers.Count, 0)
+		resets(t, r, 1, 0)
+		if r.Truth.Path.Dropped != timers.Count {
+			t.Errorf("%d packets dropped, want the %d answers", r.Truth.Path.Dropped, timers.Count)
+		}
+	},
+	"ssh-healthy":          answered,
+	"ssh-clean-close":      answered,
+	"healthy-started-late": answered,
+	"ssh-no-keepalive": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 0)
+		resets(t, r, 0, 0)
+	},
+	"zero-window-stall": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		client, server := r.Truth.Ends[lab.AtClient].Counters, r.Truth.Ends[lab.AtServer].Counters
+		if client.WindowProbes < 4 || client.KeepaliveProbes != 0 || server.KeepaliveProbes < 2 || server.WindowProbes != 0 {
+			t.Errorf("client %+v, server %+v: want window probes of the client and keepalives of the server alone", client, server)
+		}
+	},
+	"one-octet-loss": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		c := r.Truth.Ends[lab.AtClient].Counters
+		if r.Truth.Path.Dropped != 6 || c.Retransmissions < 6 || c.LossProbes < 1 || c.KeepaliveProbes < 1 {
+			t.Errorf("dropped %d, client %+v: want 6 octets lost, all repeated, loss probes among them, and keepalives later", r.Truth.Path.Dropped, c)
+		}
+	},
+	"ssh-peer-lost-state": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 1, 0)
+		resets(t, r, 0, 1)
+	},
+	"not-established": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 0)
+		resets(t, r, 0, 2)
+		if r.Truth.Path.Dropped < 3 {
+			t.Errorf("%d SYNs dropped, want at least 3", r.Truth.Path.Dropped)
+		}
+	},
+}
+
+// bothGaveUp says that each end sent all its probes and a RST, and nothing of
+// them arrived.
+func bothGaveUp(t *testing.T, r *lab.Run, timers lab.Timers) {
+	t.Helper()
+	probes(t, r, timers.Count, timers.Count)
+	resets(t, r, 1, 1)
+	lost := 2 * (timers.Count + 1)
+	if r.Truth.Path.Control == "lost" {
+		lost += len(r.Truth.Flows) - 1 // one SYN each
+	}
+	if r.Truth.Path.Dropped != lost {
+		t.Errorf("%d packets dropped, want %d", r.Truth.Path.Dropped, lost)
+	}
+}
+
+// answered says that both ends probed and nobody gave up.
+func answered(t *testing.T, r *lab.Run, _ lab.Timers) {
+	t.Helper()
+	for at, end := range r.Truth.Ends {
+		if end.Counters.KeepaliveProbes < 2 {
+			t.Errorf("%s sent %d probes, want at least 2", at, end.Counters.KeepaliveProbes)
+		}
+	}
+	resets(t, r, 0, 0)
+	if r.Truth.Path.Dropped != 0 {
+		t.Errorf("%d packets dropped", r.Truth.Path.Dropped)
+	}
+}
+
+func probes(t *testing.T, r *lab.Run, client, server int) {
+	t.Helper()
+	c, s := r.Truth.Ends[lab.AtClient].Counters, r.Truth.Ends[lab.AtServer].Counters
+	if c.KeepaliveProbes != client || s.KeepaliveProbes != server || c.WindowProbes != 0 || s.WindowProbes != 0 {
+		t.Errorf("client %+v, server %+v: want %d and %d keepalive probes", c, s, client, server)
+	}
+}
+
+func resets(t *testing.T, r *lab.Run, client, server int) {
+	t.Helper()
+	c, s := r.Truth.Ends[lab.AtClient].Counters.OutRsts, r.Truth.Ends[lab.AtServer].Counters.OutRsts
+	if c != client || s != server {
+		t.Errorf("%d RSTs of the client and %d of the server, want %d and %d", c, s, client, server)
+	}
+}
+
+// checkRouterCaptures says that the router's two interfaces saw what the ends
+// sent: what is missing between them was dropped in the router.
+func checkRouterCaptures(t *testing.T, r *lab.Run) {
+	t.Helper()
+	frames := map[string][]lab.Frame{}
+	for at, path := range r.Captures {
+		var err error
+		if frames[at], err = lab.ReadPcap(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outside := lab.Lost(frames[lab.AtClient], frames[lab.AtRouterClient], r.Truth.Ends)
+	if outside != 0 {
+		t.Errorf("%d packets differ between the client and the router's interface beside it", outside)
+	}
+	if got := len(frames[lab.AtRouterServer]); got == 0 {
+		t.Error("nothing was captured at the router's interface towards the server")
+	}
+}
