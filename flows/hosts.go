@@ -145,20 +145,6 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 	}, true
 }
 
-// SameHosts returns the flows between the two hosts of a key that the table
-// holds whole, in stream order, at most limit.
-func (t *Table) SameHosts(k *capture.Key, limit int) []FlowID {
-	var ids []FlowID
-	for _, i := range t.flowsOf(k) {
-		if len(ids) == limit {
-			break
-		}
-		p, slot := t.at(i)
-		ids = append(ids, makeID(i, p.cold(slot).stream))
-	}
-	return ids
-}
-
 // flowsOf looks the host pair up in an index that is made anew when flows
 // have come or gone since it was last asked for.
 func (t *Table) flowsOf(k *capture.Key) []uint32 {

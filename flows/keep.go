@@ -196,9 +196,10 @@ func (s *step) foldPair() {
 			if period < float32(gapMin.Seconds())/2 {
 				return
 			}
-			s.startPairs(head, last, probe, answer, period, rtt)
+			startPairs(head, last, probe, answer, period, rtt)
 		}
 		s.c.story.n -= 2
+		s.t.arena.shrink(&s.c.story)
 		return
 	}
 }
@@ -236,7 +237,7 @@ func (s *step) addPair(t tail, probe, answer *event, period, rtt float32) {
 
 // startPairs turns two answered probes into a run: head stays, last becomes
 // the tail.
-func (s *step) startPairs(head, last, probe, answer *event, period, rtt float32) {
+func startPairs(head, last, probe, answer *event, period, rtt float32) {
 	var p, r span
 	p.add(period)
 	r.add(inSeconds(last.at.Sub(head.at)))

@@ -62,17 +62,19 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 	return true
 }
 
-// steadyRun returns the tail of the keepalive run of end d at the end of the
-// story, nil where there is none; the other end's may lie behind it.
-func (t *Table) steadyRun(c *cold, d int) (head, tl *event) {
+// steadyRun returns the keepalive run of end d at the end of the story, or the
+// answered probe that may begin one; nil where there is neither. The other
+// end's may lie behind it.
+func (t *Table) steadyRun(c *cold, d int) (head, last *event) {
 	evs := t.arena.events(c.story)
 	for n, looked := len(evs), 0; n >= 2 && looked < 2; n, looked = n-2, looked+1 {
-		head, tl = &evs[n-2], &evs[n-1]
-		if tl.bits&evTail == 0 || tl.kind != KeepaliveProbe {
+		head, last = &evs[n-2], &evs[n-1]
+		run := last.bits&evTail != 0 && last.kind == KeepaliveProbe
+		if !run && !isPair(head, last) {
 			return nil, nil
 		}
-		if tl.from() == d {
-			return head, tl
+		if head.from() == d {
+			return head, last
 		}
 	}
 	return nil, nil
@@ -88,17 +90,21 @@ func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
 // answered takes an answer to the waiting probe of end e into its run, where
 // it keeps the pace.
 func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
-	_, tl := t.steadyRun(c, e)
+	head, tl := t.steadyRun(c, e)
 	if tl == nil {
 		return false
 	}
+	if tl.bits&evTail == 0 {
+		t.secondBeat(head, tl, c, e, h, pkt)
+		return true
+	}
 	run := tail{tl}
-	period := float32(pkt.At.Sub(tl.at).Seconds())
+	period := inSeconds(pkt.At.Sub(tl.at))
 	spans := run.period()
 	if !onPace(spans, period) {
 		return false
 	}
-	rtt := float32(pkt.At.Sub(c.waitAt).Seconds())
+	rtt := inSeconds(pkt.At.Sub(c.waitAt))
 	spans.add(period)
 	run.setPeriod(spans)
 	spans = run.rtt()
@@ -109,11 +115,26 @@ func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
 	tl.at = pkt.At
 	tl.setOrdinal(pkt.Ord)
 	tl.tsval = h.tsval[e]
+	t.beat(c, e, rtt)
+	return true
+}
+
+// beat counts an answered probe of end e.
+func (t *Table) beat(c *cold, e int, rtt float32) {
 	c.rtt[e].add(rtt)
 	c.probes[e]++
 	c.answered[e]++
 	c.waitAt, c.waitOrd = 0, 0
-	return true
+}
+
+// secondBeat makes a run of an answered probe and the next one.
+func (t *Table) secondBeat(head, last *event, c *cold, e int, h *hot, pkt *capture.Packet) {
+	period, rtt := inSeconds(pkt.At.Sub(last.at)), inSeconds(pkt.At.Sub(c.waitAt))
+	probe := event{at: c.waitAt, tsval: h.tsval[e], tsecr: h.echo, bits: head.bits & (evFrom | evTS)}
+	answer := event{at: pkt.At, ttl: pkt.Seg.TTL}
+	answer.setOrdinal(pkt.Ord)
+	startPairs(head, last, &probe, &answer, period, rtt)
+	t.beat(c, e, rtt)
 }
 
 // flush brings a flow back from the short way: a probe that still waits

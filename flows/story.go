@@ -172,3 +172,18 @@ func (a *arena) extend(b *block) *event {
 	*e = event{}
 	return e
 }
+
+// shrink moves a story that fits into half its block to a smaller one.
+func (a *arena) shrink(b *block) {
+	if b.class == 0 || int(b.n) > 1<<b.class {
+		return
+	}
+	at, ok := a.take(b.class - 1)
+	if !ok {
+		return
+	}
+	smaller := block{at: at, class: b.class - 1, n: b.n, held: true}
+	copy(a.room(smaller), a.events(*b))
+	a.release(b)
+	*b = smaller
+}

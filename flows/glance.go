@@ -1,0 +1,91 @@
+package flows
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// Glance is what the records tell of a flow without building its view: enough
+// to pass over the many in which nothing happened.
+type Glance struct {
+	ID          FlowID
+	Key         capture.Key
+	First, Last tcp.Instant
+	Plain       bool          // nothing about it asks for a closer look
+	Closed      bool          // a FIN of both ends, acknowledged
+	Probes      bool          // keepalive probes were seen
+	Survived    time.Duration // longest silence that was followed by more, both ways
+	Period      time.Duration // longest pause between its events
+	Answered    bool          // somebody answered somebody
+}
+
+// Glances yields a glance at every flow that the table holds whole, in stream
+// order.
+func (t *Table) Glances() iter.Seq[Glance] {
+	return func(yield func(Glance) bool) {
+		for id := range t.Flows() {
+			p, slot := t.at(uint32(id >> 32))
+			if !yield(t.glance(p, slot, id)) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
+	h, c := p.hot(slot), p.cold(slot)
+	g := Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
+	bits := h.state[0] | h.state[1]
+	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
+	g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked
+	const settled = stSeen | stKnown | stAcked
+	g.Plain = h.state[0]&h.state[1]&settled == settled && bits&(stRST|stTentative|stShut|stChallenge|stLate) == 0 &&
+		c.open[0]|c.open[1] == 0 && c.waitAt == 0 && c.icmps == 0 && c.rsts == 0 &&
+		h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
+	g.Survived, g.Period = t.pauses(c)
+	return g
+}
+
+// pauses scans a story for the longest silence that was survived and the
+// longest pause of any kind.
+func (t *Table) pauses(c *cold) (survived, longest time.Duration) {
+	evs := t.arena.events(c.story)
+	for i := range evs {
+		ev := &evs[i]
+		if ev.bits&evTail != 0 && ev.kind == KeepaliveProbe {
+			run := tail{ev}
+			longest = max(longest, seconds(run.period().max))
+			survived = max(survived, seconds(run.period().max-run.rtt().max))
+			continue
+		}
+		if i == 0 || ev.bits&evTail != 0 || ev.kind == ICMPError {
+			continue
+		}
+		pause := ev.at.Sub(evs[i-1].at)
+		longest = max(longest, pause)
+		if pause >= gapMin && ev.kind != RST && ev.bits&evOpen == 0 {
+			survived = max(survived, pause)
+		}
+	}
+	return survived, longest
+}
+
+// SomeOfHosts returns up to limit flows between the two hosts of a key: the
+// first ones, and mostly the last, among which a fresh login would be.
+func (t *Table) SomeOfHosts(k *capture.Key, limit int) []FlowID {
+	handles := t.flowsOf(k)
+	if len(handles) > limit {
+		early := limit / 4
+		handles = append(slices.Clone(handles[:early]), handles[len(handles)-(limit-early):]...)
+	}
+	ids := make([]FlowID, len(handles))
+	for i, handle := range handles {
+		p, slot := t.at(handle)
+		ids[i] = makeID(handle, p.cold(slot).stream)
+	}
+	return ids
+}
