@@ -110,25 +110,35 @@ func (n *netns) remove() error {
 	return command("ip", "netns", "delete", n.name).run()
 }
 
-// removeStale takes away the namespaces of labs whose process is gone: it was
-// killed and could not clean up.
+// removeStale takes away what labs left whose process is gone: it was killed
+// and could not clean up.
 func removeStale() {
-	entries, err := os.ReadDir(netnsDir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		rest, ours := strings.CutPrefix(e.Name(), labPrefix)
-		if !ours {
-			continue
+	for _, dir := range []string{netnsDir, os.TempDir()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // no namespace was ever made here
 		}
-		number, _, _ := strings.Cut(rest, "-")
-		pid, err := strconv.Atoi(number)
-		if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			continue
+		for _, e := range entries {
+			if !abandoned(e.Name()) {
+				continue
+			}
+			// What fails here another process may just have done.
+			if dir == netnsDir {
+				_ = (&netns{e.Name()}).remove()
+			} else {
+				_ = os.RemoveAll(filepath.Join(dir, e.Name()))
+			}
 		}
-		_ = (&netns{e.Name()}).remove() // another process may be cleaning too
 	}
+}
+
+// abandoned reports whether a name is one that a lab gave and whose process is
+// gone.
+func abandoned(name string) bool {
+	rest, ours := strings.CutPrefix(name, labPrefix)
+	number, _, _ := strings.Cut(rest, "-")
+	pid, err := strconv.Atoi(number)
+	return ours && err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 // A cmd is a command whose error tells what it printed.

@@ -70,7 +70,7 @@ func (s *stage) close() {
 }
 
 func (s *stage) build() error {
-	tmp, err := os.MkdirTemp("", labPrefix)
+	tmp, err := tempDir()
 	if err != nil {
 		return err
 	}

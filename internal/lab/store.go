@@ -61,7 +61,7 @@ func (s Scenario) Store(ctx context.Context, dir string) error {
 }
 
 func (s Scenario) storeOnce(ctx context.Context, dir string) error {
-	tmp, err := os.MkdirTemp("", labPrefix)
+	tmp, err := tempDir()
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,11 @@ func (s Scenario) lengthen(client, server []Frame, truth *Truth) ([]Frame, []Fra
 	clocks := tsClocks(client, server, truth.Ends)
 	truth.stretch(plan, s.Stretch)
 	return stretch(client, plan, clocks), stretch(server, plan, clocks), nil
+}
+
+// tempDir makes a directory whose name tells the process it belongs to.
+func tempDir() (string, error) {
+	return os.MkdirTemp("", fmt.Sprintf("%s%d-", labPrefix, os.Getpid()))
 }
 
 // startLate makes a truth that of captures begun in the middle of the longest
@@ -271,7 +276,7 @@ func note(look string, t *Truth, client, server int) string {
 	}
 	line("\n**When** (the client's clock).")
 	for _, m := range t.Moments {
-		line("- %s %s", m.At.UTC().Format("15:04:05.000"), m.What)
+		line("- %s %s", m.At.UTC().Format("2006-01-02 15:04:05.000"), m.What)
 	}
 	return b.String()
 }
