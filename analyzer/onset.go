@@ -64,7 +64,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		switch p.How {
 		case pairing.Lost:
 			o.lost[p.From] = append(o.lost[p.From], i)
-			lost++
+			lost += max(1, p.Count)
 		case pairing.Crossed:
 			o.crossed[p.From] = append(o.crossed[p.From], i)
 		}
@@ -130,16 +130,16 @@ func passed(s *Subject, i int) bool {
 	if p.Known && p.How == pairing.Lost {
 		return false
 	}
+	if p.Kind == flows.KeepaliveProbe && p.Event.Run == nil {
+		return p.Event.AnsweredBy != 0 // a probe that arrives and is not answered survives nothing
+	}
 	if p.Known && p.How == pairing.Crossed {
 		return true
 	}
 	if p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
 		return true
 	}
-	if p.Event.AnsweredBy != 0 {
-		return true
-	}
-	if p.Kind == flows.KeepaliveProbe || p.Kind == flows.RST {
+	if p.Kind == flows.RST {
 		return false
 	}
 	for j := i + 1; j < len(s.Passages); j++ { // acknowledged later on
@@ -177,6 +177,8 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 			p := &s.Passages[i]
 			switch {
 			case p.Kind == flows.ICMPError || p.From > flows.Server:
+			case p.From != side && p.Known && p.How == pairing.Lost:
+				// It never arrived.
 			case p.From != side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil:
 				// The other side's own question is no answer, but it is life.
 				t = silentTail{side: side, first: -1, lastHeard: i, reset: -1}

@@ -200,8 +200,72 @@ func passages(s *Subject, c clockwork) []Passage {
 			out = append(out, s.follow(seen, ev, next, c))
 		}
 	}
+	out = append(out, s.lostAnswers(c)...)
 	slices.SortStableFunc(out, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
 	return out
+}
+
+// lostAnswers finds answers that are folded into a run at the answering side
+// and of which not one reached the prober's capture, though it went on
+// recording: runs are followed by their probes alone.
+func (s *Subject) lostAnswers(c clockwork) []Passage {
+	if len(s.Seen) < 2 || s.SamePoint {
+		return nil
+	}
+	var out []Passage
+	for prober := uint8(0); prober < 2; prober++ {
+		near, far := &s.Seen[0], &s.Seen[len(s.Seen)-1]
+		if prober == flows.Server {
+			near, far = far, near
+		}
+		for i := range far.Flow.Events {
+			ev := &far.Flow.Events[i]
+			if ev.Run == nil || ev.Kind != flows.KeepaliveProbe || ev.From != prober {
+				continue
+			}
+			from, to := c.to(s.Base, far.Vantage, ev.At), c.to(s.Base, far.Vantage, ev.Run.Until)
+			if s.heard(c, near, other(prober), from.Add(-time.Second), to.Add(time.Second)) {
+				continue
+			}
+			out = append(out, s.lostRun(near, far, ev, from, to, c))
+		}
+	}
+	return out
+}
+
+// heard reports whether a vantage point saw anything of a side between from
+// and to, on Base's clock.
+func (s *Subject) heard(c clockwork, seen *pairing.Sighting, side uint8, from, to tcp.Instant) bool {
+	for i := range seen.Flow.Events {
+		ev := &seen.Flow.Events[i]
+		if ev.From != side && (ev.Run == nil || ev.Run.Count[side] == 0) {
+			continue
+		}
+		if c.to(s.Base, seen.Vantage, ev.At) <= to && c.to(s.Base, seen.Vantage, ev.End()) >= from {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from, to tcp.Instant, c clockwork) Passage {
+	answerer := other(probes.From)
+	answer := *probes
+	answer.From, answer.Kind, answer.Run = answerer, flows.KeepaliveACK, nil
+	answer.Seq, answer.Ack = probes.Ack, probes.Seq+1
+	last := c.to(s.Base, near.Vantage, near.Flow.Last)
+	p := Passage{
+		Event: &answer, From: answerer, Kind: flows.KeepaliveACK, At: from, Until: to, Count: int(probes.Run.Count[answerer]),
+		Refs: []pairing.Ref{s.ref(far, probes.Run.UntilOrd, flows.KeepaliveACK, probes.Run.Until)},
+		How:  pairing.Lost, Known: true, Between: [2]int{far.Vantage, near.Vantage},
+	}
+	if last < to {
+		p.Assumed, p.Why = true, s.Points[near.Vantage].Name+" may have stopped recording before the last of them"
+	}
+	if holesAt(near.Flow.Missing, from, to) {
+		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" misses frames at that time"
+	}
+	return p
 }
 
 // follow takes a segment from where it was first seen to where its way ends.

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ func (s *Subject) endedBefore(i int) bool {
 
 // pathVerdict fills in what every verdict about the path says.
 func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
-	v := &Verdict{ID: id, Confidence: Proven, Between: o.between, At: o.at, Silence: o.silence, FirstLost: s.Passages[o.first].First()}
+	v := &Verdict{ID: id, Confidence: Proven, Between: s.alongPath(o.between), At: o.at, Silence: o.silence, FirstLost: s.Passages[o.first].First()}
 	if o.last >= 0 {
 		p := &s.Passages[o.last]
 		v.LastCrossed = p.Refs[len(p.Refs)-1]
@@ -63,13 +64,41 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 		v.Unknown = append(v.Unknown, s.Passages[o.first].Why)
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them",
-		s.Points[o.between[0]].Name, s.Points[o.between[1]].Name))
+		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
 	for side := uint8(0); side < 2; side++ {
 		if len(o.lost[side]) == 0 && len(o.crossed[side]) == 0 {
 			v.Unknown = append(v.Unknown, fmt.Sprintf("whether what the %s sends would cross: it sent nothing after the silence", sideName(side)))
 		}
 	}
 	return v
+}
+
+// alongPath orders two vantage points from client to server.
+func (s *Subject) alongPath(between [2]int) [2]int {
+	if slices.Index(s.Path, between[0]) > slices.Index(s.Path, between[1]) {
+		return [2]int{between[1], between[0]}
+	}
+	return between
+}
+
+// crossedAndLost is the finding behind every loss that two captures prove:
+// what crossed last and what was lost first and last, with their frames.
+func (s *Subject) crossedAndLost(o *onset) Finding {
+	var refs []pairing.Ref
+	if o.last >= 0 {
+		refs = append(refs, s.Passages[o.last].Refs...)
+	}
+	lost := 0
+	for side := range o.lost {
+		for n, i := range o.lost[side] {
+			lost += max(1, s.Passages[i].Count)
+			if n == 0 || n == len(o.lost[side])-1 {
+				refs = append(refs, s.Passages[i].Refs...)
+			}
+		}
+	}
+	return Finding{Rule: "nothing-crosses", Says: fmt.Sprintf("of %d segments sent since, none is in the other capture", lost),
+		Suggests: "they were lost on the way", Evidence: refs}
 }
 
 func (s *Subject) bothWays(o *onset) Answer {
@@ -94,7 +123,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 	v := s.pathVerdict(SilentDrop, o)
 	s.cause(v, o, alive)
 	v.Summary = s.silentSummary(v, o, alive)
-	a := Answer{Verdict: v}
+	a := Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}}
 	if alive != nil {
 		a.Findings = append(a.Findings, Finding{Rule: "control-crosses", Says: aControl(alive) + " between the same hosts crosses meanwhile",
 			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})
@@ -200,6 +229,20 @@ func frameWord(s *Subject, r pairing.Ref) string {
 	return fmt.Sprintf("#%d of %s", r.Frame, s.Points[r.Vantage].Name)
 }
 
+// quietBefore returns how long nothing of passage i's direction had crossed
+// before it.
+func (s *Subject) quietBefore(i int) time.Duration {
+	p := &s.Passages[i]
+	for j := i - 1; j >= 0; j-- {
+		q := &s.Passages[j]
+		both := q.Event.Run != nil && q.Event.Run.Count[p.From] > 0
+		if (q.From == p.From || both) && (!q.Known || q.How != pairing.Lost) && q.Kind != flows.ICMPError {
+			return max(0, p.At.Sub(max(q.At, q.Until)))
+		}
+	}
+	return 0
+}
+
 func (s *Subject) oneWay(o *onset) Answer {
 	dead := flows.Client
 	if o.dead(flows.Server) {
@@ -209,13 +252,10 @@ func (s *Subject) oneWay(o *onset) Answer {
 	v := s.pathVerdict(OneWayDrop, o)
 	first := o.lost[dead][0]
 	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
-	v.Silence, _ = s.silence(first)
-	if control, _ := s.controlsSay(); control != nil && v.Silence >= time.Second {
-		v.Cause, v.CauseConfidence = "state-lost", Possible
-		v.CauseWhy = aControl(control) + " crosses meanwhile"
-	} else {
-		v.Cause, v.CauseConfidence = "unknown", None
-	}
+	v.Silence = s.quietBefore(first)
+	o.silence, o.explained = v.Silence, v.Silence >= time.Second && v.Silence > o.survived
+	control, _ := s.controlsSay()
+	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
 	var lost, crossed []pairing.Ref
@@ -275,6 +315,15 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
 			Hypotheses: []Hypothesis{hostDropHypothesis(t.side)}}
 	}
+	if n := s.arrived(t); n > 0 {
+		peer := sideName(other(t.side))
+		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
+		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")
+		return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
+			{Verdict: HostDrop, For: []string{"the probes are in the capture taken beside the " + peer + ", which shows no answer"}},
+			{Verdict: "peer-gone", For: []string{"a host that hangs or sleeps does not answer either"}, Against: []string{"its network interface still works"}},
+		}}
+	}
 	if s.otherCannotTell() {
 		v.ID = CaptureGap
 		v.Summary = fmt.Sprintf("The %s's %s got no answer, but the other capture cannot say whether they arrived.", asker, asked)
@@ -285,6 +334,18 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	}
 	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": needs a capture there over the same time")
 	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: tailHypotheses(s, t, idle, alive, dead)}
+}
+
+// arrived counts the questions of a tail that provably reached the other end's
+// capture.
+func (s *Subject) arrived(t silentTail) int {
+	n := 0
+	for _, i := range t.asked {
+		if p := &s.Passages[i]; p.Known && p.How == pairing.Crossed {
+			n++
+		}
+	}
+	return n
 }
 
 // whole reports whether the vantage point missed nothing while the end asked.
