@@ -312,23 +312,46 @@ func (s *stage) count(sign int) error {
 	return nil
 }
 
-// finish reads the counters and ends the captures, in that order: what is sent
-// in between is in the files and not in the numbers, and CountersAt tells them
-// apart.
+// finish reads the counters and ends the captures at a moment when nothing has
+// been sent for a while, so that whole files can be held against the counters.
 func (s *stage) finish() error {
-	if err := s.count(+1); err != nil {
+	if err := s.awaitQuiet(); err != nil {
 		return err
 	}
 	s.truth.CountersAt = time.Now().UTC()
-	if err := s.sleep(settled); err != nil { // what is on its way still arrives, or is dropped
+	if err := errors.Join(s.endTaps(), s.count(+1)); err != nil {
 		return err
 	}
-	dropped, err := s.dropped()
-	if err != nil {
-		return err
+	var err error
+	s.truth.Path.Dropped, err = s.dropped()
+	return err
+}
+
+// awaitQuiet waits until neither end has sent anything for as long as packets
+// are on their way.
+func (s *stage) awaitQuiet() error {
+	for range 20 {
+		before, err := s.sent()
+		if err != nil {
+			return err
+		}
+		if err := s.sleep(settled); err != nil {
+			return err
+		}
+		after, err := s.sent()
+		if err != nil || after == before {
+			return err
+		}
 	}
-	s.truth.Path.Dropped = dropped
-	return s.endTaps()
+	return errors.New("the ends do not fall quiet")
+}
+
+// sent returns how many segments both ends have sent.
+func (s *stage) sent() (int, error) {
+	client, errClient := s.client.counters()
+	server, errServer := s.server.counters()
+	return client.OutSegs + client.Retransmissions + client.OutRsts + server.OutSegs + server.Retransmissions + server.OutRsts,
+		errors.Join(errClient, errServer)
 }
 
 // endTaps interrupts the tcpdumps and waits until they have written all.
