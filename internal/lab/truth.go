@@ -31,7 +31,8 @@ type Truth struct {
 	Moments  []Moment       `json:"moments"`
 
 	// CountersSince and CountersAt bound the frames that the counters of Ends
-	// speak about.
+	// CountersSince and CountersAt bound the time that the counters of Ends are
+	// about.
 	CountersSince time.Time `json:"counters_since"`
 	CountersAt    time.Time `json:"counters_at"`
 
