@@ -30,7 +30,6 @@ type Truth struct {
 	Path     Path           `json:"path"`
 	Moments  []Moment       `json:"moments"`
 
-	// CountersSince and CountersAt bound the frames that the counters of Ends
 	// CountersSince and CountersAt bound the time that the counters of Ends are
 	// about.
 	CountersSince time.Time `json:"counters_since"`
