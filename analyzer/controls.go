@@ -27,11 +27,11 @@ func hostsOf(p *pairing.Pair) hostsKey {
 //
 // A control is a fresh SYN, an ICMP echo, or a connection of the host pair
 // whose own silence was shorter than one survived on this path.
-func (s *Subject) gatherControls(subjects map[hostsKey][]*Subject, since tcp.Instant, survived time.Duration) {
+func (s *Subject) gatherControls(others []*Subject, since tcp.Instant, survived time.Duration) {
 	s.Controls = s.Controls[:0]
 	n := 0
-	for _, other := range subjects[hostsOf(s.Pair)] {
-		if other.Pair == s.Pair {
+	for _, other := range others {
+		if other.Pair.Seen[0].Flow.ID == s.flow.ID && other.Base == s.Base {
 			continue
 		}
 		if n++; n > maxControls {

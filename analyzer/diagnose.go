@@ -1,7 +1,6 @@
 package analyzer
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,37 +15,45 @@ import (
 // Options tune Diagnose. The zero value is the default.
 type Options struct {
 	Tool      string // name and version, for the report
-	MaxListed int    // diagnoses of healthy or closed flows in the report; 0 means 10,000
+	MaxListed int    // diagnoses in the report beyond those that ask for attention; 0 means 10,000
+	Flow      int    // this one is listed in any case; 0 none
 }
 
 // Diagnose gives every connection its verdict and joins what all of them say
-// of their paths.
+// of their paths. With one vantage point result may be nil: there is nothing
+// to pair, and connections are then read one by one.
 func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report {
-	r := &Report{Tool: o.Tool, Clocks: result.Clocks, Hints: slices.Clone(result.Notes)}
-	spans := spansOf(points)
-	r.Vantages = vantages(points, result, spans)
-	subjects := make([]*Subject, 0, len(result.Pairs))
-	byHosts := map[hostsKey][]*Subject{}
-	for _, pair := range result.Pairs {
-		s := newSubject(points, result.Clocks, pair, spans)
-		subjects = append(subjects, s)
-		byHosts[hostsOf(pair)] = append(byHosts[hostsOf(pair)], s)
+	r := &Report{Tool: o.Tool}
+	if result == nil {
+		result = &pairing.Result{}
 	}
-	unasked := map[string]Unasked{}
-	for _, s := range subjects {
-		r.Flows = append(r.Flows, diagnose(s, byHosts, unasked))
+	r.Clocks, r.Hints = result.Clocks, slices.Clone(result.Notes)
+	r.Totals.ByVerdict = map[string]int{}
+	d := newDesk(points, result)
+	r.Vantages = vantages(points, result, d.spans)
+	cases := d.cases(r)
+	d.weigh(cases)
+	d.list(cases, r, o)
+	for _, k := range sortedKeys(d.unasked) {
+		r.Unasked = append(r.Unasked, d.unasked[k])
 	}
-	r.Paths = paths(subjects, r.Flows)
-	shareBrackets(subjects, r)
-	shareEvidence(subjects, r)
-	finish(subjects, r, o)
-	for _, k := range sortedKeys(unasked) {
-		r.Unasked = append(r.Unasked, unasked[k])
+	closeTotals(points, result, r)
+	if hint := nothingShared(points, result); hint != "" {
+		r.Hints = append(r.Hints, hint)
 	}
-	r.Totals.Closed = result.ClosedPaired + result.ClosedSingle
-	r.Totals.Flows += r.Totals.Closed
-	if r.Totals.Closed > 0 {
-		r.Totals.ByVerdict[ClosedNormally] += r.Totals.Closed
+	return r
+}
+
+// closeTotals adds what the tables know of flows that they no longer hold.
+func closeTotals(points []pairing.Point, result *pairing.Result, r *Report) {
+	closed := result.ClosedPaired + result.ClosedSingle
+	if len(result.Pairs) == 0 && len(points) == 1 && points[0].Table != nil {
+		closed = points[0].Table.ClosedCount()
+	}
+	r.Totals.Closed = closed
+	r.Totals.Flows += closed
+	if closed > 0 {
+		r.Totals.ByVerdict[ClosedNormally] += closed
 	}
 	for i := range points {
 		if t := points[i].Table; t != nil {
@@ -56,10 +63,6 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 			}
 		}
 	}
-	if hint := nothingShared(points, result); hint != "" {
-		r.Hints = append(r.Hints, hint)
-	}
-	return r
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -72,11 +75,11 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // diagnose asks the rules about one connection.
-func diagnose(s *Subject, byHosts map[hostsKey][]*Subject, unasked map[string]Unasked) Diagnosis {
+func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]Unasked) Diagnosis {
 	if o, ok := findOnset(s); ok {
-		s.gatherControls(byHosts, controlsSince(s, o.first), o.survived)
+		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[o.first].At, o.survived)
 	} else if t, ok := findTail(s); ok {
-		s.gatherControls(byHosts, controlsSince(s, t.first), longestSurvived(s, t.first))
+		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[t.first].At, longestSurvived(s, t.first))
 	}
 	f := s.flow
 	d := Diagnosis{Pair: s.Pair, Client: f.Sides[flows.Client].Addr.String(), Server: s.nearest(flows.Server).Sides[flows.Server].Addr.String()}
@@ -108,13 +111,6 @@ func diagnose(s *Subject, byHosts map[hostsKey][]*Subject, unasked map[string]Un
 	}
 	d.Findings = append(d.Findings, findings(s, &d)...)
 	return d
-}
-
-// controlsSince is the moment since which other traffic of the hosts counts as
-// a control: the first question that got no answer, less the time that two
-// flows may reasonably differ.
-func controlsSince(s *Subject, first int) tcp.Instant {
-	return s.Passages[first].At
 }
 
 // nothingKnown is the verdict where no rule has one.
@@ -268,115 +264,35 @@ func tooSlow(d *Diagnosis) (Finding, bool) {
 	return Finding{}, false
 }
 
-// shareEvidence lets what several connections show together raise the cause:
-// where several die above and others live below one idle age, it is a timer.
-func shareEvidence(subjects []*Subject, r *Report) {
-	var dead []int
-	var shortest, longestAlive time.Duration
-	for i := range r.Flows {
-		d := &r.Flows[i]
-		if d.Verdict.ID == SilentDrop && d.Idle.Killed > 0 {
-			dead = append(dead, i)
-			if shortest == 0 || d.Idle.Killed < shortest {
-				shortest = d.Idle.Killed
-			}
-			continue
-		}
-		longestAlive = max(longestAlive, d.Idle.Survived)
-	}
-	if len(dead) < 2 || longestAlive == 0 || longestAlive >= shortest || !apart(subjects, dead) {
-		return
-	}
-	for _, i := range dead {
-		v := &r.Flows[i].Verdict
-		if v.Cause == "idle-expiry" && v.Confidence == Proven && v.CauseConfidence == Likely {
-			v.CauseConfidence = Proven
-			v.CauseWhy = fmt.Sprintf("%d connections died after silences of %s and more while others survived up to %s", len(dead), facts.Compact(shortest), facts.Compact(longestAlive))
-		}
-	}
-}
-
-// apart reports whether the deaths did not all begin in one silence that they
-// share: an outage would look the same then.
-func apart(subjects []*Subject, dead []int) bool {
-	var from, to tcp.Instant
-	for n, i := range dead {
-		o, ok := findOnset(subjects[i])
-		if !ok {
-			return false
-		}
-		begin := o.at.Add(-o.silence)
-		if n == 0 {
-			from, to = begin, o.at
-			continue
-		}
-		from, to = max(from, begin), min(to, o.at)
-	}
-	return from > to
-}
-
-// shareBrackets lets every connection that died on a path profit from what the
-// others survived there.
-func shareBrackets(subjects []*Subject, r *Report) {
-	for i := range r.Flows {
-		b := &r.Flows[i].Idle
-		if b.Killed == 0 {
-			continue
-		}
-		k := pathOf(subjects[i])
-		for j := range r.Paths {
-			if l := &r.Paths[j].Limit; r.Paths[j].Between == k && l.Survived > b.Survived && l.Survived < b.Killed && r.Paths[j].Note == "" {
-				b.Survived, b.SurvivedRef = l.Survived, l.SurvivedRef
-			}
-		}
-	}
-}
-
-// finish numbers, ranks and counts the diagnoses and writes their details.
-func finish(subjects []*Subject, r *Report, o Options) {
-	most := o.MaxListed
-	if most == 0 {
-		most = 10_000
-	}
-	r.Totals.ByVerdict = map[string]int{}
-	r.Totals.Flows = len(r.Flows)
-	order := make([]int, len(r.Flows))
-	for i := range order {
-		order[i] = i
-		r.Totals.ByVerdict[r.Flows[i].Verdict.ID]++
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(danger(&r.Flows[a]), danger(&r.Flows[b])) })
-	listed := make([]Diagnosis, 0, min(len(order), most))
-	for n, i := range order {
-		d, s := r.Flows[i], subjects[i]
-		if len(listed) >= most && danger(&d) >= harmless {
-			continue
-		}
-		d.ID = n + 1
-		d.Remedies = remedies(s, &d)
-		d.Timeline = timeline(s)
-		d.Filters = filters(s, &d)
-		listed = append(listed, d)
-	}
-	r.Flows = listed
-	r.Totals.Listed = len(listed)
-}
-
 const harmless = 20
 
-// danger ranks verdicts for the report: the worst first.
-func danger(d *Diagnosis) int {
-	rank := map[string]int{SilentDrop: 0, OneWayDrop: 1, PathCut: 2, PeerLostState: 3, HostDrop: 3, ReceiverStalled: 4, Undecided: 5, NotEstablished: 6, CaptureGap: 7}
-	n, ok := rank[d.Verdict.ID]
-	switch {
-	case !ok && d.Verdict.ID == Idle:
+// dangerOf ranks verdicts for the report: the worst first.
+func dangerOf(verdict string, confidence Confidence) int {
+	n := 0
+	switch verdict {
+	case SilentDrop:
+	case OneWayDrop:
+		n = 1
+	case PathCut:
+		n = 2
+	case PeerLostState, HostDrop:
+		n = 3
+	case ReceiverStalled:
+		n = 4
+	case Undecided:
+		n = 5
+	case NotEstablished:
+		n = 6
+	case CaptureGap:
+		n = 7
+	case Idle:
 		return harmless
-	case !ok && d.Verdict.ID == Healthy:
+	case Healthy:
 		return harmless + 1
-	case !ok:
+	default:
 		return harmless + 2
 	}
-	if d.Verdict.Confidence != Proven {
+	if confidence != Proven {
 		n += 8
 	}
 	return n

@@ -53,34 +53,6 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 	return b
 }
 
-// paths joins the brackets of all connections between the same vantage points.
-// Contradictions are named, never averaged.
-func paths(subjects []*Subject, flowsOut []Diagnosis) []Path {
-	var order [][2]string
-	byPath := map[[2]string]*Path{}
-	for i := range flowsOut {
-		d := &flowsOut[i]
-		if d.Idle.Survived == 0 && d.Idle.Killed == 0 {
-			continue
-		}
-		k := pathOf(subjects[i])
-		p := byPath[k]
-		if p == nil {
-			p = &Path{Between: k, Limit: IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}}
-			byPath[k] = p
-			order = append(order, k)
-		}
-		p.join(&d.Idle)
-	}
-	var out []Path
-	for _, k := range order {
-		p := byPath[k]
-		p.settle()
-		out = append(out, *p)
-	}
-	return out
-}
-
 // pathOf names the path of a connection: its vantage points, or its hosts
 // where one capture saw it.
 func pathOf(s *Subject) [2]string {

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -320,4 +321,14 @@ func holesAt(holes []capture.Interval, from, to tcp.Instant) bool {
 		}
 	}
 	return false
+}
+
+// flowKey is a key that names two hosts and no ports.
+func flowKey(k hostsKey) capture.Key { return capture.Key{Lo: k.lo, Hi: k.hi} }
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -81,6 +81,8 @@ func (s *Subject) noteOf(p *Passage) string {
 		return fmt.Sprintf("%d + %d segments, %d + %d octets", ev.Run.Count[0], ev.Run.Count[1], ev.Run.Octets[0], ev.Run.Octets[1])
 	case ev.Run != nil:
 		return "answered"
+	case p.Count > 1:
+		return fmt.Sprintf("%d of them, the last shown", p.Count)
 	case ev.Flags.Has(tcp.ACK) && ev.Win == 0 && p.Kind != flows.RST:
 		return "window 0"
 	case ev.Len > 0 && (p.Kind == flows.Data || p.Kind == flows.Retransmission):

@@ -259,14 +259,16 @@ func (s *Subject) oneWay(o *onset) Answer {
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
 	var lost, crossed []pairing.Ref
+	n := 0
 	for _, i := range o.lost[dead] {
 		lost = append(lost, s.Passages[i].First())
+		n += max(1, s.Passages[i].Count)
 	}
 	for _, i := range o.crossed[alive] {
 		crossed = append(crossed, s.Passages[i].First())
 	}
 	return Answer{Verdict: v, Findings: []Finding{
-		{Rule: "direction-lost", Says: fmt.Sprintf("%d segments of the %s are lost on the way", len(lost), sideName(dead)), Suggests: "a rule, route or state for that direction is gone", Evidence: lost},
+		{Rule: "direction-lost", Says: fmt.Sprintf("%d segments of the %s are lost on the way", n, sideName(dead)), Suggests: "a rule, route or state for that direction is gone", Evidence: lost},
 		{Rule: "direction-crosses", Says: fmt.Sprintf("%d segments of the %s cross meanwhile", len(crossed), sideName(alive)), Suggests: "the other direction works", Evidence: crossed},
 	}}
 }

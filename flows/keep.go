@@ -112,7 +112,9 @@ func (s *step) lengthen(tl *event) {
 
 // append adds the segment as an event of its own; nil where there was no room.
 func (s *step) append(kind Kind) *event {
+	s.t.arena.urgent = !foldable(kind)
 	ev := s.extend()
+	s.t.arena.urgent = false
 	if ev == nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 	}
 	c := p.cold(slot)
 	if c.flags&(coldEnded|coldRare) != 0 || c.open[0]|c.open[1] != 0 || seg.TTL != c.ttl[d] || pkt.VLAN != c.vlan[d] ||
-		h.state[d]&stIDVaries == 0 && seg.IPID != c.ipid[d] || seg.Opts.Has(tcp.OptTimestamps) != (h.state[d]&stTimestamps != 0) ||
+		seg.Opts.Has(tcp.OptTimestamps) != (h.state[d]&stTimestamps != 0) ||
 		int32(seg.TSVal-h.tsval[d]) < 0 {
 		return false
 	}
@@ -54,7 +54,10 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 		return false
 	}
 	c.segments[d]++
-	c.ipid[d] = seg.IPID
+	if seg.IPID != c.ipid[d] {
+		h.state[d] |= stIDVaries
+		c.ipid[d] = seg.IPID
+	}
 	c.flags |= coldSteady
 	c.steadyEnd = uint8(d)
 	h.tsval[d] = seg.TSVal

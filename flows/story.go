@@ -98,6 +98,7 @@ type arena struct {
 	free   [storyClasses][]uint32
 	limit  uint32
 	held   uint32 // events in blocks that are in use
+	urgent bool   // the event at hand may use the reserve: a quarter beyond the limit, for what nobody would want to miss
 }
 
 func (a *arena) room(b block) []event {
@@ -115,13 +116,17 @@ func (a *arena) events(b block) []event {
 // take returns the place of a free block, false where the limit is reached.
 func (a *arena) take(class uint8) (uint32, bool) {
 	size := uint32(2) << class
-	if list := a.free[class]; len(list) > 0 {
+	if list := a.free[class]; len(list) > 0 && (a.urgent || a.held+size <= a.limit) {
 		at := list[len(list)-1]
 		a.free[class] = list[:len(list)-1]
 		a.held += size
 		return at, true
 	}
-	if a.held+size > a.limit {
+	limit := a.limit
+	if a.urgent {
+		limit += a.limit / 4
+	}
+	if a.held+size > limit {
 		return 0, false
 	}
 	if left := arenaChunk - a.used&(arenaChunk-1); left < size { // blocks do not cross chunks

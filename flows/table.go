@@ -96,6 +96,9 @@ func (t *Table) Now() tcp.Instant { return t.now }
 // Streams returns how many flows have begun.
 func (t *Table) Streams() int { return int(t.streams) }
 
+// Live returns how many flows the table holds whole.
+func (t *Table) Live() int { return t.narrow.live + t.wide.live }
+
 // Limits tells which limits were hit, in words; it is empty when none was.
 func (t *Table) Limits() []string {
 	var hit []string

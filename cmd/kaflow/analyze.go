@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ only suggest. name=FILE names a vantage point; a directory, a quoted glob or a c
 list is one rotated set; - is stdin.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.analyze(c, args, []format{{"text", render.Text}, {"json", render.JSON}})
+			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true}, {name: "json", write: render.JSON}})
 		},
 	}
 }
@@ -35,6 +36,7 @@ list is one rotated set; - is stdin.`,
 type format struct {
 	name  string
 	write func(io.Writer, *analyzer.Report, render.Options) error
+	brief bool // shows the worst flows only, and counts the others
 }
 
 // analyze goes the way from captures to a report.
@@ -62,14 +64,45 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	}
 	defer out.discard()
 
-	taken := a.follow(c.Context(), points, sel)                                  // octets → packets → flows
-	pairs := pairing.Match(taken, know)                                          // which flow is which, what crossed
-	report := analyzer.Diagnose(taken, pairs, analyzer.Options{Tool: version()}) // what is wrong, and why
+	taken := a.follow(c.Context(), points, sel)                     // octets → packets → flows
+	pairs := pair(taken, know)                                      // which flow is which, what crossed
+	report := analyzer.Diagnose(taken, pairs, a.diagnosis(formats)) // what is wrong, and why
 	a.choose(report, sel)
 	if err := write(out, report, o); err != nil { // what the user reads
 		return outputError{err}
 	}
 	return out.finish()
+}
+
+// pair matches the flows of two or more captures; one alone has nothing to be
+// matched with.
+func pair(points []pairing.Point, know pairing.Options) *pairing.Result {
+	if len(points) < 2 {
+		return nil
+	}
+	return pairing.Match(points, know)
+}
+
+// briefReport is how many flows a text report can show; of more it prints
+// counts.
+const briefReport = 64
+
+// diagnosis says how many flows the report has to hold.
+func (a *app) diagnosis(formats []format) analyzer.Options {
+	o := analyzer.Options{Tool: version(), Flow: a.flags.flow}
+	switch {
+	case a.flags.all:
+		o.MaxListed = math.MaxInt
+	case a.brief(formats) && a.flags.host == "" && a.flags.port == 0:
+		o.MaxListed = briefReport
+	}
+	return o
+}
+
+// brief reports whether the format asked for is one that shows few flows.
+func (a *app) brief(formats []format) bool {
+	name, err := a.flags.formatOf(formats[0].name)
+	return err == nil && name == formats[0].name && formats[0].brief
 }
 
 // follow reads every vantage point to its end, or to the user's patience.

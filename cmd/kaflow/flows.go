@@ -11,7 +11,7 @@ func (a *app) flowsCommand() *cobra.Command {
 		Use:   "flows CAPTURE...",
 		Short: "one line per flow: ends, duration, longest gap, probes, ending, verdict",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.analyze(c, args, []format{{"text", render.Flows}, {"json", render.JSON}})
+			return a.analyze(c, args, []format{{name: "text", write: render.Flows}, {name: "json", write: render.JSON}})
 		},
 	}
 }

@@ -1,0 +1,317 @@
+package analyzer
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// desk hands out subjects: of paired captures they lie ready, of a single
+// capture they are built from the table when asked for, so that a million
+// healthy connections cost a glance each.
+type desk struct {
+	points   []pairing.Point
+	clocks   []pairing.Clock
+	spans    []span
+	subjects []*Subject // of pairs
+	byHosts  map[hostsKey][]*Subject
+	unasked  map[string]Unasked
+	plain    []plainCase
+	survived time.Duration // longest silence that a plain connection survived
+}
+
+// plainCase is a connection in which nothing happened.
+type plainCase struct {
+	id     flows.FlowID
+	closed bool
+}
+
+func newDesk(points []pairing.Point, result *pairing.Result) *desk {
+	d := &desk{points: points, clocks: result.Clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
+	for _, pair := range result.Pairs {
+		s := newSubject(points, result.Clocks, pair, d.spans)
+		d.subjects = append(d.subjects, s)
+		d.byHosts[hostsOf(pair)] = append(d.byHosts[hostsOf(pair)], s)
+	}
+	return d
+}
+
+// single reports whether the subjects come straight from one table.
+func (d *desk) single() bool {
+	return len(d.subjects) == 0 && len(d.points) == 1 && d.points[0].Table != nil
+}
+
+// fetch builds the subject of one flow of a single capture.
+func (d *desk) fetch(id flows.FlowID) *Subject {
+	f, ok := d.points[0].Table.Flow(id)
+	if !ok {
+		return nil
+	}
+	pair := &pairing.Pair{Seen: []pairing.Sighting{{Flow: f}}, Path: []int{0}, Method: "single"}
+	return newSubject(d.points, d.clocks, pair, d.spans)
+}
+
+// others returns connections between two hosts, as controls for each other.
+func (d *desk) others(k hostsKey) []*Subject {
+	if !d.single() {
+		return d.byHosts[k]
+	}
+	if list, ok := d.byHosts[k]; ok {
+		return list
+	}
+	if len(d.byHosts) > 64 { // bounded: hosts come in runs
+		clear(d.byHosts)
+	}
+	key := flowKey(k)
+	var list []*Subject
+	for _, id := range d.points[0].Table.SomeOfHosts(&key, maxControls) {
+		if s := d.fetch(id); s != nil {
+			list = append(list, s)
+		}
+	}
+	d.byHosts[k] = list
+	return list
+}
+
+// brief is what is kept of every connection while all are weighed: enough to
+// rank it and to compare it with the others.
+type brief struct {
+	index     int // of subjects; -1 for a flow of a single capture
+	id        flows.FlowID
+	danger    int
+	verdict   string
+	cause     string
+	proven    bool
+	causeSure bool
+	survived  time.Duration
+	killed    time.Duration
+	from, at  tcp.Instant // the silence before the death
+	path      [2]string   // of connections that say something of a path
+	bracket   IdleBracket
+	causeWhy  string // where all connections together raised the cause
+}
+
+// cases gives every connection its verdict.
+func (d *desk) cases(r *Report) []brief {
+	var out []brief
+	if !d.single() {
+		for i, s := range d.subjects {
+			out = append(out, d.judge(s, i, s.flow.ID))
+		}
+	} else {
+		end := d.spans[0].last
+		d.plain = make([]plainCase, 0, d.points[0].Table.Live())
+		for g := range d.points[0].Table.Glances() {
+			if isPlain(&g, end) {
+				d.plain = append(d.plain, plainCase{g.ID, g.Closed})
+				d.survived = max(d.survived, g.Survived)
+				continue
+			}
+			if s := d.fetch(g.ID); s != nil {
+				out = append(out, d.judge(s, -1, g.ID))
+			}
+		}
+	}
+	r.Totals.Flows = len(out) + len(d.plain)
+	for i := range out {
+		r.Totals.ByVerdict[out[i].verdict]++
+	}
+	for _, p := range d.plain {
+		r.Totals.ByVerdict[p.verdict()]++
+	}
+	return out
+}
+
+func (p *plainCase) verdict() string {
+	if p.closed {
+		return ClosedNormally
+	}
+	return Healthy
+}
+
+// isPlain reports whether a connection is healthy or closed at a glance. One
+// that was silent at the end is left to the rules, which weigh whether it was
+// idle.
+func isPlain(g *flows.Glance, end tcp.Instant) bool {
+	return g.Plain && g.Answered && (g.Closed || end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period)
+}
+
+func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
+	diag := diagnose(s, d.others, d.unasked)
+	v := &diag.Verdict
+	b := brief{
+		index: index, id: id, danger: dangerOf(v.ID, v.Confidence), verdict: v.ID, cause: v.Cause,
+		proven: v.Confidence == Proven, causeSure: v.CauseConfidence == Proven,
+		survived: diag.Idle.Survived, killed: diag.Idle.Killed, from: v.At.Add(-v.Silence), at: v.At, bracket: diag.Idle,
+	}
+	if b.survived > 0 || b.killed > 0 {
+		b.path = pathOf(s)
+	}
+	return b
+}
+
+// weigh lets what several connections show together raise the cause: where
+// several die above and others live below one idle age, it is a timer. All in
+// one shared silence an outage would look the same.
+func (d *desk) weigh(cases []brief) {
+	var dead []*brief
+	shortest, alive := time.Duration(0), d.survived
+	for i := range cases {
+		b := &cases[i]
+		if b.verdict == SilentDrop && b.killed > 0 {
+			dead = append(dead, b)
+			if shortest == 0 || b.killed < shortest {
+				shortest = b.killed
+			}
+			continue
+		}
+		alive = max(alive, b.survived)
+	}
+	if len(dead) < 2 || alive == 0 || alive >= shortest {
+		return
+	}
+	from, to := dead[0].from, dead[0].at
+	for _, b := range dead[1:] {
+		from, to = max(from, b.from), min(to, b.at)
+	}
+	if from <= to {
+		return
+	}
+	for _, b := range dead {
+		if b.cause == "idle-expiry" && b.proven && !b.causeSure {
+			b.causeWhy = plural(len(dead), "connection") + " died after silences of " + facts.Compact(shortest) + " and more while others survived up to " + facts.Compact(alive)
+		}
+	}
+}
+
+// list ranks the connections, joins their brackets and writes the details of
+// those that the report holds.
+func (d *desk) list(cases []brief, r *Report, o Options) {
+	most := o.MaxListed
+	if most == 0 {
+		most = 10_000
+	}
+	r.Paths = d.paths(cases)
+	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
+	slices.SortStableFunc(d.plain, func(a, b plainCase) int {
+		if a.closed == b.closed {
+			return 0
+		}
+		if b.closed {
+			return -1
+		}
+		return 1
+	})
+	add := func(n int, b *brief) {
+		if s := d.subject(b); s != nil {
+			r.Flows = append(r.Flows, d.detail(s, b, n, r.Paths))
+		}
+	}
+	for n := range cases {
+		if n < most || cases[n].danger < harmless || n+1 == o.Flow {
+			add(n+1, &cases[n])
+		}
+	}
+	for i := range d.plain {
+		n := len(cases) + i
+		if n < most || n+1 == o.Flow {
+			add(n+1, &brief{index: -1, id: d.plain[i].id})
+		} else if n >= o.Flow {
+			break
+		}
+	}
+	r.Totals.Listed = len(r.Flows)
+}
+
+func (d *desk) subject(b *brief) *Subject {
+	if b.index >= 0 {
+		return d.subjects[b.index]
+	}
+	return d.fetch(b.id)
+}
+
+// detail is the full diagnosis of one connection.
+func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
+	diag := diagnose(s, d.others, d.unasked)
+	diag.ID = id
+	if b.causeWhy != "" {
+		diag.Verdict.CauseConfidence, diag.Verdict.CauseWhy = Proven, b.causeWhy
+	}
+	share(&diag.Idle, b.path, known)
+	diag.Remedies = remedies(s, &diag)
+	diag.Timeline = timeline(s)
+	diag.Filters = filters(s, &diag)
+	return diag
+}
+
+// share lets a connection that died on a path profit from what others survived
+// there.
+func share(b *IdleBracket, path [2]string, known []Path) {
+	if b.Killed == 0 {
+		return
+	}
+	for i := range known {
+		l := &known[i].Limit
+		if known[i].Between == path && known[i].Note == "" && l.Survived > b.Survived && l.Survived < b.Killed {
+			b.Survived, b.SurvivedRef = l.Survived, l.SurvivedRef
+		}
+	}
+}
+
+// maxPaths bounds the paths of a report.
+const maxPaths = 1000
+
+// paths joins the brackets of all connections of the same path. Contradictions
+// are named, never averaged.
+func (d *desk) paths(cases []brief) []Path {
+	var order [][2]string
+	byPath := map[[2]string]*Path{}
+	for i := range cases {
+		b := &cases[i]
+		if b.path == ([2]string{}) {
+			continue
+		}
+		p := byPath[b.path]
+		if p == nil {
+			if len(order) == maxPaths {
+				continue
+			}
+			p = &Path{Between: b.path, Limit: IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}}
+			byPath[b.path] = p
+			order = append(order, b.path)
+		}
+		p.join(&b.bracket)
+	}
+	d.joinPlain(byPath)
+	var out []Path
+	for _, k := range order {
+		p := byPath[k]
+		p.settle()
+		out = append(out, *p)
+	}
+	return out
+}
+
+// joinPlain adds what connections in which nothing happened survived on the
+// paths on which others died.
+func (d *desk) joinPlain(byPath map[[2]string]*Path) {
+	if d.survived == 0 || len(byPath) == 0 || !d.single() {
+		return
+	}
+	for g := range d.points[0].Table.Glances() {
+		if !isPlain(&g, d.spans[0].last) || g.Survived < time.Second {
+			continue
+		}
+		lo, hi := g.Key.LoEnd().Addr().String(), g.Key.HiEnd().Addr().String()
+		for _, k := range [2][2]string{{lo, hi}, {hi, lo}} {
+			if p := byPath[k]; p != nil {
+				p.join(&IdleBracket{Survived: g.Survived})
+			}
+		}
+	}
+}
