@@ -76,7 +76,10 @@ func trains(f *flows.Flow, side uint8) []train {
 				heard = ev.At
 			}
 			if ev.Run != nil && ev.Kind != flows.KeepaliveProbe {
-				heard = ev.Run.Until
+				heard = ev.Run.OtherUntil
+				if ev.Run.LastFrom != side {
+					heard = ev.Run.Until
+				}
 			}
 		}
 	}

@@ -145,6 +145,10 @@ type Run struct {
 	TSVal    uint32  // of the prober's or last sender's last segment
 	TSEcr    uint32  // of a keepalive run: echoed by the last probe
 	LastFrom uint8
+
+	// OtherUntil is when the other side than LastFrom sent its last segment of
+	// a run of traffic, within 100 µs; 0 where that is not known.
+	OtherUntil tcp.Instant
 }
 
 // End returns when the event's last segment was seen.

@@ -85,11 +85,17 @@ func startTail(tl, head *event) {
 	}
 	t.setOctets(octets[0], octets[1])
 	t.setLastSeq(head.seq, head.ack)
+	t.setLag(lagUnknown)
 }
 
 // lengthen adds the segment to a traffic run.
 func (s *step) lengthen(tl *event) {
 	t := tail{tl}
+	since := uint32(max(0, min(s.at.Sub(tl.at)/lagStep, lagUnknown)))
+	if tl.from() == s.d {
+		since += t.lag()
+	}
+	t.setLag(since)
 	tl.at = max(tl.at, s.at)
 	tl.setOrdinal(s.pkt.Ord)
 	tl.bits = tl.bits&^(evFrom|evTS) | uint8(s.d)
@@ -399,4 +405,5 @@ func merge(tl *event, evs []event) {
 	t := tail{tl}
 	t.setOctets(octets[0], octets[1])
 	t.setLastSeq(seq, ack)
+	t.setLag(lagUnknown)
 }

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"math"
+	"time"
 
 	"kaflow/tcp"
 )
@@ -71,6 +72,20 @@ func (t tail) setRTT(s span) {
 	hi := u32(s.max)
 	t.tsecr, t.win, t.ipid = u32(s.min), uint16(hi>>16), uint16(hi)
 }
+
+// lag, in a run of traffic, is how long before the last segment the other end
+// sent its own last one, in steps of 100 µs; lagUnknown where that is not known.
+func (t tail) lag() uint32 { return uint32(t.flags)<<16 | uint32(t.note) }
+
+func (t tail) setLag(steps uint32) {
+	steps = min(steps, lagUnknown)
+	t.note, t.flags = Note(steps), uint8(steps>>16)
+}
+
+const (
+	lagStep    = 100 * time.Microsecond
+	lagUnknown = 1<<24 - 1
+)
 
 func f32(u uint32) float32 { return math.Float32frombits(u) }
 func u32(f float32) uint32 { return math.Float32bits(f) }

@@ -147,6 +147,9 @@ func runOf(t tail, sideOf [2]uint8) *Run {
 	olo, ohi := t.octets()
 	r.Octets[sideOf[0]], r.Octets[sideOf[1]] = uint64(olo), uint64(ohi)
 	r.Seq, r.Ack = t.lastSeq()
+	if lag := t.lag(); lag < lagUnknown {
+		r.OtherUntil = r.Until.Add(-time.Duration(lag) * lagStep)
+	}
 	return r
 }
 

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"kaflow/internal/lab"
+)
+
+// said is the part of a JSON report that the truth of a capture set can judge.
+type said struct {
+	Flows []struct {
+		Client, Server string
+		Verdict        struct {
+			ID, Confidence, Cause string
+			CauseConfidence       string `json:"cause_confidence"`
+		}
+		Policies []struct {
+			End      string
+			Idle     *float64  `json:"idle_s"`
+			Interval *float64  `json:"interval_s"`
+			Idles    []float64 `json:"idle_candidates_s"`
+			Count    *int
+		}
+		Idle struct {
+			Survived *float64 `json:"survived_s"`
+			Killed   *float64 `json:"killed_s"`
+		}
+	}
+}
+
+// ask runs the program as a user would, with JSON as the answer.
+func ask(t *testing.T, captures ...string) said {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if code := run(append([]string{"--json"}, captures...), strings.NewReader(""), &stdout, &stderr); code != 0 {
+		t.Fatalf("kaflow %s: status %d, %s", strings.Join(captures, " "), code, stderr.String())
+	}
+	var answer said
+	if err := json.Unmarshal(stdout.Bytes(), &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// judge holds what kaflow says of a capture set against its truth: with both
+// captures, in either order, it must be right; with one alone it may be
+// silent, but never confidently wrong.
+func judge(t *testing.T, set *lab.Run) {
+	client, server := set.Captures[lab.AtClient], set.Captures[lab.AtServer]
+	for _, order := range [][]string{{client, server}, {server, client}} {
+		answer := ask(t, order...)
+		for _, f := range set.Truth.Flows {
+			judgeFlow(t, set, answer, f, strings.Join(bases(order), " "))
+		}
+	}
+	for _, one := range []string{client, server} {
+		answer := ask(t, one)
+		for i := range answer.Flows {
+			got := &answer.Flows[i]
+			for _, f := range set.Truth.Flows {
+				sure := got.Verdict.Confidence == "proven" || got.Verdict.Confidence == "likely"
+				if got.Client == f.Client && sure && f.Expect.Verdict != "" && got.Verdict.ID != f.Expect.Verdict {
+					t.Errorf("%s alone, %s: %s %s, and that is wrong: %s", filepath.Base(one), f.Client, got.Verdict.ID, got.Verdict.Confidence, f.Expect.Verdict)
+				}
+			}
+		}
+	}
+}
+
+func bases(paths []string) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = filepath.Base(p)
+	}
+	return out
+}
+
+func judgeFlow(t *testing.T, set *lab.Run, answer said, f lab.Flow, order string) {
+	t.Helper()
+	for i := range answer.Flows {
+		got := &answer.Flows[i]
+		if got.Client != f.Client {
+			continue
+		}
+		v, want := got.Verdict, f.Expect
+		if want.Verdict != "" && v.ID != want.Verdict || want.Confidence != "" && v.Confidence != want.Confidence ||
+			want.Cause != "" && v.Cause != want.Cause || want.CauseConfidence != "" && v.CauseConfidence != want.CauseConfidence {
+			t.Errorf("%s, %s: %+v, want %+v (%s)", order, f.Client, v, want, f.Happened)
+		}
+		timeout := set.Truth.Path.StateTimeout
+		if timeout > 0 && got.Idle.Killed != nil {
+			if *got.Idle.Killed < timeout || got.Idle.Survived != nil && *got.Idle.Survived >= timeout {
+				t.Errorf("%s, %s: idle limit in (%v, %v], the device forgets after %v s", order, f.Client, show(got.Idle.Survived), *got.Idle.Killed, timeout)
+			}
+		}
+		for _, p := range got.Policies {
+			judgePolicy(t, set.Truth.Ends[p.End].Keepalive, p.End, p.Idle, p.Interval, p.Idles, p.Count, order)
+		}
+		return
+	}
+	t.Errorf("%s: nothing is said of %s", order, f.Client)
+}
+
+// judgePolicy compares a policy with the settings. What was not seen may be
+// unknown, not wrong: the kernel's timers are late by up to an eighth, so of
+// several round values that fit the true one must at least be among them.
+func judgePolicy(t *testing.T, want lab.Keepalive, end string, idle, interval *float64, idles []float64, count *int, order string) {
+	t.Helper()
+	if idle != nil && want.Idle > 0 && *idle != want.Idle {
+		found := false
+		for _, v := range idles {
+			found = found || v == want.Idle
+		}
+		if !found {
+			t.Errorf("%s: %s idle %v s of %v, set to %v s", order, end, *idle, idles, want.Idle)
+		}
+	}
+	if interval != nil && want.Interval > 0 && (*interval < want.Interval*0.87 || *interval > want.Interval*1.14) {
+		t.Errorf("%s: %s interval %v s, set to %v s", order, end, *interval, want.Interval)
+	}
+	if count != nil && want.Count > 0 && *count != want.Count {
+		t.Errorf("%s: %s count %d, set to %d", order, end, *count, want.Count)
+	}
+}
+
+func show(f *float64) any {
+	if f == nil {
+		return "unknown"
+	}
+	return *f
+}
+
+func TestStoredCapturesGiveTheTruth(t *testing.T) {
+	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
+	}
+	for _, path := range dirs {
+		set, err := lab.ReadRun(filepath.Dir(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(set.Truth.Scenario+"/"+filepath.Base(filepath.Dir(path)), func(t *testing.T) { judge(t, set) })
+	}
+}
+
+// TestFreshCapturesGiveTheTruth plays every scenario of the lab with timers
+// drawn at random and asks kaflow about the captures.
+func TestFreshCapturesGiveTheTruth(t *testing.T) {
+	switch why := lab.Missing(); {
+	case why == "":
+	case os.Getenv("LAB") == "require":
+		t.Fatalf("LAB=require, but there is no lab: %s", why)
+	default:
+		t.Skipf("no lab: %s", why)
+	}
+	seed := uint64(time.Now().UnixNano() % 1e9)
+	t.Logf("timers drawn from seed %d", seed)
+	scenarios := lab.Scenarios()
+	for i := range scenarios {
+		scenarios[i].Seed = seed
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	for _, outcome := range lab.Play(ctx, t.TempDir(), scenarios) {
+		t.Run(outcome.Scenario.Name, func(t *testing.T) {
+			if outcome.Err != nil {
+				t.Fatal(outcome.Err)
+			}
+			judge(t, outcome.Run)
+		})
+	}
+}
