@@ -93,6 +93,7 @@ type walk struct {
 	p           *Packet
 	b           []byte // what was captured, less trailers found so far
 	end         int    // where the layer at hand ends on the wire; beyond len(b) where octets were cut
+	bound       int    // where a header around the IP packet at hand ends it; 0: none does
 	base        uint32 // of the frame within the batch's buffer
 	overlay     uint32 // VNI + 1 of the innermost overlay
 	headers     int    // passed so far
@@ -186,10 +187,13 @@ func (w *walk) stepOdd(l layer, at int) (layer, int) {
 // layer at hand.
 func (w *walk) has(at, n int) bool { return at+n <= len(w.b) }
 
-// limit ends the layer at hand at offset end, where that is nearer than what
-// is known: what lies behind is padding or a trailer.
+// limit ends the layer at hand at offset end, by a length in its header, where
+// that is nearer than what is known: what lies behind is padding or a trailer.
 func (w *walk) limit(end int) {
 	w.end = min(w.end, end)
+	if w.bound == 0 || end < w.bound {
+		w.bound = end
+	}
 	if end < len(w.b) {
 		w.b = w.b[:end]
 	}

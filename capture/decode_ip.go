@@ -58,10 +58,7 @@ func (w *walk) ipv4(at int) (layer, int) {
 	if ipv4Sum(h[:size]) != 0xffff {
 		w.p.Note |= NoteBadIPSum
 	}
-	w.end = at + total
-	if w.end < len(w.b) {
-		w.b = w.b[:w.end]
-	}
+	w.endAt(at + total)
 	w.is6, w.src, w.dst = false, at+12, at+16
 	w.p.Seg.TTL, w.p.Seg.IPID = h[8], be16(h[4:])
 	fragment := be16(h[6:]) & 0x3fff
@@ -72,6 +69,19 @@ func (w *walk) ipv4(at int) (layer, int) {
 		w.p.Note |= NoteFragment
 	}
 	return w.transport(h[9], at, at+size)
+}
+
+// endAt ends an IP packet at offset end, by its own header. A frame's length
+// may be a lie and does not shorten it; a length in a header around it does:
+// some access concentrators count the padding of a short frame in.
+func (w *walk) endAt(end int) {
+	if w.bound != 0 {
+		end = min(end, w.bound)
+	}
+	w.end = end
+	if end < len(w.b) {
+		w.b = w.b[:end]
+	}
 }
 
 // transport goes on with what an IP header at offset ip carries at offset at.
@@ -110,10 +120,7 @@ func (w *walk) ipv6(at int) (layer, int) {
 	w.p.Seg.TTL, w.p.Seg.IPID = h[7], 0
 	protocol, length := h[6], int(be16(h[4:]))
 	if length != 0 {
-		w.end = at + 40 + length
-		if w.end < len(w.b) {
-			w.b = w.b[:w.end]
-		}
+		w.endAt(at + 40 + length)
 	}
 	if protocol == protoTCP && length != 0 {
 		return w.tcp(at + 40)
@@ -127,15 +134,11 @@ func (w *walk) ipv6(at int) (layer, int) {
 	switch {
 	case length != 0:
 	case c.jumbo > 65535:
-		w.end = at + 40 + int(c.jumbo)
-		if w.end < len(w.b) {
-			w.b = w.b[:w.end]
-		}
+		w.endAt(at + 40 + int(c.jumbo))
 	case c.protocol != protoNone: // BIG TCP without its option
 		w.p.Note |= NoteTSO
 	default:
-		w.end = c.at
-		w.b = w.b[:min(len(w.b), w.end)]
+		w.endAt(c.at)
 	}
 	if c.final != 0 {
 		w.dst = c.final

@@ -90,6 +90,22 @@ func TestLongSegmentWithoutIPLength(t *testing.T) {
 	}
 }
 
+func TestPaddingCountedByAnAccessConcentrator(t *testing.T) {
+	packet := ip4(6, client4, server4, bareHeader, "000000000000")
+	got := decodeWhole(1, eth("8864 1100 0001 002a 0021", packet))
+	if got.Proto != TCP || got.Seg.Len != 0 || got.DataLen != 0 {
+		t.Errorf("proto %d, length %d, captured %d; want TCP without payload", got.Proto, got.Seg.Len, got.DataLen)
+	}
+}
+
+func TestIPLengthBeyondTheFrame(t *testing.T) {
+	packet := ip4(6, client4, server4, tcpHeader, make([]byte, 85))
+	got := DecodeFrame(1, eth("0800", packet[:52]), 66) // both lengths of the record were cut
+	if got.Proto != TCP || got.Seg.Len != 85 || got.DataLen != 0 {
+		t.Errorf("proto %d, length %d, captured %d; want TCP, 85 by the IP header, none", got.Proto, got.Seg.Len, got.DataLen)
+	}
+}
+
 func TestTCPOptions(t *testing.T) {
 	for _, tt := range []struct {
 		name, options string

@@ -138,7 +138,7 @@ func newGopacketTCP() *gopacketTCP {
 
 // decode returns the Packet that a whole frame is by gopacket's reading,
 // without its notes and offsets, and its payload; ok is false where the frame
-// is not one IP header, whole, with TCP.
+// is not one IP header, whole and of the right version, with TCP.
 func (g *gopacketTCP) decode(frame []byte) (p Packet, payload []byte, ok bool) {
 	g.payload = nil
 	if err := g.parser.DecodeLayers(frame, &g.found); err != nil || g.parser.Truncated {
@@ -146,18 +146,24 @@ func (g *gopacketTCP) decode(frame []byte) (p Packet, payload []byte, ok bool) {
 	}
 	var src, dst []byte
 	for _, l := range g.found {
+		if src != nil && l != layers.LayerTypeTCP && l != gopacket.LayerTypePayload {
+			return p, nil, false // a tunnel
+		}
 		switch l {
 		case layers.LayerTypeDot1Q:
 			p.VLAN = g.tag.VLANIdentifier
 		case layers.LayerTypeIPv4:
 			src, dst = g.v4.SrcIP, g.v4.DstIP
 			p.Seg.TTL, p.Seg.IPID = g.v4.TTL, g.v4.Id
-			if g.v4.Length == 0 || g.v4.FragOffset != 0 || g.v4.Flags&layers.IPv4MoreFragments != 0 {
+			if g.v4.Version != 4 || g.v4.Length == 0 || g.v4.FragOffset != 0 || g.v4.Flags&layers.IPv4MoreFragments != 0 {
 				return p, nil, false
 			}
 		case layers.LayerTypeIPv6:
 			src, dst = g.v6.SrcIP, g.v6.DstIP
 			p.Seg.TTL, p.Seg.IPID = g.v6.HopLimit, 0
+			if g.v6.Version != 6 {
+				return p, nil, false
+			}
 		case layers.LayerTypeTCP:
 			ok = true
 		}

@@ -135,7 +135,7 @@ func (w *walk) nflog(at int) (layer, int) {
 			return w.reject("NFLOG attribute shorter than its header")
 		}
 		if kind == nflogPayload {
-			w.limit(at + size)
+			w.b = w.b[:min(len(w.b), at+size)] // what was copied of it
 			return layerIP, at + 4
 		}
 		at += (size + 3) &^ 3

@@ -162,3 +162,6 @@ func (b *Batch) Payload(i int) []byte {
 // or leaves it empty and returns io.EOF at the end; damaged input ends a
 // source early with io.EOF, the damage being told by the Set.
 type Source interface{ Read(*Batch) error }
+
+// V4Words returns the words of an IPv4 address in a Key.
+func V4Words(a uint32) [4]uint32 { return [4]uint32{0, 0, v4Prefix, a} }

@@ -38,7 +38,7 @@ func (w *walk) tunnel(protocol byte, at int) (layer, int) {
 		next, in = w.inner(layerIP, at)
 	}
 	if next != done {
-		w.inTunnel = true
+		w.inTunnel, w.bound = true, 0
 		w.p.Note &^= NoteFragment | NoteTSO // the inner header has lengths of its own
 	}
 	return next, in

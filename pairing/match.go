@@ -75,13 +75,18 @@ func connect(sides []*side, places []place) (found []connection, skipped int) {
 		rest = nil
 		skipped = len(places) - len(links)
 	}
+	rivals := len(places) > len(sides)
 	for i, a := range rest {
 		for _, b := range rest[i+1:] {
 			if a.point == b.point {
 				continue
 			}
-			if l, ok := compare(sides[a.point].flows[a.flow], sides[b.point].flows[b.flow]); ok {
+			f, g := sides[a.point].flows[a.flow], sides[b.point].flows[b.flow]
+			if l, ok := compare(f, g); ok {
 				l.a, l.b = a, b
+				if l.score < 1 || rivals {
+					l.weigh(f, g)
+				}
 				links = append(links, l)
 			}
 		}
@@ -143,7 +148,8 @@ func ends(f *flows.Flow) (lo, hi *flows.Side) {
 	return &f.Sides[flows.Client], &f.Sides[flows.Server]
 }
 
-// compare says whether two flows of one address pair can be one connection.
+// compare says whether two flows of one address pair can be one connection, by
+// handshake and sequence space.
 func compare(a, b *flows.Flow) (l link, ok bool) {
 	if clientIsHi(a) != clientIsHi(b) {
 		b = mirrored(b)
@@ -162,16 +168,20 @@ func compare(a, b *flows.Flow) (l link, ok bool) {
 	if !spacesMeet(a, b) {
 		return link{}, false
 	}
-	l.shared = len(identify(a, b))
-	switch {
-	case isns == 2:
-		l.score, l.byISN = 1, true
-	case isns == 1:
-		l.score, l.byISN = 0.95, true
-	default:
-		l.score = 0.6 + 0.3*float64(min(l.shared, 8))/8
-	}
+	l.score, l.byISN = [3]float64{0.6, 0.95, 1}[isns], isns > 0
 	return l, true
+}
+
+// weigh counts the segments that both views hold; without a handshake the
+// score rests on them.
+func (l *link) weigh(a, b *flows.Flow) {
+	if clientIsHi(a) != clientIsHi(b) {
+		b = mirrored(b)
+	}
+	l.shared = len(identify(a, b))
+	if !l.byISN {
+		l.score += 0.3 * float64(min(l.shared, 8)) / 8
+	}
 }
 
 // spacesMeet reports whether the positions that the two views saw overlap in

@@ -1,0 +1,162 @@
+package render
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"kaflow/internal/golden"
+)
+
+// pages are the ways in which the golden files are written.
+var pages = map[string]Options{
+	"60": {Width: 60}, "80": {Width: 80}, "100": {}, "160": {Width: 160}, "ascii": {ASCII: true}, "colour": {Color: true},
+}
+
+func TestTextIsWhatTheUserReads(t *testing.T) {
+	for name, r := range reports() {
+		for page, o := range pages {
+			t.Run(name+"-"+page, func(t *testing.T) {
+				golden.Compare(t, fmt.Sprintf("%s-%s.txt", name, page), written(t, func(b *bytes.Buffer) error { return Text(b, r, o) }))
+			})
+		}
+	}
+}
+
+func written(t *testing.T, write func(*bytes.Buffer) error) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func TestNoLineIsWiderThanThePage(t *testing.T) {
+	for name, r := range reports() {
+		for _, w := range []int{40, 50, 60, 70, 75, 80, 84, 90, 100, 120, 160, 250} {
+			for _, o := range []Options{{Width: w}, {Width: w, ASCII: true}, {Width: w, All: true}, {Width: w, Color: true}} {
+				text := written(t, func(b *bytes.Buffer) error { return Text(b, r, o) })
+				text = append(text, written(t, func(b *bytes.Buffer) error { return Flows(b, r, o) })...)
+				for l := range strings.Lines(colours.ReplaceAllString(string(text), "")) {
+					l = strings.TrimSuffix(l, "\n")
+					if width(l) > w {
+						t.Errorf("%s, %+v: %d columns: %q", name, o, width(l), l)
+					}
+					if strings.TrimRight(l, " ") != l {
+						t.Errorf("%s, %+v: trailing blanks: %q", name, o, l)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestColourOnlyRepeatsTheWords(t *testing.T) {
+	for name, r := range reports() {
+		without := written(t, func(b *bytes.Buffer) error { return Text(b, r, Options{}) })
+		with := written(t, func(b *bytes.Buffer) error { return Text(b, r, Options{Color: true}) })
+		if bare := colours.ReplaceAll(with, nil); !bytes.Equal(bare, without) {
+			t.Errorf("%s: the words differ with colour", name)
+		}
+		if len(r.Flows) > 0 && bytes.Equal(with, without) {
+			t.Errorf("%s: no colour where it was asked for", name)
+		}
+	}
+}
+
+func TestASCIIHoldsNothingElse(t *testing.T) {
+	for name, r := range reports() {
+		r.Hints = append(r.Hints, "a → b, 日本語, 9 × 75 s")
+		o := Options{ASCII: true}
+		for format, write := range writers(o) {
+			if format == "json" || format == "ndjson" || format == "flows.ndjson" {
+				continue
+			}
+			for i, c := range written(t, func(b *bytes.Buffer) error { return write(b, r) }) {
+				if c > 0x7e {
+					t.Errorf("%s as %s: octet %#x at %d", name, format, c, i)
+					break
+				}
+			}
+		}
+	}
+}
+
+func TestVerdictComesFirst(t *testing.T) {
+	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, silentDrop(), Options{}) }))
+	first, rest, _ := strings.Cut(text, "\n")
+	if want := "SILENT DROP between client.pcap and server.pcap" + strings.Repeat(" ", 47) + "proven"; first != want {
+		t.Errorf("first line %q, want %q", first, want)
+	}
+	second, _, _ := strings.Cut(rest, "\n")
+	if want := "192.0.2.10:51234 → 198.51.100.22:22   ssh   flow 1 of 1"; second != want {
+		t.Errorf("second line %q, want %q", second, want)
+	}
+}
+
+func TestTimesAreInTheZoneThatWasAskedFor(t *testing.T) {
+	zone := time.FixedZone("CET", 3600)
+	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, silentDrop(), Options{Location: zone}) }))
+	for _, want := range []string{"2026-11-20 CET\n", "19:31:09.480  #119", "first lost: #119 of client.pcap, keepalive-probe, 19:31:09.480"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	if unnamed := zoneOf(time.FixedZone("", 3*3600+1800)); unnamed != "UTC+03:30" {
+		t.Errorf("a zone without a name reads %q, want UTC+03:30", unnamed)
+	}
+}
+
+func zoneOf(l *time.Location) string { return zone(at("12:00:00.000").Time().In(l)) }
+
+func TestOneFlowAloneWhereItIsAskedFor(t *testing.T) {
+	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, manyFlows(), Options{Flow: 7}) }))
+	if !strings.Contains(text, "flow 7 of 134") || strings.Contains(text, "flow 1 of") || strings.Contains(text, "--all") {
+		t.Errorf("--flow 7 gives\n%s", text)
+	}
+	err := Text(&bytes.Buffer{}, manyFlows(), Options{Flow: 99})
+	if want := "flow 99 is not in the report, which lists 31 flows"; err == nil || err.Error() != want {
+		t.Errorf("--flow 99: error %v, want %q", err, want)
+	}
+}
+
+func TestAllFlowsInFull(t *testing.T) {
+	text := written(t, func(b *bytes.Buffer) error { return Text(b, manyFlows(), Options{All: true}) })
+	if n := bytes.Count(text, []byte(" of 134\n")); n != 31 {
+		t.Errorf("--all shows %d flows in full, want 31", n)
+	}
+}
+
+func TestBannersCanBeLeftOut(t *testing.T) {
+	r := silentDrop()
+	for format, write := range writers(Options{NoBanner: true}) {
+		if text := written(t, func(b *bytes.Buffer) error { return write(b, r) }); bytes.Contains(text, []byte("OpenSSH_9")) {
+			t.Errorf("%s shows a banner", format)
+		}
+	}
+}
+
+type fullDisk struct{}
+
+var errFull = errors.New("no space left on device")
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+func TestWriteErrorsAreTold(t *testing.T) {
+	r := silentDrop()
+	for name, err := range map[string]error{
+		"Text": Text(fullDisk{}, r, Options{}), "Flows": Flows(fullDisk{}, r, Options{}), "FlowsTSV": FlowsTSV(fullDisk{}, r, Options{}),
+		"FlowsNDJSON": FlowsNDJSON(fullDisk{}, r, Options{}), "JSON": JSON(fullDisk{}, r, Options{}), "NDJSON": NDJSON(fullDisk{}, r, Options{}),
+	} {
+		if !errors.Is(err, errFull) {
+			t.Errorf("%s gives %v, want %v", name, err, errFull)
+		}
+	}
+}

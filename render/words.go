@@ -1,0 +1,321 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"kaflow/analyzer"
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/pairing"
+)
+
+// happened names what a verdict says happened, where "sure of" speaks of it.
+func happened(id string) string {
+	switch id {
+	case analyzer.SilentDrop:
+		return "the drop"
+	case analyzer.OneWayDrop:
+		return "the one-way drop"
+	case analyzer.PathCut:
+		return "the cut"
+	case analyzer.PeerLostState:
+		return "the loss of the peer's state"
+	case analyzer.ReceiverStalled:
+		return "the stall"
+	}
+	return spaced(id)
+}
+
+// spaced is an id in plain words.
+func spaced(id string) string { return strings.ReplaceAll(id, "-", " ") }
+
+// mood is the colour of a verdict.
+func mood(id string) style {
+	switch id {
+	case analyzer.Healthy, analyzer.ClosedNormally:
+		return good
+	case analyzer.Idle, analyzer.Undecided, analyzer.CaptureGap:
+		return warn
+	}
+	return bad
+}
+
+// endName names an end of a flow.
+func endName(end uint8) string {
+	switch end {
+	case flows.Client:
+		return "client"
+	case flows.Server:
+		return "server"
+	}
+	return "one end"
+}
+
+// limitText says what is known of an idle limit, "" where nothing is.
+func limitText(b analyzer.IdleBracket) string {
+	var says []string
+	if b.Survived > 0 {
+		says = append(says, "survived "+seconds(b.Survived))
+	}
+	if b.SurvivedRelearned > 0 {
+		says = append(says, "survived "+seconds(b.SurvivedRelearned)+" when the inside spoke first")
+	}
+	if b.Killed > 0 {
+		says = append(says, "killed at "+seconds(b.Killed))
+	}
+	if len(says) == 0 {
+		return ""
+	}
+	text := strings.Join(says, ", ")
+	var holds []string
+	if b.Direction == "client" || b.Direction == "server" {
+		holds = append(holds, "for packets of the "+b.Direction)
+	}
+	if b.RefreshedBy == "payload" {
+		holds = append(holds, "only payload refreshes it")
+	}
+	if b.RefreshedBy == "any" {
+		holds = append(holds, "any packet refreshes it")
+	}
+	if len(holds) > 0 {
+		text += " (" + strings.Join(holds, "; ") + ")"
+	}
+	return text
+}
+
+// fitsText lists known devices whose default lies in a bracket, the first few
+// unless all are wanted.
+func fitsText(fits []analyzer.Fit, all bool) string {
+	const few = 6
+	shown := fits
+	if !all && len(fits) > few {
+		shown = fits[:few]
+	}
+	names := make([]string, len(shown))
+	for i, f := range shown {
+		names[i] = fmt.Sprintf("%s %d s", f.Device, f.Seconds)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(fits) - len(shown); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// policyText says how one end keeps its connections alive.
+func policyText(p *analyzer.Policy) string {
+	text := pace(p)
+	if p.Mechanism != "" && p.Mechanism != "tcp-keepalive" {
+		text = p.Mechanism + ": " + text
+	}
+	if p.Backoff {
+		text += ", each interval longer than the one before"
+	}
+	if p.UserTimeout > 0 {
+		text += ", user timeout " + seconds(p.UserTimeout)
+	}
+	if p.Confidence != analyzer.Proven && p.Confidence != analyzer.None {
+		text += ", " + string(p.Confidence)
+	}
+	if len(p.Resembles) > 0 {
+		text += "; like " + strings.Join(p.Resembles, ", ")
+	}
+	if p.Detection > 0 {
+		text += "; notices a death after " + seconds(p.Detection)
+		if p.Detection >= time.Minute {
+			text += " (" + clockwise(p.Detection) + ")"
+		}
+	}
+	if p.Remark != "" {
+		text += ": " + p.Remark
+	}
+	return text
+}
+
+// pace is idle time, interval and count, saying which of them was not seen.
+func pace(p *analyzer.Policy) string {
+	idle := timer(p.Idle, p.IdleCandidates, p.ObservedIdle)
+	interval := timer(p.Interval, p.IntervalCandidates, p.ObservedInterval)
+	if idle != "" && interval != "" && p.Count > 0 {
+		return fmt.Sprintf("%s + %d × %s", idle, p.Count, interval)
+	}
+	var says, unseen []string
+	if idle != "" {
+		says = append(says, "after "+idle+" idle")
+	} else {
+		unseen = append(unseen, "idle time")
+	}
+	if interval != "" {
+		says = append(says, "every "+interval)
+	} else {
+		unseen = append(unseen, "interval")
+	}
+	if p.Count > 0 {
+		says = append(says, count(p.Count, "probe"))
+	} else {
+		unseen = append(unseen, "count")
+	}
+	text := strings.Join(says, ", ")
+	if len(unseen) > 0 {
+		if text != "" {
+			text += "; "
+		}
+		text += strings.Join(unseen, ", ") + " not seen"
+	}
+	return text
+}
+
+// timer is a setting: its value, else the round values that fit, else what was
+// measured, else "".
+func timer(known time.Duration, candidates []time.Duration, seen flows.Range) string {
+	switch {
+	case known > 0:
+		return seconds(known)
+	case len(candidates) > 0:
+		const few = 3
+		var names []string
+		for _, c := range candidates[:min(few, len(candidates))] {
+			names = append(names, seconds(c))
+		}
+		return strings.Join(names, " or ") + "?"
+	case seen.Known:
+		return "about " + spread(seen)
+	}
+	return ""
+}
+
+// endingText says how both ends left the flow, "" where there is nothing to
+// say of them.
+func endingText(e [2]flows.Ending) string {
+	if e[0] == flows.EndUnknown && e[1] == flows.EndUnknown {
+		return ""
+	}
+	return fmt.Sprintf("client %s, server %s", ending(e[0]), ending(e[1]))
+}
+
+func ending(e flows.Ending) string {
+	switch e {
+	case flows.EndUnknown:
+		return "not seen to end"
+	case flows.EndOpen:
+		return "still open"
+	case flows.EndFIN:
+		return "closed with FIN"
+	case flows.EndRST:
+		return "sent a RST"
+	case flows.EndReset:
+		return "was reset"
+	case flows.EndGaveUp:
+		return "gave up after its probes, with a RST"
+	case flows.EndTimedOut:
+		return "timed out, its retransmissions unanswered"
+	case flows.EndUserTimeout:
+		return "gave up on its user timeout"
+	case flows.EndHeartbeat:
+		return "closed when its heartbeats went unanswered"
+	}
+	return e.String()
+}
+
+// clockText says how the second clock compares with the first.
+func clockText(c *pairing.Clock, from, to string) string {
+	switch {
+	case c.Contradiction:
+		return fmt.Sprintf("no clock fits all packets of %s and %s", from, to)
+	}
+	text := fmt.Sprintf("the clock of %s is %s that of %s", to, ahead(c.Offset), from)
+	switch {
+	case c.Given:
+		return text + ", as given"
+	case c.NoMin && c.NoMax:
+	case c.NoMin:
+		text += fmt.Sprintf(" (at most %s; packets crossed in one direction only)", signed(c.Max))
+	case c.NoMax:
+		text += fmt.Sprintf(" (at least %s; packets crossed in one direction only)", signed(c.Min))
+	default:
+		text += fmt.Sprintf(" (between %s and %s)", signed(c.Min), signed(c.Max))
+	}
+	if c.PPMMin > 0 || c.PPMMax < 0 {
+		text += fmt.Sprintf(", drifting by %.1f ppm", c.PPM)
+	}
+	return text
+}
+
+func ahead(d time.Duration) string {
+	switch {
+	case d > 0:
+		return seconds(d) + " ahead of"
+	case d < 0:
+		return seconds(-d) + " behind"
+	}
+	return "equal to"
+}
+
+func signed(d time.Duration) string {
+	if d > 0 {
+		return "+" + seconds(d)
+	}
+	return seconds(d)
+}
+
+// fileText says what is to be known of one file.
+func fileText(f *capture.File, o Options) string {
+	text := count(f.Frames, "frame")
+	if f.First != 0 && f.Last != 0 {
+		text += ", " + o.moment(f.First) + " to " + o.until(f) + " " + zone(f.Last.Time().In(o.location()))
+	}
+	switch {
+	case f.StillGrowing:
+		text += ", ends inside a record, as a file that is being written does"
+	case f.Complete:
+		text += ", complete"
+	default:
+		text += ", not complete"
+	}
+	switch {
+	case f.DropsKnown && f.Drops > 0:
+		text += ", " + count(f.Drops, "packet") + " dropped while capturing"
+	case f.DropsKnown:
+		text += ", no drops"
+	}
+	return text
+}
+
+// until is a file's last moment, without the date where it is the first's.
+func (o Options) until(f *capture.File) string {
+	if o.day(f.First) == o.day(f.Last) {
+		return o.stamp(f.Last)
+	}
+	return o.moment(f.Last)
+}
+
+// problemText is damage in numbers that a user can look up.
+func problemText(p *capture.Problem) string {
+	where := fmt.Sprintf("offset 0x%x: ", p.Offset)
+	if p.Frame > 0 {
+		where = fmt.Sprintf("frame %d, ", p.Frame) + where
+	}
+	return where + p.What
+}
+
+// tally counts flows by verdict, the gravest first, as far as the order of the
+// report tells.
+func tally(r *analyzer.Report) string {
+	by := r.Totals.ByVerdict
+	if by == nil {
+		by = map[string]int{}
+		for i := range r.Flows {
+			by[r.Flows[i].Verdict.ID]++
+		}
+	}
+	var says []string
+	for _, id := range verdictOrder(r, by) {
+		says = append(says, fmt.Sprintf("%d %s", by[id], spaced(id)))
+	}
+	return count(flowTotal(r), "flow") + ": " + strings.Join(says, ", ")
+}
+
+// flowTotal is how many flows the report speaks of.
+func flowTotal(r *analyzer.Report) int { return max(r.Totals.Flows, len(r.Flows)) }
