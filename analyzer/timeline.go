@@ -36,9 +36,18 @@ func timeline(s *Subject) []Row {
 			i += n - 1
 			continue
 		}
-		rows = append(rows, s.row(p, pos))
+		row := s.row(p, pos)
+		if !p.Known && asks(p) && !passed(s, i) {
+			row.FateKnown = true // asked, and nothing shows that it arrived
+		}
+		rows = append(rows, row)
 	}
 	return shorten(rows)
+}
+
+// asks reports whether a segment wants an answer, or is a side's last word.
+func asks(p *Passage) bool {
+	return p.Kind == flows.KeepaliveProbe || p.Kind == flows.ZeroWindowProbe || p.Kind == flows.RST || p.Event.Run == nil && p.Event.Len > 0
 }
 
 // row is one passage as a row.

@@ -35,6 +35,9 @@ func TestBoundsAreThoseOfAllFeasibleLines(t *testing.T) {
 		if !ok {
 			t.Fatal("a feasible set of samples has no fit")
 		}
+		if f.wanders {
+			t.Skip("rounded to nanoseconds, samples this close to each other fit no line exactly")
+		}
 		at := epoch + tcp.Instant(rapid.Int64Range(-1e12, 2e13).Draw(t, "at"))
 		low, high := f.bounds(at)
 		// The slow way: over many slopes, the highest line below every upper

@@ -36,7 +36,9 @@ func Text(w io.Writer, r *analyzer.Report, o Options) error {
 		p.blank()
 	}
 	if len(r.Flows) > inFull && o.Flow == 0 {
-		p.line(piece{p.clean(tally(r)), strong})
+		for _, l := range wrap(p.clean(tally(r)), p.wide) {
+			p.line(piece{p.fit(l, p.wide), strong})
+		}
 		p.blank()
 	}
 	for i := range shown {
@@ -113,7 +115,7 @@ func (p *page) headline(r *analyzer.Report, d *analyzer.Diagnosis) {
 		says += " between " + vantageName(r, a) + " and " + vantageName(r, b)
 	}
 	lines := wrap(p.clean(says), p.wide)
-	sure := string(v.Confidence)
+	sure := p.fit(p.clean(string(v.Confidence)), p.wide)
 	last := lines[len(lines)-1]
 	for _, l := range lines[:len(lines)-1] {
 		p.line(piece{l, mood(v.ID)})
