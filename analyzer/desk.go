@@ -243,6 +243,9 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 		diag.Verdict.CauseConfidence, diag.Verdict.CauseWhy = Proven, b.causeWhy
 	}
 	share(&diag.Idle, b.path, known)
+	for i := range diag.Policies {
+		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
+	}
 	diag.Remedies = remedies(s, &diag)
 	diag.Timeline = timeline(s)
 	diag.Filters = filters(s, &diag)

@@ -103,7 +103,7 @@ func fitsOf(l IdleBracket, ports ...int) []Fit {
 }
 
 // remedies computes what to set so that the connection would have lived, and
-// the lines for the systems seen.
+// the lines for the systems seen; the numbers behind them go into d.Advice.
 func remedies(s *Subject, d *Diagnosis) []Remedy {
 	switch d.Verdict.ID {
 	case SilentDrop, OneWayDrop:
@@ -137,9 +137,9 @@ func remedies(s *Subject, d *Diagnosis) []Remedy {
 		if len(r.OneOff) > 0 {
 			lines = r.OneOff
 		}
-		out = append(out, Remedy{System: r.Platform, Where: where, Lines: facts.Fill(lines, v), Why: why})
-		why = ""
+		out = append(out, Remedy{System: r.Platform, Where: where, Lines: facts.Fill(lines, v)})
 	}
+	d.Advice = why
 	if d.Application == "ssh" {
 		add("ssh-client", "client")
 	}
@@ -150,7 +150,7 @@ func remedies(s *Subject, d *Diagnosis) []Remedy {
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, Remedy{System: "either end", Where: "client", Why: why,
+		out = append(out, Remedy{System: "either end", Where: "client",
 			Lines: []string{fmt.Sprintf("keepalive idle %d s, interval %d s, count %d", int(chosen.Idle/time.Second), int(chosen.Interval/time.Second), chosen.Count)}})
 	}
 	return out

@@ -179,3 +179,16 @@ func resembles(p *Policy, end *flows.Side, rtt time.Duration) []string {
 	}
 	return names
 }
+
+// remark says what a policy means on a path of which the idle limit is known.
+func remark(p *Policy, b *IdleBracket) string {
+	switch {
+	case b.Killed == 0 || p.Idle == 0:
+		return ""
+	case p.Idle >= b.Killed*95/100:
+		return "too slow for this path"
+	case p.Idle > b.Survived:
+		return "perhaps too slow for this path"
+	}
+	return ""
+}

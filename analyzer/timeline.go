@@ -37,9 +37,7 @@ func timeline(s *Subject) []Row {
 			continue
 		}
 		row := s.row(p, pos)
-		if !p.Known && asks(p) && !passed(s, i) {
-			row.FateKnown = true // asked, and nothing shows that it arrived
-		}
+		row.Unanswered = asks(p) && !passed(s, i)
 		rows = append(rows, row)
 	}
 	return shorten(rows)
@@ -53,8 +51,10 @@ func asks(p *Passage) bool {
 // row is one passage as a row.
 func (s *Subject) row(p *Passage, pos map[int]int) Row {
 	r := Row{At: p.At, From: p.From, What: p.Kind, Fate: p.How, FateKnown: p.Known, Assumed: p.Assumed, Count: p.Count, Note: s.noteOf(p)}
+	common := tcp.MinInstant
 	for _, ref := range p.Refs {
-		r.Cells = append(r.Cells, Cell{Pos: pos[ref.Vantage], Ref: ref, At: ref.At})
+		common = max(common, clockwork(s.Clocks).to(s.Base, ref.Vantage, ref.At))
+		r.Cells = append(r.Cells, Cell{Pos: pos[ref.Vantage], Ref: ref, At: ref.At, Common: common})
 	}
 	if p.How == pairing.Lost {
 		r.LostBetween = [2]int{pos[p.Between[0]], pos[p.Between[1]]}

@@ -32,7 +32,7 @@ func NDJSON(w io.Writer, r *analyzer.Report, o Options) error {
 	doc := reportJSON(r, o)
 	for i := range doc.Captures {
 		c := &doc.Captures[i]
-		first := null[string]()
+		first := null[moment]()
 		if len(c.Files) > 0 {
 			first = c.Files[0].First
 		}
@@ -59,7 +59,7 @@ type heading struct {
 	Schema  string  `json:"schema"`
 	Type    string  `json:"type"`
 	Vantage *string `json:"vantage"`
-	At      *string `json:"at"`
+	At      *moment `json:"at"`
 }
 
 type (
@@ -128,11 +128,14 @@ func orNull[T comparable](v T) *T {
 // secondsOrNull is nil for zero, which stands for "not known".
 func secondsOrNull(d time.Duration) *nano { return orNull(nano(d)) }
 
-func instant(t tcp.Instant) *string {
+// moment is an instant as RFC 3339 writes it, in UTC.
+type moment string
+
+func instant(t tcp.Instant) *moment {
 	if t == 0 {
 		return nil
 	}
-	s := t.Time().Format(utcForm)
+	s := moment(t.Time().Format(utcForm))
 	return &s
 }
 
@@ -236,8 +239,8 @@ type fileDoc struct {
 	LinkTypes    []text            `json:"link_types"`
 	Frames       uint64            `json:"frames"`
 	TCPFrames    uint64            `json:"tcp_frames"`
-	First        *string           `json:"first"`
-	Last         *string           `json:"last"`
+	First        *moment           `json:"first"`
+	Last         *moment           `json:"last"`
 	SHA256       *string           `json:"sha256"`
 	Complete     bool              `json:"complete"`
 	StillGrowing bool              `json:"still_growing"`
@@ -289,9 +292,9 @@ type clockDoc struct {
 }
 
 type pieceDoc struct {
-	Since     *string  `json:"since"`
-	Until     *string  `json:"until"`
-	At        *string  `json:"at"`
+	Since     *moment  `json:"since"`
+	Until     *moment  `json:"until"`
+	At        *moment  `json:"at"`
 	Offset    *int64   `json:"offset_ns"`
 	OffsetMin *int64   `json:"offset_min_ns"`
 	OffsetMax *int64   `json:"offset_max_ns"`

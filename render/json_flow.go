@@ -24,7 +24,7 @@ type flowDoc struct {
 	Counts      countsDoc       `json:"counts"`
 	Policies    []policyDoc     `json:"policies"`
 	Idle        idleDoc         `json:"idle"`
-	AliveUntil  *string         `json:"alive_until"`
+	AliveUntil  *moment         `json:"alive_until"`
 	Findings    []findingDoc    `json:"findings"`
 	Hypotheses  []hypothesisDoc `json:"hypotheses"`
 	Remedies    []remedyDoc     `json:"remedies"`
@@ -221,7 +221,7 @@ type verdictDoc struct {
 	Between         *[2]string `json:"between"`
 	Summary         text       `json:"summary"`
 	Unknown         []text     `json:"unknown"`
-	At              *string    `json:"at"`
+	At              *moment    `json:"at"`
 	Silence         *nano      `json:"silence_s"`
 	LastCrossed     *refDoc    `json:"last_crossed"`
 	FirstLost       *refDoc    `json:"first_lost"`
@@ -246,7 +246,7 @@ type refDoc struct {
 	File    int     `json:"file"`
 	Frame   uint64  `json:"frame"`
 	Kind    string  `json:"kind"`
-	At      *string `json:"at"`
+	At      *moment `json:"at"`
 }
 
 func refOf(r *analyzer.Report, ref pairing.Ref) *refDoc {

@@ -10,7 +10,7 @@ import (
 // or "folded"; the other keys are there where they mean something for it.
 type rowDoc struct {
 	Type       string     `json:"type"`
-	At         *string    `json:"at"`
+	At         *moment    `json:"at"`
 	Vantage    *string    `json:"vantage"`
 	File       *int       `json:"file"`
 	Frame      *uint64    `json:"frame"`
@@ -24,7 +24,7 @@ type rowDoc struct {
 	Unanswered *bool      `json:"unanswered,omitempty"`
 	Note       *text      `json:"note"`
 	Count      *int       `json:"count,omitempty"`
-	Until      *string    `json:"until,omitempty"`
+	Until      *moment    `json:"until,omitempty"`
 	Interval   *[2]nano   `json:"interval_s,omitempty"`
 	Idle       *nano      `json:"idle_s,omitempty"`
 }
@@ -37,8 +37,8 @@ type cellDoc struct {
 	Frame     uint64  `json:"frame"`
 	LastFile  *int    `json:"last_file,omitempty"`
 	LastFrame *uint64 `json:"last_frame,omitempty"`
-	At        *string `json:"at"`
-	AtCommon  *string `json:"at_common"`
+	At        *moment `json:"at"`
+	AtCommon  *moment `json:"at_common"`
 }
 
 func timelineOf(r *analyzer.Report, d *analyzer.Diagnosis) []rowDoc {
@@ -69,15 +69,8 @@ func rowOf(r *analyzer.Report, path []int, row *analyzer.Row) rowDoc {
 		doc.Unanswered = ref(row.Unanswered)
 		return doc
 	}
-	doc.Count, doc.Until, doc.Interval = ref(row.Count), orNull(deref(instant(row.Until))), rangeDoc(row.Interval)
+	doc.Count, doc.Until, doc.Interval = ref(row.Count), instant(row.Until), rangeDoc(row.Interval)
 	return doc
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 func rowType(k analyzer.RowKind) string {
@@ -132,7 +125,7 @@ func cellOf(r *analyzer.Report, c *analyzer.Cell) cellDoc {
 }
 
 // commonOf is a cell's moment on the first vantage point's clock.
-func commonOf(c *analyzer.Cell) *string {
+func commonOf(c *analyzer.Cell) *moment {
 	var at tcp.Instant = c.Common
 	if at == 0 && c.Ref.Vantage == 0 {
 		at = c.At
