@@ -268,8 +268,10 @@ func (f *Flow) endings(now tcp.Instant) {
 		switch {
 		case s.RST:
 			s.Ending = f.resetEnding(uint8(side))
-		case f.Sides[1-side].RST:
+		case f.Sides[1-side].RST && f.resetEnding(uint8(1-side)) == EndRST:
 			s.Ending = EndReset
+		case f.Sides[1-side].RST:
+			s.Ending = EndUnknown // whether the RST of a side that gave up arrived is not known
 		case s.FIN:
 			s.Ending = EndFIN
 		case f.timedOut(uint8(side), now):
