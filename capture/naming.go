@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,13 +28,19 @@ type fileName struct {
 }
 
 var (
-	ringName        = regexp.MustCompile(`^(.*)_(\d{5,9})_(\d{14})(\.[^.]*)?$`)
-	ringSwap        = regexp.MustCompile(`^(.*)_(\d{14})_(\d{5,9})(\.[^.]*)?$`)
-	stampName       = regexp.MustCompile(`(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[-_.T]?([0-2]\d)(?:[-_.:]?([0-5]\d)(?:[-_.:]?([0-6]\d))?)?)?`)
-	epochName       = regexp.MustCompile(`(?:^|\D)(1\d{9})(?:\D|$)`)
-	extensionNumber = regexp.MustCompile(`^(\.[a-z]+)(\d{1,9})$`)
-	numberName      = regexp.MustCompile(`^(.*\D)(\d{1,9})$`)
+	ringName        = compiled(`^(.*)_(\d{5,9})_(\d{14})(\.[^.]*)?$`)
+	ringSwap        = compiled(`^(.*)_(\d{14})_(\d{5,9})(\.[^.]*)?$`)
+	stampName       = compiled(`(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[-_.T]?([0-2]\d)(?:[-_.:]?([0-5]\d)(?:[-_.:]?([0-6]\d))?)?)?`)
+	epochName       = compiled(`(?:^|\D)(1\d{9})(?:\D|$)`)
+	extensionNumber = compiled(`^(\.[a-z]+)(\d{1,9})$`)
+	numberName      = compiled(`^(.*\D)(\d{1,9})$`)
 )
+
+// compiled is an expression that is compiled when first asked for: most runs
+// never are.
+func compiled(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // packingSuffixes are taken off before a name is looked at.
 var packingSuffixes = []string{".gz", ".zst", ".xz", ".lz4", ".bz2"}
@@ -44,13 +51,13 @@ func parseName(path string) fileName {
 	for _, suffix := range packingSuffixes {
 		name = strings.TrimSuffix(name, suffix)
 	}
-	if m := ringName.FindStringSubmatch(name); m != nil {
+	if m := ringName().FindStringSubmatch(name); m != nil {
 		return fileName{scheme: ring, stem: dir + m[1] + m[4], num: number(m[2])}
 	}
-	if m := ringSwap.FindStringSubmatch(name); m != nil {
+	if m := ringSwap().FindStringSubmatch(name); m != nil {
 		return fileName{scheme: ring, stem: dir + m[1] + m[4], num: number(m[3])}
 	}
-	if m := stampName.FindStringSubmatchIndex(name); m != nil {
+	if m := stampName().FindStringSubmatchIndex(name); m != nil {
 		var digits strings.Builder
 		for g := 2; g < len(m); g += 2 {
 			if m[g] >= 0 {
@@ -61,10 +68,10 @@ func parseName(path string) fileName {
 			return stampedName(dir+name[:m[0]], name[m[1]:], t.Unix())
 		}
 	}
-	if m := epochName.FindStringSubmatchIndex(name); m != nil {
+	if m := epochName().FindStringSubmatchIndex(name); m != nil {
 		return stampedName(dir+name[:m[2]], name[m[3]:], int64(number(name[m[2]:m[3]])))
 	}
-	if m := numberName.FindStringSubmatch(name); m != nil {
+	if m := numberName().FindStringSubmatch(name); m != nil {
 		return fileName{scheme: numbered, stem: dir + m[1], num: number(m[2])}
 	}
 	return fileName{scheme: plainName, stem: dir + name}
@@ -74,7 +81,7 @@ func parseName(path string) fileName {
 // tcpdump -G and -C together a number follows the extension.
 func stampedName(before, after string, stamp int64) fileName {
 	n := fileName{scheme: stamped, stamp: stamp}
-	if m := extensionNumber.FindStringSubmatch(after); m != nil {
+	if m := extensionNumber().FindStringSubmatch(after); m != nil {
 		after, n.num = m[1], number(m[2])
 	}
 	n.stem = before + "\x00" + after

@@ -21,7 +21,6 @@ type Prior struct {
 	Opens   []tcp.Ordinal // SYNs inside this flow that opened a new one
 	Shut    []tcp.Ordinal // segments that shut a window into which window probes went, though at first they looked like keepalives
 	Unclear bool          // only one direction was captured, and its empty segments keep a rhythm
-	Beat    [2]Beat       // by Key's Lo and Hi end
 }
 
 // Resync is a position in each direction's sequence space that became known
@@ -30,11 +29,4 @@ type Resync struct {
 	From  tcp.Ordinal
 	Next  [2]tcp.Seq // by Key's Lo and Hi end
 	Known [2]bool
-}
-
-// Beat is an application's heartbeat: payload octets and direction; 0 is none.
-type Beat struct {
-	Len  uint32
-	Row  int32 // of facts' heartbeats; -1: known by rhythm only
-	From tcp.Ordinal
 }

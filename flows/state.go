@@ -91,7 +91,6 @@ type rare struct {
 	pendingFrom uint8
 	holes       [2][]hole // octets not seen, below next
 	missing     []capture.Interval
-	beat        [2]beat
 	prior       Prior
 	learned     bool // prior holds something that a second reading wants
 }
@@ -157,14 +156,6 @@ func (h *half) add(seconds float32) {
 		return
 	}
 	h.min, h.max = min(h.min, down), max(h.max, up)
-}
-
-// beat follows an application's heartbeat by rhythm.
-type beat struct {
-	at     tcp.Instant
-	period float32 // seconds
-	len    uint16
-	count  uint16
 }
 
 const (

@@ -554,9 +554,6 @@ func (s *step) ackedUnseen() {
 	s.c.advanced[p] = ticks(s.at.Add(-s.quiet))
 }
 
-func nextOf(end int, v tcp.Seq) (n [2]tcp.Seq) { n[end] = v; return }
-func endOf(end int) (k [2]bool)                { k[end] = true; return }
-
 func (s *step) tellWindow() {
 	h, seg, d := s.h, s.seg, s.d
 	if seg.Flags&tcp.ACK == 0 && seg.Flags&tcp.SYN == 0 {

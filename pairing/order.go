@@ -19,8 +19,6 @@ type strand struct {
 	conn  connection
 	views []*flows.Flow // by point; nil where it was not seen
 	meet  map[[2]int][]crossing
-	order []int // points, from client to server, filled by arrange
-	why   string
 	hosts hostsKey
 	hi    bool // the client is the key's Hi end
 	self  bool // both ends are the same: no direction

@@ -23,14 +23,11 @@ const (
 	styles
 )
 
-// piece is text of one style, line what stands on one line.
-type (
-	piece struct {
-		text  string
-		style style
-	}
-	line []piece
-)
+// piece is text of one style.
+type piece struct {
+	text  string
+	style style
+}
 
 // page writes lines of text that are no wider than its options say.
 type page struct {

@@ -2,11 +2,12 @@ package render
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
+
+	"kaflow/internal/golden"
 )
 
 // schemaFile is the published JSON Schema. It is written from the types that
@@ -24,7 +25,7 @@ func TestPublishedSchemaIsThatOfTheTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = append(want, '\n')
-	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
+	if golden.Updating() {
 		if err := os.WriteFile(schemaFile, want, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -41,17 +41,8 @@ func (p *progress) at(frames uint64) {
 	}
 	p.next = time.Now().Add(progressEvery)
 	p.shown = true
-	fmt.Fprintf(p.app.stderr, "\r\x1b[Kkaflow: %s: %d frames", escape(string(p.name)), frames)
-}
-
-// bar draws how much of total is done, or nothing where that is not known.
-func bar(done, total int64) string {
-	const columns = 20
-	if total <= 0 {
-		return ""
-	}
-	n := int(min(done, total) * columns / total)
-	return fmt.Sprintf("[%-*.*s] %3d %%, ", columns, n, "====================", min(done, total)*100/total)
+	rate := float64(frames) / time.Since(p.begun).Seconds() / 1e6
+	fmt.Fprintf(p.app.stderr, "\r\x1b[Kkaflow: %s: %d frames, %.1f million a second", escape(string(p.name)), frames, rate)
 }
 
 // done wipes the line.

@@ -18,6 +18,9 @@ import (
 // update is registered at import: the package is linked into test binaries only.
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+// Updating reports whether -update was given.
+func Updating() bool { return *update }
+
 // Compare fails the test where got differs from the file testdata/name; under
 // -update it rewrites the file.
 func Compare(t *testing.T, name string, got []byte) {
