@@ -39,6 +39,7 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 	}
 	closeTotals(points, result, r)
 	if hint := nothingShared(points, result); hint != "" {
+		r.Hints = slices.DeleteFunc(r.Hints, func(note string) bool { return strings.HasPrefix(hint, note) })
 		r.Hints = append(r.Hints, hint)
 	}
 	return r

@@ -55,6 +55,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	}
 	o.first, o.at = first, s.Passages[first].At
 	o.silence, o.last = s.silence(first)
+	if o.last >= 0 && !s.alive(o.last) {
+		o.silence, o.last = 0, -1 // what was sent last may not have arrived: how long the path was idle is not known
+	}
 	lost := 0
 	for i := first; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
@@ -77,6 +80,25 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = o.silence >= time.Second && o.silence > o.survived
 	return o, true
+}
+
+// alive reports whether at passage i the connection provably still worked: it
+// crossed, was answered, or came right after the other side was heard.
+func (s *Subject) alive(i int) bool {
+	p := &s.Passages[i]
+	if p.Known && p.How == pairing.Crossed || passed(s, i) {
+		return true
+	}
+	if p.Known && p.How == pairing.Lost || p.Kind == flows.KeepaliveProbe {
+		return false
+	}
+	for j := i - 1; j >= 0 && p.At.Sub(s.Passages[j].At) < time.Second; j-- {
+		q := &s.Passages[j]
+		if q.From == 1-p.From && q.Kind != flows.KeepaliveProbe && !(q.Known && q.How == pairing.Lost) || passed(s, j) {
+			return true
+		}
+	}
+	return false
 }
 
 // longestSurvived returns the longest silence before passage limit after which
@@ -191,7 +213,9 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 			case p.Kind == flows.KeepaliveProbe || p.Kind == flows.Retransmission || p.Event.Len > 0:
 				if t.first < 0 {
 					t.first = i
-					t.silence, _ = s.silence(i)
+					if silence, before := s.silence(i); before >= 0 && s.alive(before) {
+						t.silence = silence
+					}
 				}
 				t.asked = append(t.asked, i)
 				if p.Kind == flows.KeepaliveProbe {

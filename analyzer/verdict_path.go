@@ -111,6 +111,8 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.Summary = fmt.Sprintf("Everything between the two hosts stopped: nothing of this connection crosses %s, and %s in the same stretch is lost as well. This is no expired idle timer of one connection.",
 			s.sinceWhen(o), aControl(dead))
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "the path itself is cut", Evidence: dead.Refs}}}
+	case alive == nil && !s.everCrossed():
+		return s.neverCrossed(o)
 	case !idle && alive == nil:
 		v := s.pathVerdict(Undecided, o)
 		v.Confidence = Possible
@@ -129,6 +131,30 @@ func (s *Subject) bothWays(o *onset) Answer {
 			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})
 	}
 	return a
+}
+
+// everCrossed reports whether anything of the connection is in two captures.
+func (s *Subject) everCrossed() bool {
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Known && p.How == pairing.Crossed {
+			return true
+		}
+	}
+	return false
+}
+
+// neverCrossed is the verdict where the captures hold nothing that crossed:
+// they began too late to show how the connection died.
+func (s *Subject) neverCrossed(o *onset) Answer {
+	v := s.pathVerdict(Undecided, o)
+	v.Confidence = Possible
+	v.Summary = "Both captures hold the connection, and nothing of it crosses: what each end sends is missing at the other. They begin too late to show what crossed before, and when and why it stopped."
+	v.Unknown = append(v.Unknown, "what lay before the captures: start them before the login next time")
+	next := "a fresh login, or a ping, beside the dead session while both captures run"
+	return Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}, Hypotheses: []Hypothesis{
+		{Verdict: SilentDrop, For: []string{"both ends hold the connection, and nothing crosses"}, Against: []string{"no control shows that the path works"}, Next: next},
+		{Verdict: PathCut, For: []string{"nothing at all is seen to cross between the hosts"}, Next: next},
+	}}
 }
 
 // cause says why the state was lost, as far as the captures can tell.

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kaflow/internal/dialogue"
+)
+
+// session opens an ssh session over a path of 10 ms each way, types into it
+// after 41 s, and falls silent.
+const session = `
+D 192.0.2.1:40001
+delay C 10ms
+delay S 10ms
+delay D 10ms
+clock server +1500ms
+0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
++11ms C > S ACK     seq 100 ack 900 ts 1022 5000
++1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
++11ms S > C ACK     seq 900 ack 121 ts 5023 1023
++41s  C > S PSH,ACK seq 121 ack 900 ts 42046 5023 len 36
++11ms S > C ACK     seq 900 ack 157 ts 46057 42046
+`
+
+// conversations and what must be said of the first flow: verdict, confidence,
+// cause and its confidence, with both captures (in either order), and with the
+// client's and the server's alone. "-" leaves a place open; of one end alone
+// "not X" forbids a confident X.
+var conversations = []struct {
+	name, text           string
+	both, client, server string
+}{
+	{"both ends probe in vain after two hours", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
++75s   C > S ACK seq 156 ack 900 ts 7392068 46057
++100ms S > C ACK seq 899 ack 157 ts 7396168 42046
+`, "silent-drop proven idle-expiry likely", "undecided possible", "undecided possible"},
+	{"only the client probes, and the server's file ends with what crossed last", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++75s   C > S ACK seq 156 ack 900 ts 7392068 46057
+`, "silent-drop likely", "undecided possible", "not silent-drop"},
+	{"a fresh login crosses while the old session is lost", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
+drop nothing
++5s    D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 9000 wscale 7
++11ms  D > S ACK seq 5000 ack 8000 ts 9022 8000
+drop both
++70s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`, "silent-drop proven idle-expiry proven", "silent-drop likely idle-expiry likely", "silent-drop likely idle-expiry likely"},
+	{"a ping crosses while the session is lost", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
+drop nothing
++5s    C > S PING 7
++11ms  S > C PONG 7
+drop both
++70s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`, "silent-drop proven idle-expiry proven", "silent-drop likely", "silent-drop likely"},
+	{"a fresh login is lost as well", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
++5s    D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > S SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
++70s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`, "path-cut proven", "undecided possible", "undecided possible"},
+	{"the same silence was survived before", session + `
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++11ms  S > C ACK seq 900 ack 157 ts 7246168 42046
+drop both
++7200s C > S ACK seq 156 ack 900 ts 14442068 7246168
++100ms S > C ACK seq 899 ack 157 ts 14446168 42046
++75s   C > S ACK seq 156 ack 900 ts 14517068 7246168
++100ms S > C ACK seq 899 ack 157 ts 14521168 42046
+`, "silent-drop proven state-lost likely", "undecided possible", "undecided possible"},
+	{"it stops in the middle of traffic, and nothing else is seen", session + `
++20ms  C > S PSH,ACK seq 157 ack 900 ts 42100 46057 len 36
++11ms  S > C ACK     seq 900 ack 193 ts 46111 42100
+drop both
++20ms  C > S PSH,ACK seq 193 ack 900 ts 42120 46111 len 36
++220ms C > S PSH,ACK seq 193 ack 900 ts 42340 46111 len 36
++50ms  S > C PSH,ACK seq 900 ack 193 ts 46500 42100 len 36
++440ms C > S PSH,ACK seq 193 ack 900 ts 42780 46111 len 36
++50ms  S > C PSH,ACK seq 900 ack 193 ts 47000 42100 len 36
+`, "undecided possible", "undecided possible", "undecided possible"},
+	{"answers are lost on the way back", session + `
+drop S
++7200s  C > S ACK seq 156 ack 900 ts 7242068 46057
++10ms   S > C ACK seq 900 ack 157 ts 7246078 42046
++75s    C > S ACK seq 156 ack 900 ts 7317068 46057
++10ms   S > C ACK seq 900 ack 157 ts 7321078 42046
++75s    C > S ACK seq 156 ack 900 ts 7392068 46057
++10ms   S > C ACK seq 900 ack 157 ts 7396078 42046
++75s    C > S RST,ACK seq 157 ack 900 ts 7467068 46057
+`, "one-way-drop proven", "undecided possible", "one-way-drop likely"},
+	{"keepalives are answered", session + `
++60s  C > S ACK seq 156 ack 900 ts 102068 46057
++11ms S > C ACK seq 900 ack 157 ts 106057 42046
++60s  C > S ACK seq 156 ack 900 ts 162068 106057
++11ms S > C ACK seq 900 ack 157 ts 166057 42046
++60s  C > S ACK seq 156 ack 900 ts 222068 166057
++11ms S > C ACK seq 900 ack 157 ts 226057 42046
+`, "healthy", "healthy", "healthy"},
+	{"one probe is lost, the next is answered", session + `
++60s  C > S ACK seq 156 ack 900 ts 102068 46057
++11ms S > C ACK seq 900 ack 157 ts 106057 42046
++60s  C > S ACK seq 156 ack 900 ts 162068 106057 lost
++75s  C > S ACK seq 156 ack 900 ts 237068 106057
++11ms S > C ACK seq 900 ack 157 ts 241057 42046
+`, "healthy", "healthy", "healthy"},
+	{"both close", session + `
++1s   C > S FIN,ACK seq 157 ack 900 ts 43046 46057
++11ms S > C FIN,ACK seq 900 ack 158 ts 47068 43046
++11ms C > S ACK     seq 158 ack 901 ts 43068 47068
+`, "closed", "closed", "closed"},
+	{"both close, and the last ACK is lost", session + `
++1s    C > S FIN,ACK seq 157 ack 900 ts 43046 46057
++11ms  S > C FIN,ACK seq 900 ack 158 ts 47068 43046
++11ms  C > S ACK     seq 158 ack 901 ts 43068 47068 lost
++300ms S > C FIN,ACK seq 900 ack 158 ts 47379 43046
++11ms  C > S ACK     seq 158 ack 901 ts 43390 47379
+`, "closed", "closed", "closed"},
+	{"the service resets an idle session", session + `
++600s S > C RST,ACK seq 900 ack 157 ts 646057 42046
+`, "closed", "closed", "closed"},
+	{"the peer's socket is gone", session + `
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++10ms  S > C RST seq 900 win 0 id 0
+`, "peer-lost-state proven", "peer-lost-state likely", "not silent-drop"},
+	{"refused", `
+delay C 10ms
+delay S 10ms
+0     C > S SYN seq 99 mss 1460
++10ms S > C RST,ACK seq 0 ack 100 win 0
+`, "not-established proven refused proven", "not-established proven refused proven", "not-established proven refused proven"},
+	{"the receiver stops reading", session + `
++1s    C > S PSH,ACK seq 157 ack 900 ts 43046 46057 len 1000
++11ms  S > C ACK seq 900 ack 1157 ts 47057 43046 win 0
++220ms C > S ACK seq 1156 ack 900 ts 43277 47057
++11ms  S > C ACK seq 900 ack 1157 ts 47288 43046 win 0
++440ms C > S ACK seq 1156 ack 900 ts 43728 47288
++880ms C > S ACK seq 1156 ack 900 ts 44608 47288
++11ms  S > C ACK seq 900 ack 1157 ts 48619 43046 win 0
++1760ms C > S ACK seq 1156 ack 900 ts 46379 48619
++11ms  S > C ACK seq 900 ack 1157 ts 50390 43046 win 0
+`, "receiver-stalled proven", "receiver-stalled proven", "receiver-stalled proven"},
+}
+
+func TestVerdictsOfConversations(t *testing.T) {
+	for _, c := range conversations {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			script, err := dialogue.Parse(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var paths []string
+			for _, point := range []string{dialogue.Client, dialogue.Server} {
+				path := filepath.Join(dir, point+".pcap")
+				f, err := os.Create(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := script.WritePcap(f, point); err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+				paths = append(paths, path)
+			}
+			expect(t, "both", c.both, paths[0], paths[1])
+			expect(t, "both, swapped", c.both, paths[1], paths[0])
+			expect(t, "client alone", c.client, paths[0])
+			expect(t, "server alone", c.server, paths[1])
+		})
+	}
+}
+
+// expect compares what is said of the session with the words wanted.
+func expect(t *testing.T, which, want string, captures ...string) {
+	t.Helper()
+	for _, f := range ask(t, captures...).Flows {
+		if f.Client != "192.0.2.1:40000" {
+			continue
+		}
+		v := f.Verdict
+		got := strings.Join(strings.Fields(v.ID+" "+v.Confidence+" "+v.Cause+" "+v.CauseConfidence), " ")
+		if forbidden, ok := strings.CutPrefix(want, "not "); ok {
+			if v.ID == forbidden && (v.Confidence == "likely" || v.Confidence == "proven") {
+				t.Errorf("%s: %s, and nothing shows that", which, got)
+			}
+			return
+		}
+		if got != want && !strings.HasPrefix(got, want+" ") {
+			t.Errorf("%s: %s, want %s", which, got, want)
+		}
+		return
+	}
+	t.Errorf("%s: nothing is said of the session", which)
+}
