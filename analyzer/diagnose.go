@@ -121,6 +121,10 @@ func nothingKnown(s *Subject) Verdict {
 	case s.flow.Sides[0].Segments == 0 || s.flow.Sides[1].Segments == 0:
 		v.Summary = "Only one direction was captured, so it cannot be said whether anything was answered."
 		v.Unknown = []string{"everything about the other direction: capture on the host itself, or mirror both directions"}
+	case s.repeatsInVain():
+		v.ID, v.Confidence = Undecided, Possible
+		v.Summary = "Data is sent again and again and not acknowledged when the capture ends."
+		v.Unknown = []string{"whether it arrived, and what came next: capture at both ends, and let the captures run longer"}
 	case s.unanswered() > 0:
 		v.ID, v.Confidence = Undecided, Possible
 		v.Summary = "The last question got no answer before the capture ends. One missing answer proves nothing (RFC 9293, section 3.8.4)."

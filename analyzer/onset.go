@@ -78,8 +78,14 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		return o, false
 	}
 	o.survived = longestSurvived(s, first)
-	o.explained = o.silence >= time.Second && o.silence > o.survived
+	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// outlasts reports whether a silence was longer than any survived, by more than
+// the slack of the timers that end silences.
+func outlasts(silence, survived time.Duration) bool {
+	return silence >= time.Second && silence > survived+survived/50
 }
 
 // alive reports whether at passage i the connection provably still worked: it

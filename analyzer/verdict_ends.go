@@ -364,12 +364,32 @@ func (s *Subject) lastActivity() tcp.Instant {
 	return at
 }
 
+// repeatsInVain reports whether the capture ends while a side repeats data that
+// nobody has acknowledged.
+func (s *Subject) repeatsInVain() bool {
+	for side := uint8(0); side < 2; side++ {
+		n := &s.nearest(side).Sides[side]
+		if !n.NxtKnown || !n.SndUna.Before(n.SndNxt) {
+			continue
+		}
+		for i := len(s.Passages) - 1; i >= 0; i-- {
+			if p := &s.Passages[i]; p.From == side {
+				if p.Kind == flows.Retransmission {
+					return true
+				}
+				break
+			}
+		}
+	}
+	return false
+}
+
 // healthyAtEnd holds where the connection is open and its last question was
 // answered.
 func healthyAtEnd(s *Subject) Answer {
 	i := s.lastSign()
 	f := s.flow
-	if i < 0 {
+	if i < 0 || s.repeatsInVain() {
 		return Answer{}
 	}
 	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}

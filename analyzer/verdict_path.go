@@ -279,7 +279,7 @@ func (s *Subject) oneWay(o *onset) Answer {
 	first := o.lost[dead][0]
 	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
 	v.Silence = s.quietBefore(first)
-	o.silence, o.explained = v.Silence, v.Silence >= time.Second && v.Silence > o.survived
+	o.silence, o.explained = v.Silence, outlasts(v.Silence, o.survived)
 	control, _ := s.controlsSay()
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -67,7 +68,9 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	taken := a.follow(c.Context(), points, sel)                     // octets → packets → flows
 	pairs := pair(taken, know)                                      // which flow is which, what crossed
 	report := analyzer.Diagnose(taken, pairs, a.diagnosis(formats)) // what is wrong, and why
-	a.choose(report, sel)
+	if err := a.choose(report, sel); err != nil {
+		return err
+	}
 	if err := write(out, report, o); err != nil { // what the user reads
 		return outputError{err}
 	}
@@ -121,12 +124,21 @@ func (a *app) follow(ctx context.Context, points []point, sel selection) []pairi
 
 // choose leaves in the report what the user selected, and notes whether one of
 // its verdicts is among those of --fail-on.
-func (a *app) choose(r *analyzer.Report, sel selection) {
-	r.Flows = slices.DeleteFunc(r.Flows, func(d analyzer.Diagnosis) bool { return !sel.flow(&d) })
-	for i := range r.Flows {
-		d := &r.Flows[i]
-		asked := a.flags.flow == 0 || a.flags.flow == d.ID
-		a.matched = a.matched || asked && slices.Contains(a.flags.failOn, d.Verdict.ID)
-	}
+func (a *app) choose(r *analyzer.Report, sel selection) error {
 	a.limited = a.limited || len(r.Limits) > 0
+	all := len(r.Flows)
+	r.Flows = slices.DeleteFunc(r.Flows, func(d analyzer.Diagnosis) bool {
+		return !sel.flow(&d) || a.flags.flow != 0 && a.flags.flow != d.ID
+	})
+	switch {
+	case len(r.Flows) > 0 || all == 0:
+	case a.flags.flow != 0:
+		return usageError{fmt.Sprintf("--flow %d: no such flow among the %d of the report", a.flags.flow, r.Totals.Flows)}
+	default:
+		a.hint("none of the %d flows of the report is of that address or port", all)
+	}
+	for i := range r.Flows {
+		a.matched = a.matched || slices.Contains(a.flags.failOn, r.Flows[i].Verdict.ID)
+	}
+	return nil
 }

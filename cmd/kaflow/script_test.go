@@ -76,7 +76,7 @@ func writeCapture(ts *testscript.TestScript, s *dialogue.Script, point, name str
 type label struct{ Frame, Stream, Sender, Kind, Confidence string }
 
 // cmdLabels compares kaflow's label of every frame with what the dialogue
-// calls the truth, from the file and from a pipe: labels NAME [POINT].
+// calls the truth: labels NAME [POINT].
 func cmdLabels(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: labels NAME [client|server]")
