@@ -264,6 +264,7 @@ func startPairs(head, last, probe, answer *event, period, rtt float32) {
 type item struct {
 	from, n   int
 	gap       time.Duration // before it
+	afterLong bool          // the gap is one of the longest: nothing is merged across it
 	droppable bool
 }
 
@@ -318,11 +319,11 @@ func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
 		items[n] = it
 		i += it.n
 	}
-	limit := longest(items[:n], gaps)
+	protect(items[:n], gaps)
 	out := 0
 	for i := 0; i < n; {
 		j := i + 1
-		for items[i].droppable && j < n && items[j].droppable && items[j].gap < limit {
+		for items[i].droppable && j < n && items[j].droppable && !items[j].afterLong {
 			j++
 		}
 		if j == i+1 {
@@ -355,19 +356,20 @@ func (s *step) mayFold(evs []event, it item, runs bool) bool {
 	return foldable(head.kind)
 }
 
-// longest returns the length of the n-th longest gap among the items, at
-// least gapMin.
-func longest(items []item, n int) time.Duration {
-	var top [8]time.Duration
-	for _, it := range items {
-		g := it.gap
-		for i := range n {
-			if g > top[i] {
-				g, top[i] = top[i], g
+// protect marks the n longest gaps between the items, of equal ones the first.
+func protect(items []item, n int) {
+	for range n {
+		best := -1
+		for i := range items {
+			if !items[i].afterLong && items[i].gap >= gapMin && (best < 0 || items[i].gap > items[best].gap) {
+				best = i
 			}
 		}
+		if best < 0 {
+			return
+		}
+		items[best].afterLong = true
 	}
-	return max(top[n-1], gapMin)
 }
 
 // merge sums events and runs up into the tail of one run of traffic.
