@@ -171,6 +171,9 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 	defer cancel()
 	for _, outcome := range lab.Play(ctx, t.TempDir(), scenarios) {
 		t.Run(outcome.Scenario.Name, func(t *testing.T) {
+			for _, err := range outcome.Thrown {
+				t.Logf("thrown away: %v", err)
+			}
 			if outcome.Err != nil {
 				t.Fatal(outcome.Err)
 			}

@@ -60,6 +60,9 @@ func TestLab(t *testing.T) {
 	// and scenarios sleep.
 	for _, outcome := range lab.Play(ctx, t.TempDir(), scenarios) {
 		t.Run(outcome.Scenario.Name, func(t *testing.T) {
+			for _, err := range outcome.Thrown {
+				t.Logf("thrown away: %v", err)
+			}
 			if outcome.Err != nil {
 				t.Fatal(outcome.Err)
 			}
