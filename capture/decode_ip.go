@@ -308,6 +308,9 @@ func (w *walk) tcp(at int) (layer, int) {
 	} else {
 		p.Data = w.base + uint32(len(w.b))
 	}
+	if len(h) >= size {
+		p.HeaderLen = uint8(size)
+	}
 	p.Proto = TCP
 	return done, 0
 }

@@ -171,7 +171,7 @@ func (g *gopacketTCP) decode(frame []byte) (p Packet, payload []byte, ok bool) {
 	if !ok {
 		return p, nil, false
 	}
-	p.Proto = TCP
+	p.Proto, p.HeaderLen = TCP, uint8(g.tcp.DataOffset)*4
 	p.Key, p.Reversed = canonical(wordsOf(src), wordsOf(dst), uint16(g.tcp.SrcPort), uint16(g.tcp.DstPort), 0)
 	p.Seg.Seq, p.Seg.Ack, p.Seg.Win = tcp.Seq(g.tcp.Seq), tcp.Seq(g.tcp.Ack), g.tcp.Window
 	for i, set := range []bool{g.tcp.FIN, g.tcp.SYN, g.tcp.RST, g.tcp.PSH, g.tcp.ACK, g.tcp.URG, g.tcp.ECE, g.tcp.CWR, g.tcp.NS} {

@@ -94,7 +94,7 @@ var (
 // probeIn returns what a frame that ends in probe4 or probe6 decodes to.
 func probeIn(frame []byte, is6 bool) Packet {
 	p := Packet{
-		Proto: TCP, Data: uint32(len(frame) - 1), DataLen: 1,
+		Proto: TCP, Data: uint32(len(frame) - 1), DataLen: 1, HeaderLen: 32,
 		Seg: tcp.Segment{
 			Seq: 0xfff, Ack: 0x2000, Flags: tcp.ACK, Win: 501, Len: 1, TTL: 64, IPID: 0x1234,
 			TSVal: 0x1111, TSEcr: 0x2222, Opts: tcp.OptTimestamps, OptHash: hashNopNopTS,

@@ -131,6 +131,7 @@ func straightTCP(b []byte, at, total int, base uint32, p *Packet) bool {
 	}
 	data := at + size
 	p.Data, p.DataLen = base+uint32(data), uint32(min(total, len(b))-data)
+	p.HeaderLen = uint8(size)
 	p.Proto = TCP
 	return true
 }

@@ -139,3 +139,15 @@ func TestStoryFoldsAnsweredProbes(t *testing.T) {
 		}
 	}
 }
+
+func TestWrongChecksumIsANoteAndNoFault(t *testing.T) {
+	table := read(t, opening+"+60s C > S ACK seq 104 ack 900 badsum\n+10ms S > C ACK seq 900 ack 105\n", "", 64, flows.Options{})
+	for id := range table.Flows() {
+		f, _ := table.Flow(id)
+		for _, ev := range f.Events {
+			if wrong := ev.Note&flows.NoteBadSum != 0; wrong != (ev.Ord == 6) || ev.Ord == 6 && ev.Kind != flows.KeepaliveProbe {
+				t.Errorf("#%d %s: wrong checksum %v", ev.Ord, ev.Kind, wrong)
+			}
+		}
+	}
+}

@@ -20,6 +20,8 @@ type step struct {
 	pkt     *capture.Packet
 	seg     *tcp.Segment
 	payload []byte
+	batch   *capture.Batch // nil for a segment that is not in one
+	index   int
 	at      tcp.Instant
 	quiet   time.Duration // since the flow's last segment
 	conf    Confidence
@@ -47,7 +49,7 @@ func (t *Table) segment(b *capture.Batch, i int) {
 		return
 	}
 	s := &t.step
-	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i)}
+	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b, index: i}
 	if pkt.Reversed {
 		s.d, s.p = 1, 0
 	} else {
@@ -209,14 +211,15 @@ func (s *step) adoptsPending(hash uint32, k *capture.Key) bool {
 
 	// The SYN is replayed into the new instance, then the SYN-ACK goes on.
 	seg, pkt, at, d, payload := s.seg, s.pkt, s.at, s.d, s.payload
-	s.seg, s.pkt, s.at, s.payload = &syn.Seg, &syn, syn.At, nil
+	batch := s.batch
+	s.seg, s.pkt, s.at, s.payload, s.batch = &syn.Seg, &syn, syn.At, nil, nil
 	s.d, s.p = s.p, s.d
 	s.begin()
 	s.meet()
 	s.tell(SYN)
 	s.keep(SYN)
 	s.revise(pending.pendingOrd, SYN, Certain, 0)
-	s.seg, s.pkt, s.at, s.payload = seg, pkt, at, payload
+	s.seg, s.pkt, s.at, s.payload, s.batch = seg, pkt, at, payload, batch
 	s.d, s.p = d, 1-d
 	s.note, s.conf, s.answers = 0, Certain, 0
 	return true
