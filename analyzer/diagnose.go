@@ -208,6 +208,7 @@ func counts(s *Subject) Counts {
 	}
 	for i := range s.Seen {
 		c.KeepaliveACK = max(c.KeepaliveACK, s.Seen[i].Flow.Count(flows.KeepaliveACK))
+		c.Heartbeat = max(c.Heartbeat, s.Seen[i].Flow.Count(flows.Heartbeat))
 	}
 	return c
 }

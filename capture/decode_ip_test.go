@@ -227,7 +227,7 @@ func TestICMPErrorsQuoteTCP(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := tt.want
-			want.Proto, want.ICMP, want.Data, want.DataLen = ICMPError, tt.code, 14, uint32(len(tt.frame))
+			want.Proto, want.ICMP, want.Data, want.DataLen, want.HeaderLen = ICMPError, tt.code, 14, uint32(len(tt.frame)), 0
 			got := decodeWhole(1, eth(map[byte]string{4: "0800", 6: "86dd"}[tt.frame[0]>>4], tt.frame))
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)

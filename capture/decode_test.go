@@ -296,7 +296,7 @@ func TestFrameCutBySnapLength(t *testing.T) {
 		got := DecodeFrame(1, frame[:54], uint32(len(frame)))
 		want := probeIn(nil, false)
 		want.Note = NoteCut | NoteHeaderCut
-		want.Data, want.DataLen = 54, 0
+		want.Data, want.DataLen, want.HeaderLen = 54, 0, 0
 		want.Seg.Len, want.Seg.Opts, want.Seg.OptHash = 1000, tcp.OptCut, 0
 		want.Seg.TSVal, want.Seg.TSEcr = 0, 0
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -176,6 +176,43 @@ func matches(h *Heartbeat, prefixes []string, lens []int, head []byte, length in
 	return false
 }
 
+// HeartbeatIn returns the heartbeat whose content a payload of length octets
+// that begins with head has, sent to or from one of the ports; false where it
+// is none that is known.
+func HeartbeatIn(head []byte, length int, ports ...uint16) (Heartbeat, bool) {
+	for i := range heartbeats {
+		if heartbeats[i].Matches(head, length, ports...) {
+			return heartbeats[i], true
+		}
+	}
+	return Heartbeat{}, false
+}
+
+// HeartbeatAnswerIn is HeartbeatIn for the answer to a heartbeat.
+func HeartbeatAnswerIn(head []byte, length int, ports ...uint16) (Heartbeat, bool) {
+	for i := range heartbeats {
+		if heartbeats[i].MatchesAnswer(head, length, ports...) {
+			return heartbeats[i], true
+		}
+	}
+	return Heartbeat{}, false
+}
+
+// EncryptedBeat reports whether a payload of length octets has the size of an
+// encrypted heartbeat on a server port, or of the answer to one. Size alone
+// proves nothing: other data can have it.
+func EncryptedBeat(port, length int) (request, answer bool) {
+	for i := range heartbeats {
+		h := &heartbeats[i]
+		if !h.Encrypted || !slices.Contains(h.Ports, port) {
+			continue
+		}
+		request = request || slices.Contains(h.Lens, length)
+		answer = answer || slices.Contains(h.AnswerLens, length)
+	}
+	return request, answer
+}
+
 // Defaults returns the keepalive defaults, the best known systems first.
 func Defaults() []Default { return slices.Clone(defaults[:]) }
 

@@ -60,7 +60,7 @@ func (s *step) kind(stale bool) Kind {
 		if seg.Flags&tcp.PSH != 0 {
 			s.note |= NotePSH
 		}
-		return Data
+		return s.dataKind()
 	}
 	return s.empty()
 }

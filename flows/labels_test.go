@@ -97,6 +97,34 @@ func TestLabelsOfAConversation(t *testing.T) {
 +860ms C > S ACK seq 104 ack 900
 +1ms S > C ACK seq 900 ack 105 win 0
 `, "syn syn-ack ack data ack window-update zero-window-probe zero-window-ack zero-window-probe zero-window-probe zero-window-ack"},
+		{"ssh beats at one pace, told from the first one on", `
+0     C > S SYN     seq 99  mss 1460 sackok
++10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok
++1ms  C > S ACK     seq 100 ack 900
++1ms  S > C PSH,ACK seq 900 ack 100 data "SSH-2.0-OpenSSH_9.7\r\n"
++1ms  C > S ACK     seq 100 ack 921
++15s  C > S PSH,ACK seq 100 ack 921 len 52
++10ms S > C PSH,ACK seq 921 ack 152 len 28
++1ms  C > S ACK     seq 152 ack 949
++15s  C > S PSH,ACK seq 152 ack 949 len 52
++10ms S > C PSH,ACK seq 949 ack 204 len 28
++1ms  C > S ACK     seq 204 ack 977
++15s  C > S PSH,ACK seq 204 ack 977 len 52
++10ms S > C PSH,ACK seq 977 ack 256 len 28
++1ms  C > S ACK     seq 256 ack 1005
++7s   C > S PSH,ACK seq 256 ack 1005 len 36
+`, "syn syn-ack ack data ack heartbeat heartbeat-reply ack heartbeat heartbeat-reply ack heartbeat heartbeat-reply ack data"},
+		{"somebody types into ssh, at no pace", `
+0     C > S SYN     seq 99  mss 1460 sackok
++10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok
++1ms  C > S ACK     seq 100 ack 900
++1ms  S > C PSH,ACK seq 900 ack 100 data "SSH-2.0-OpenSSH_9.7\r\n"
++1ms  C > S ACK     seq 100 ack 921
++3s   C > S PSH,ACK seq 100 ack 921 len 52
++9s   C > S PSH,ACK seq 152 ack 921 len 52
++4s   C > S PSH,ACK seq 204 ack 921 len 52
++13s  C > S PSH,ACK seq 256 ack 921 len 52
+`, "syn syn-ack ack data ack data data data data"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var want []string

@@ -20,6 +20,7 @@ type Prior struct {
 	Resync  []Resync
 	Opens   []tcp.Ordinal // SYNs inside this flow that opened a new one
 	Shut    []tcp.Ordinal // segments that shut a window into which window probes went, though at first they looked like keepalives
+	Beat    [2]Beat       // encrypted heartbeats, by Key's Lo and Hi end
 	Unclear bool          // only one direction was captured, and its empty segments keep a rhythm
 }
 
@@ -29,4 +30,11 @@ type Resync struct {
 	From  tcp.Ordinal
 	Next  [2]tcp.Seq // by Key's Lo and Hi end
 	Known [2]bool
+}
+
+// Beat is an application's encrypted heartbeat: segments of Len octets that
+// end a silence, at one pace, from one frame to another.
+type Beat struct {
+	Len         uint32
+	From, Until tcp.Ordinal
 }

@@ -91,6 +91,8 @@ type rare struct {
 	pendingFrom uint8
 	holes       [2][]hole // octets not seen, below next
 	missing     []capture.Interval
+	beat        [2]beat
+	beats       uint32 // heartbeats and their answers
 	prior       Prior
 	learned     bool // prior holds something that a second reading wants
 }
@@ -121,6 +123,7 @@ const (
 	coldUsed                         // the slot holds a flow
 	coldOddEnd                       // it ended, but not well: worth keeping whole
 	coldSteady                       // the last segment came by the short way
+	coldBeat                         // the last data of the Lo end was a heartbeat that waits for an answer; that of the Hi end: the next bit
 )
 
 // span is a range of durations in seconds; a max of 0 means nothing was

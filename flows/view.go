@@ -51,6 +51,7 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 	if r := t.rare[handle]; c.flags&coldRare != 0 && r != nil {
 		f.Missing = append(f.Missing, r.missing...)
 		f.Counts[ZeroWindowProbe] = r.windowProbe[0] + r.windowProbe[1]
+		f.Counts[Heartbeat] = r.beats
 		for side, e := range ends {
 			f.Sides[side].WindowProbes = r.windowProbe[e]
 		}

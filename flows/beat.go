@@ -1,0 +1,127 @@
+package flows
+
+import (
+	"strings"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/tcp"
+)
+
+// A data segment on a quiet connection can be an application's own keepalive.
+// Where its octets are in the clear they say so; an encrypted one (ssh) is told
+// by its size and by coming at one pace, from the third beat on, or from the
+// first where a first reading has learned it.
+
+// Pace of an encrypted heartbeat: how far one interval may be off another.
+const (
+	beatSlack   = 0.05
+	beatSlackAt = 100 * time.Millisecond
+	beatsNeeded = 2 // equal intervals before the third beat is called one
+	replyWithin = 10 * time.Second
+)
+
+// beat follows one direction's candidate for an encrypted heartbeat.
+type beat struct {
+	first tcp.Ordinal // where the rhythm began
+	last  tcp.Ordinal
+	at    tcp.Instant
+	gap   time.Duration
+	len   uint32
+	count uint8
+}
+
+// dataKind names a data segment at SND.NXT.
+func (s *step) dataKind() Kind {
+	switch {
+	case s.c.flags&(coldBeat<<s.p) != 0 && s.quiet < replyWithin:
+		s.c.flags &^= coldBeat << s.p
+		if s.isReply() {
+			s.countBeat()
+			return HeartbeatReply
+		}
+	case s.quiet >= gapMin && s.isBeat():
+		s.c.flags |= coldBeat << s.d
+		s.countBeat()
+		return Heartbeat
+	default:
+		s.c.flags &^= coldBeat << s.d
+	}
+	return Data
+}
+
+func (s *step) countBeat() { s.rare().beats++ }
+
+// isBeat reports whether a segment after a silence is a heartbeat.
+func (s *step) isBeat() bool {
+	if _, ok := facts.HeartbeatIn(s.payload, int(s.seg.Len), s.ports()...); ok && len(s.payload) > 0 {
+		return true
+	}
+	if request, _ := facts.EncryptedBeat(sshPort, int(s.seg.Len)); !request || !s.isSSH() || !s.onBeat() {
+		return false
+	}
+	s.conf = Inferred
+	return true
+}
+
+// isReply reports whether a segment right after the peer's heartbeat answers
+// it.
+func (s *step) isReply() bool {
+	if _, ok := facts.HeartbeatAnswerIn(s.payload, int(s.seg.Len), s.ports()...); ok && len(s.payload) > 0 {
+		return true
+	}
+	if _, answer := facts.EncryptedBeat(sshPort, int(s.seg.Len)); answer && s.isSSH() {
+		s.conf = Inferred
+		return true
+	}
+	return false
+}
+
+const sshPort = 22
+
+func (s *step) ports() []uint16 {
+	return []uint16{uint16(s.pkt.Key.Ports >> 16), uint16(s.pkt.Key.Ports)}
+}
+
+// isSSH reports whether an end has said so, or the port does.
+func (s *step) isSSH() bool {
+	for _, app := range s.c.app {
+		if app != 0 {
+			return strings.HasPrefix(string(s.t.banners[app]), "SSH-")
+		}
+	}
+	return s.pkt.Key.Ports>>16 == 22 || s.pkt.Key.Ports&0xffff == 22
+}
+
+// onBeat follows the rhythm of segments of one size that each end a silence.
+func (s *step) onBeat() bool {
+	r := s.rare()
+	if p := r.prior.Beat[s.d]; p.Len == s.seg.Len && s.pkt.Ord >= p.From && s.pkt.Ord <= p.Until {
+		return true
+	}
+	b := &r.beat[s.d]
+	gap := s.at.Sub(b.at)
+	slack := max(time.Duration(beatSlack*float64(b.gap)), beatSlackAt)
+	switch {
+	case b.len != s.seg.Len:
+		*b = beat{first: s.pkt.Ord, len: s.seg.Len}
+	case b.count == 0 || gap > b.gap+slack || gap < b.gap-slack:
+		// The first interval, or another one: a rhythm may begin with the
+		// segment before this.
+		b.first, b.gap, b.count = b.last, gap, 1
+	case b.count < beatsNeeded:
+		b.count++
+	}
+	b.at, b.last = s.at, s.pkt.Ord
+	if b.count < beatsNeeded {
+		return false
+	}
+	if s.t.Options.Learn {
+		p := s.learn()
+		if p.Beat[s.d].Len != s.seg.Len {
+			p.Beat[s.d] = Beat{Len: s.seg.Len, From: b.first}
+		}
+		p.Beat[s.d].Until = s.pkt.Ord
+	}
+	return true
+}
