@@ -222,6 +222,10 @@ func findings(s *Subject, d *Diagnosis) []Finding {
 	if f, ok := tooSlow(d); ok {
 		out = append(out, f)
 	}
+	if s.flow.Split {
+		out = append(out, Finding{Rule: "capture-quality", Says: "two connections have these addresses and ports, on different VLANs and with unrelated sequence numbers",
+			Suggests: "overlapping networks on one mirror port: they are told apart"})
+	}
 	for i := range s.Seen {
 		if n := len(s.Seen[i].Flow.Missing); n > 0 {
 			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s misses frames of this connection at %d moments", s.Points[s.Seen[i].Vantage].Name, n),

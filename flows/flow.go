@@ -56,6 +56,7 @@ type Flow struct {
 	Retired    Why
 	Cut        int // events that were folded away or dropped beyond what runs tell
 	VLANs      [2]uint16
+	Split      bool // another conversation has the same addresses and ports, and was told apart by VLAN and sequence numbers
 }
 
 // Count returns how many segments of kind k the flow holds, both sides.

@@ -179,3 +179,50 @@ func TestWrongChecksumIsANoteAndNoFault(t *testing.T) {
 		}
 	}
 }
+
+func TestSameAddressesOnTwoVLANsAreTwoConversations(t *testing.T) {
+	const text = `
+0     C > S SYN     seq 99  vlan 10
++1ms  C > S SYN     seq 700000099 vlan 20
++10ms S > C SYN,ACK seq 899 ack 100 vlan 10
++1ms  S > C SYN,ACK seq 900000899 ack 700000100 vlan 20
++1ms  C > S ACK     seq 100 ack 900 vlan 10
++1ms  C > S ACK     seq 700000100 ack 900000900 vlan 20
++1ms  C > S PSH,ACK seq 100 ack 900 vlan 10 data "hello"
++1ms  C > S PSH,ACK seq 700000100 ack 900000900 vlan 20 data "hi"
++10ms S > C ACK     seq 900 ack 105 vlan 10
++1ms  S > C ACK     seq 900000900 ack 700000102 vlan 20
++60s  C > S ACK     seq 104 ack 900 vlan 10
++1ms  C > S ACK     seq 700000101 ack 900000900 vlan 20
++10ms S > C ACK     seq 900 ack 105 vlan 10
++1ms  S > C ACK     seq 900000900 ack 700000102 vlan 20
+`
+	var want []string
+	for i, kind := range strings.Fields("syn syn syn-ack syn-ack ack ack data data ack ack keepalive-probe keepalive-probe keepalive-ack keepalive-ack") {
+		want = append(want, fmt.Sprintf("#%d stream %d %s", i+1, i%2, kind))
+	}
+	if diff := cmp.Diff(want, labels(t, text)); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	n := 0
+	table := read(t, text, "", 64, flows.Options{})
+	for id := range table.Flows() {
+		if f, _ := table.Flow(id); f.Split {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d flows are said to be split, want both", n)
+	}
+}
+
+func TestOneConversationMayChangeItsVLAN(t *testing.T) {
+	var got []string
+	for _, l := range labels(t, strings.ReplaceAll(opening, "seq 100 ack 900\n", "seq 100 ack 900 vlan 7\n")+"+60s C > S ACK seq 104 ack 900 vlan 8\n+10ms S > C ACK seq 900 ack 105 vlan 9\n") {
+		got = append(got, strings.Fields(l)[2]+" "+strings.Fields(l)[3])
+	}
+	want := []string{"0 syn", "0 syn-ack", "0 ack", "0 data", "0 ack", "0 keepalive-probe", "0 keepalive-ack"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+}

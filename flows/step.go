@@ -45,6 +45,15 @@ func (t *Table) segment(b *capture.Batch, i int) {
 	p := t.poolOf(&pkt.Key)
 	hash := p.index.hash(&pkt.Key)
 	slot, ok := p.find(hash, &pkt.Key)
+	if ok && pkt.VLAN != 0 {
+		if alt, split := t.apart(p, slot, pkt); split {
+			moved := *pkt
+			moved.Key = alt
+			pkt, p = &moved, &t.wide
+			hash = p.index.hash(&alt)
+			slot, ok = p.find(hash, &alt)
+		}
+	}
 	if ok && t.short && t.steady(p, slot, pkt) {
 		return
 	}

@@ -23,7 +23,8 @@ type Table struct {
 	banners      []tcp.Untrusted
 	bannerIDs    map[tcp.Untrusted]uint16
 	routers      []routerAddr
-	ended        []uint32 // handles of flows that ended well, oldest first
+	splits       map[capture.Key]uint32 // conversations told apart by VLAN, by their common key
+	ended        []uint32               // handles of flows that ended well, oldest first
 	closed       closedRows
 	byHosts      map[hostKey][]uint32
 	byHostsAt    uint64
