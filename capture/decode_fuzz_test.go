@@ -2,9 +2,14 @@ package capture
 
 import (
 	"bytes"
+	"path/filepath"
 	"slices"
 	"testing"
 )
+
+// framesPerSeed is how many frames of each shipped capture seed the fuzz
+// target: the handshake and what follows.
+const framesPerSeed = 6
 
 func FuzzFrame(f *testing.F) {
 	links := make(map[uint32]bool)
@@ -14,6 +19,23 @@ func FuzzFrame(f *testing.F) {
 	}
 	for _, tt := range tunnelFrames {
 		f.Add(uint32(linkEthernet), tt.frame, uint32(len(tt.frame)+40))
+	}
+	captured := 0
+	shipped, err := filepath.Glob(filepath.Join("..", "testdata", "pcaps", "*", "*.pcap"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range shipped {
+		n := 0
+		eachFrame(f, path, func(link uint32, frame []byte, wire uint32) {
+			if n++; n <= framesPerSeed {
+				f.Add(link, frame, wire)
+				captured++
+			}
+		})
+	}
+	if captured == 0 {
+		f.Fatal("no frames in ../testdata/pcaps")
 	}
 	if len(links) < 16 {
 		f.Fatalf("seeds hold %d link types, want at least 16", len(links))

@@ -231,7 +231,7 @@ func TestEthernetTCPAsGopacketReadsIt(t *testing.T) {
 
 // eachFrame gives the frames of a plain little-endian pcap file to f: enough of
 // the captures are that, and the test leans on no reader of ours.
-func eachFrame(t *testing.T, path string, f func(link uint32, frame []byte, wire uint32)) {
+func eachFrame(t testing.TB, path string, f func(link uint32, frame []byte, wire uint32)) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {

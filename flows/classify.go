@@ -118,7 +118,7 @@ func (s *step) baseline() {
 		}
 	default:
 		h.next[d] = seg.Seq
-		if seg.Len > 1 || seg.Flags&tcp.FIN != 0 {
+		if seg.Len > 1 || seg.Flags&tcp.FIN != 0 || seg.Len == 1 && seg.Flags&tcp.PSH != 0 {
 			h.state[d] |= stKnown
 			return
 		}
@@ -510,6 +510,10 @@ func (s *step) empty() Kind {
 		s.conf = Inferred
 		return KeepaliveUnclear
 	}
+	if h.state[p]&stSeen == 0 && s.t.Options.Revise != nil && s.keepsPace() {
+		s.conf = Inferred
+		return KeepaliveUnclear
+	}
 	first := h.state[d]&stSeen == 0
 	sameAck := h.state[p]&stAcked != 0 && h.una[p] == seg.Ack
 	if s.answersProbe() {
@@ -548,6 +552,34 @@ func (s *step) empty() Kind {
 		return DupACK
 	}
 	return ACK
+}
+
+// keepsPace reports whether the empty segments of a flow of which only one
+// direction is seen come at one pace, for streams that cannot be read again.
+// The earlier ones are labelled afterwards.
+func (s *step) keepsPace() bool {
+	evs := s.t.arena.events(s.c.story)
+	if len(evs) < 2 {
+		return false
+	}
+	last, before := &evs[len(evs)-1], &evs[len(evs)-2]
+	for _, ev := range []*event{last, before} {
+		if ev.bits&(evTail|evRun) != 0 || ev.count != 0 || ev.seq != s.seg.Seq || ev.kind != ACK && ev.kind != KeepaliveUnclear {
+			return false
+		}
+	}
+	gap, gapBefore := s.at.Sub(last.at), last.at.Sub(before.at)
+	if gap < gapMin/2 || gapBefore < gapMin/2 || float64(max(gap, gapBefore)) > 1.1*float64(min(gap, gapBefore)) {
+		return false
+	}
+	for _, ev := range []*event{before, last} {
+		if ev.kind == ACK {
+			ev.kind = KeepaliveUnclear
+			ev.bits |= evInferred
+			s.revise(ev.ordinal(), KeepaliveUnclear, Inferred, 0)
+		}
+	}
+	return true
 }
 
 // answersProbe reports whether a probe of the peer is open that the segment's

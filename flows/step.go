@@ -462,6 +462,9 @@ func (s *step) tellOrdinary(kind Kind) {
 		return // meetBaseline has refused it
 	}
 	end := seg.End()
+	if h.state[d]&stTentative != 0 && seg.Len == 1 && seg.Flags&tcp.FIN == 0 && seg.Seq == h.next[d] {
+		return // data or a probe: the acknowledgment or the next segment tells
+	}
 	grows := end.After(h.next[d])
 	if grows && kind != ZeroWindowProbe {
 		if seg.Seq.After(h.next[d]) {
