@@ -445,3 +445,45 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+func TestFramesCutAnywhereAreTCPOrCounted(t *testing.T) {
+	type shape struct {
+		name  string
+		link  uint32
+		frame []byte
+	}
+	var shapes []shape
+	for _, tt := range linkFrames {
+		shapes = append(shapes, shape{tt.name, tt.link, tt.frame})
+	}
+	for _, tt := range tunnelFrames {
+		shapes = append(shapes, shape{tt.name, linkEthernet, tt.frame})
+	}
+	for _, s := range shapes {
+		whole := decodeWhole(s.link, s.frame)
+		for size := range s.frame {
+			cut := s.frame[:size:size]
+			p := DecodeFrame(s.link, cut, uint32(len(s.frame)))
+			counted := uint64(0)
+			for _, n := range reasons(s.link, cut, len(s.frame)) {
+				counted += n
+			}
+			switch {
+			case p.Note&NoteCut == 0:
+				t.Errorf("%s, %d octets: not noted as cut", s.name, size)
+			case p.Proto == Undecoded && counted != 1, p.Proto != Undecoded && counted != 0:
+				t.Errorf("%s, %d octets: proto %d, counted %d times", s.name, size, p.Proto, counted)
+			case p.Proto == TCP && (p.Key != whole.Key || p.Seg.Seq != whole.Seg.Seq || p.Seg.Len != whole.Seg.Len):
+				t.Errorf("%s, %d octets: %+v, the whole frame is %+v", s.name, size, p, whole)
+			}
+		}
+	}
+}
+
+func TestPanicOfALibraryIsAReason(t *testing.T) {
+	x := newWireless()
+	x.parser = nil
+	if size, reason := x.read(make([]byte, 40)); size != 0 || reason != "802.11 header made the decoder panic" {
+		t.Errorf("read = %d, %q; want the panic as a reason", size, reason)
+	}
+}
