@@ -1,0 +1,214 @@
+package flows
+
+import (
+	"time"
+
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// Which connection a segment belongs to: ports are used again, a SYN inside a
+// living connection is not yet a new one, and late segments of an old one come.
+
+// poolOf returns the pool in which a key's flows live.
+func (t *Table) poolOf(k *capture.Key) *pool {
+	if k.Overlay != 0 || !k.Is4() {
+		return &t.wide
+	}
+	return &t.narrow
+}
+
+// locate takes the flow that was found, or opens one, and reports whether the segment belongs to
+// an earlier connection on the same ports.
+func (s *step) locate(hash, slot uint32, ok bool) (stale bool) {
+	k := &s.pkt.Key
+	if !ok {
+		s.use(s.t.open(s.pool, hash, k, 0, false, s.pkt))
+		s.begin()
+		return false
+	}
+	s.use(slot)
+	s.t.flush(s.pool, slot)
+	if s.opensAnew() {
+		s.use(s.t.open(s.pool, hash, k, slot, true, s.pkt))
+		s.begin()
+		return false
+	}
+	if s.adoptsPending(hash, k) {
+		return false
+	}
+	return s.isStale()
+}
+
+func (s *step) use(slot uint32) {
+	s.slot, s.handle = slot, s.pool.handle(slot)
+	s.h, s.c = s.pool.hot(slot), s.pool.cold(slot)
+}
+
+// begin settles what a flow's first segment tells: who is the client, and
+// whether the capture joined midway.
+func (s *step) begin() {
+	f, c := s.seg.Flags, s.c
+	s.h.last = s.at
+	c.advanced = [2]uint32{ticks(s.at) - longAgo, ticks(s.at) - longAgo}
+	c.flags |= coldMidway
+	switch {
+	case f&(tcp.SYN|tcp.RST|tcp.FIN) == tcp.SYN && f&tcp.ACK == 0:
+		c.flags = c.flags&^coldMidway | coldRoles
+		s.setClient(s.d)
+	case f&(tcp.SYN|tcp.RST|tcp.FIN) == tcp.SYN:
+		c.flags |= coldRoles
+		s.setClient(s.p)
+	default:
+		s.setClient(guessClient(s.pkt.Key.Ports, s.d))
+	}
+	if prior := s.prior(); prior != nil {
+		r := s.t.rareOf(s.handle, c)
+		r.prior = *prior
+	}
+}
+
+func (s *step) setClient(end int) {
+	s.c.flags &^= coldReversed
+	if end == 1 {
+		s.c.flags |= coldReversed
+	}
+}
+
+// guessClient picks the client where no SYN was seen: the end whose port looks
+// less like a service's.
+func guessClient(ports uint32, sender int) int {
+	lo, hi := uint16(ports>>16), uint16(ports)
+	switch {
+	case lo == hi:
+		return sender
+	case lo < hi:
+		return 1
+	}
+	return 0
+}
+
+func (s *step) prior() *Prior {
+	if s.t.Options.Prior == nil {
+		return nil
+	}
+	return s.t.Options.Prior(uint64(s.c.firstOrd))
+}
+
+// opensAnew reports whether a SYN begins a new connection on the same ports.
+// While the old one may live it does not: only a SYN-ACK that answers it
+// settles that (see adoptsPending), unless a first reading already knows.
+func (s *step) opensAnew() bool {
+	f := s.seg.Flags
+	if f&(tcp.SYN|tcp.RST|tcp.FIN) != tcp.SYN || s.pkt.Key.Lo == s.pkt.Key.Hi && s.h.state[s.d]&stSYN != 0 {
+		return false
+	}
+	if f&tcp.ACK != 0 {
+		return false
+	}
+	same := s.h.state[s.d]&stSYN != 0 && s.c.isn[s.d] == s.seg.Seq
+	if same {
+		// The same ISN again is a repetition, unless the connection was over.
+		return s.c.flags&coldEnded != 0 && s.at.Sub(s.h.last) > time.Minute
+	}
+	if s.c.flags&coldEnded != 0 || s.h.state[s.d]&stSeen == 0 && s.c.flags&coldMidway != 0 && s.c.segments[s.p] <= 1 {
+		return true
+	}
+	if s.h.state[s.p]&stSeen == 0 { // nobody ever answered the old one
+		return true
+	}
+	if r := s.rareIf(); r != nil {
+		for _, o := range r.prior.Opens {
+			if o == s.pkt.Ord {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// adoptsPending opens the new connection that a SYN inside the old one had
+// asked for, when its SYN-ACK comes.
+func (s *step) adoptsPending(hash uint32, k *capture.Key) bool {
+	r := s.rareIf()
+	if r == nil || r.pendingOrd == 0 {
+		return false
+	}
+	f := s.seg.Flags
+	if f&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN|tcp.ACK || s.seg.Ack != r.pendingISN+1 || s.d == int(r.pendingFrom) {
+		return false
+	}
+	old, pending := s.slot, *r
+	s.learn().Opens = append(s.learn().Opens, r.pendingOrd)
+	r.pendingOrd = 0
+	s.unkeepPending(pending.pendingOrd)
+	syn := *s.pkt
+	syn.At, syn.Ord, syn.Seg = pending.pendingAt, pending.pendingOrd, pending.pendingSeg
+	s.use(s.t.open(s.pool, hash, k, old, true, &syn))
+
+	// The SYN is replayed into the new instance, then the SYN-ACK goes on.
+	seg, pkt, at, d, payload := s.seg, s.pkt, s.at, s.d, s.payload
+	batch := s.batch
+	s.seg, s.pkt, s.at, s.payload, s.batch = &syn.Seg, &syn, syn.At, nil, nil
+	s.d, s.p = s.p, s.d
+	s.begin()
+	s.meet()
+	s.tell(SYN)
+	s.keep(SYN)
+	s.revise(pending.pendingOrd, SYN, Certain, 0)
+	s.seg, s.pkt, s.at, s.payload, s.batch = seg, pkt, at, payload, batch
+	s.d, s.p = d, 1-d
+	s.note, s.conf, s.answers = 0, Certain, 0
+	return true
+}
+
+// unkeepPending takes the SYN that opened a new instance out of the old one's
+// story.
+func (s *step) unkeepPending(ord tcp.Ordinal) {
+	evs := s.t.arena.events(s.c.story)
+	for i := range evs {
+		if evs[i].ordinal() == ord {
+			copy(evs[i:], evs[i+1:])
+			s.c.story.n--
+			return
+		}
+	}
+}
+
+// isStale reports whether the segment continues an earlier instance of the
+// ports and not this one.
+func (s *step) isStale() bool {
+	if s.c.older == 0 || s.seg.Flags&tcp.SYN != 0 {
+		return false
+	}
+	k := &s.pkt.Key
+	slot := s.c.older - 1
+	for range 3 {
+		if !s.t.isOlder(s.pool, slot, k) {
+			return false
+		}
+		old, oc := s.pool.hot(slot), s.pool.cold(slot)
+		if far := s.distance(old); far < seqClose && far < s.distance(s.h)/16 {
+			return true
+		}
+		if oc.older == 0 {
+			return false
+		}
+		slot = oc.older - 1
+	}
+	return false
+}
+
+// distance is how far the segment's numbers lie from where an instance stands.
+func (s *step) distance(h *hot) int {
+	far := 0
+	if h.state[s.d]&(stKnown|stTentative) != 0 {
+		far = abs(s.seg.Seq.Sub(h.next[s.d]))
+	}
+	if s.seg.Flags&tcp.ACK != 0 && h.state[s.p]&(stKnown|stTentative) != 0 {
+		far = max(far, abs(s.seg.Ack.Sub(h.next[s.p])))
+	}
+	return far
+}
+
+func abs(n int) int { return max(n, -n) }
