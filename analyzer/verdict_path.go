@@ -343,7 +343,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
 			Hypotheses: []Hypothesis{hostDropHypothesis(t.side)}}
 	}
-	if n := s.arrived(t); n > 0 {
+	if n := s.arrived(t); n > 0 && s.TwoSided() {
 		peer := sideName(other(t.side))
 		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
 		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")

@@ -17,7 +17,7 @@ func drawSamples(t *rapid.T) []sample {
 	var out []sample
 	for n := range rapid.IntRange(1, 40).Draw(t, "samples") {
 		x := rapid.Int64Range(0, 1e13).Draw(t, "x")
-		delay := rapid.Int64Range(0, 1e9).Draw(t, "delay")
+		delay := rapid.Int64Range(1, 1e9).Draw(t, "delay") // 1 ns for the rounding of the line
 		s := sample{x: epoch + tcp.Instant(x), ord: tcp.Ordinal(n + 1), up: rapid.Bool().Draw(t, "up")}
 		if !s.up {
 			delay = -delay

@@ -332,8 +332,8 @@ func (a *atlas) samples(n int, s *strand, i, j int) (out []sample) {
 		base := sample{x: c.at[0], v: c.at[1].Sub(c.at[0]), ord: c.ord[0], conn: n}
 		up, low := base, base
 		up.up = true
-		up.v += time.Duration(a.sides[j].tick - 1)
-		low.v -= time.Duration(a.sides[i].tick - 1)
+		up.v += time.Duration(a.sides[j].tick)
+		low.v -= time.Duration(a.sides[i].tick)
 		switch {
 		case !known: // at one place, or nearly so: a hair either way
 			up.v += atOnce
