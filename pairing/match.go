@@ -75,7 +75,7 @@ func connect(sides []*side, places []place) (found []connection, skipped int) {
 		rest = nil
 		skipped = len(places) - len(links)
 	}
-	rivals := len(places) > len(sides)
+	rivals := repeated(places)
 	for i, a := range rest {
 		for _, b := range rest[i+1:] {
 			if a.point == b.point {
@@ -103,6 +103,18 @@ func connect(sides []*side, places []place) (found []connection, skipped int) {
 		groups.join(sides, &links[i], links)
 	}
 	return groups.connections(sides), max(skipped, 0)
+}
+
+// repeated reports whether a point has more than one instance.
+func repeated(places []place) bool {
+	seen := map[int]bool{}
+	for _, p := range places {
+		if seen[p.point] {
+			return true
+		}
+		seen[p.point] = true
+	}
+	return false
 }
 
 func samePointOnly(places []place) bool {
