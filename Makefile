@@ -25,6 +25,7 @@ fuzz: ## every fuzz target for FUZZTIME each (default 60s)
 
 lab: ## the network namespace scenarios alone, verbose, all of them (root); LABFLAGS go to the test binary
 	LAB=require $(GO) test -count 1 -timeout 30m -v ./internal/lab/... $(if $(LABFLAGS),-args $(LABFLAGS))
+	LAB=require LAB_SEED=$${LAB_SEED:-$$(date +%N | sed 's/^0*//')} $(GO) test -count 1 -timeout 30m -v -run TestFresh ./cmd/kaflow
 
 generate: ## rebuild generated files (the embedded tables)
 	$(GO) generate ./...

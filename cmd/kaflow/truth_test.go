@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,8 +153,9 @@ func TestStoredCapturesGiveTheTruth(t *testing.T) {
 	}
 }
 
-// TestFreshCapturesGiveTheTruth plays every scenario of the lab with timers
-// drawn at random and asks kaflow about the captures.
+// TestFreshCapturesGiveTheTruth plays every scenario of the lab, its timers
+// drawn from LAB_SEED, and asks kaflow about the captures. make lab draws
+// another seed every time.
 func TestFreshCapturesGiveTheTruth(t *testing.T) {
 	switch why := lab.Missing(); {
 	case why == "":
@@ -161,8 +164,11 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 	default:
 		t.Skipf("no lab: %s", why)
 	}
-	seed := uint64(time.Now().UnixNano() % 1e9)
-	t.Logf("timers drawn from seed %d", seed)
+	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("LAB_SEED"), "1"), 10, 64)
+	if err != nil {
+		t.Fatalf("LAB_SEED: %v", err)
+	}
+	t.Logf("timers drawn from LAB_SEED=%d", seed)
 	scenarios := lab.Scenarios()
 	for i := range scenarios {
 		scenarios[i].Seed = seed
