@@ -249,7 +249,24 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 	diag.Remedies = remedies(s, &diag)
 	diag.Timeline = timeline(s)
 	diag.Filters = filters(s, &diag)
+	diag.Spans = spans(s)
+	if b.path != ([2]string{}) {
+		diag.Path = 1 + slices.IndexFunc(known, func(p Path) bool { return p.Between == b.path })
+	}
 	return diag
+}
+
+// spans resolves the first and last frame of every sighting.
+func spans(s *Subject) []Span {
+	out := make([]Span, len(s.Seen))
+	for i, seen := range s.Seen {
+		f := seen.Flow
+		out[i] = Span{
+			First: refAt(s.Points, seen.Vantage, f.FirstOrd, flows.Unknown, f.First),
+			Last:  refAt(s.Points, seen.Vantage, f.LastOrd, flows.Unknown, f.Last),
+		}
+	}
+	return out
 }
 
 // share lets a connection that died on a path profit from what others survived

@@ -519,7 +519,10 @@ func (p *page) stackEvent(pic *picture, s *strip) {
 			b.WriteString(pic.columns[i].name + " " + m.frame + " ")
 		}
 		if i < len(s.legs) && s.legs[i] != legNone {
-			b.WriteString(p.leg(s.legs[i], s.from, leastHop, pic.near) + " ")
+			b.WriteString(p.leg(s.legs[i], s.from, leastHop, pic.near))
+			if s.marks[i+1].frame != "" || s.legs[i] == legLost || s.legs[i] == legLostAssumed {
+				b.WriteString(" ")
+			}
 		}
 	}
 	for _, l := range wrap(b.String(), p.wide-gutter) {

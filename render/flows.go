@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,14 +94,6 @@ func (o *outline) ending() string {
 	return o.ends[0].String() + "/" + o.ends[1].String()
 }
 
-// judged is the verdict and how sure it is.
-func (o *outline) judged() string {
-	if o.verdict.Confidence == analyzer.None {
-		return o.verdict.ID
-	}
-	return o.verdict.ID + " (" + string(o.verdict.Confidence) + ")"
-}
-
 // Flows writes one line per flow for a terminal: ends, duration, longest gap,
 // probes sent, answered and lost, ending and verdict. Where the page is too
 // narrow for a table, each flow takes a few lines.
@@ -117,91 +110,155 @@ func Flows(w io.Writer, r *analyzer.Report, o Options) error {
 		p.text("no TCP connection")
 		return p.out.Flush()
 	}
-	p.rows(r, shown)
+	p.rows(shown)
 	if more := flowTotal(r) - len(r.Flows); more > 0 && o.Flow == 0 {
 		p.paragraph(fmt.Sprintf("%d more are not listed: they ended well, or a limit was hit", more))
 	}
 	return p.out.Flush()
 }
 
-// outlineHeads are the heads of the table of flows.
-var outlineHeads = []string{"flow", "ends", "duration", "longest gap", "probes", "ending", "verdict"}
+// The cells of a flow's line in a table.
+const (
+	cellFlow = iota
+	cellEnds
+	cellApp
+	cellLasted
+	cellGap
+	cellProbes
+	cellEnding
+	cellVerdict
+	cellSure
+	outlineCells
+)
 
-// rows writes flows as a table.
-func (p *page) rows(r *analyzer.Report, list []analyzer.Diagnosis) {
-	cells := make([][]string, len(list))
+// outlineHeads are the heads of the table of flows.
+var outlineHeads = [outlineCells]string{"flow", "ends", "app", "lasted", "gap", "probes", "ending", "verdict", ""}
+
+// probesLegend explains two of the columns.
+const probesLegend = "gap: the longest; probes: sent/answered/lost between the captures (- not known)"
+
+// tableForms are ways to set the table, the fullest first.
+var tableForms = []tableForm{
+	{gutter, []int{cellFlow, cellEnds, cellApp, cellLasted, cellGap, cellProbes, cellEnding, cellVerdict, cellSure}},
+	{gutter, []int{cellFlow, cellEnds, cellLasted, cellGap, cellProbes, cellEnding, cellVerdict, cellSure}},
+	{gutter, []int{cellFlow, cellEnds, cellLasted, cellGap, cellProbes, cellEnding, cellVerdict}},
+	{1, []int{cellFlow, cellEnds, cellLasted, cellGap, cellProbes, cellEnding, cellVerdict}},
+	{gutter, []int{cellFlow, cellEnds, cellGap, cellProbes, cellVerdict}},
+	{gutter, []int{cellFlow, cellEnds, cellVerdict}},
+}
+
+// tableForm is which cells a table shows, and the blanks between them.
+type tableForm struct {
+	gutter int
+	cells  []int
+}
+
+// cells is one flow's line, all of it.
+func (p *page) cells(o *outline) []string {
+	cells := []string{
+		strconv.Itoa(o.id), o.client + " → " + o.server, o.app, durationOrDash(o.duration), durationOrDash(o.gap), o.probes(), o.ending(),
+		o.verdict.ID, string(o.verdict.Confidence),
+	}
+	for i := range cells {
+		cells[i] = p.clean(cells[i])
+	}
+	return cells
+}
+
+// rows writes flows as a table, one line each, in the fullest form that the
+// page has room for.
+func (p *page) rows(list []analyzer.Diagnosis) {
+	table := make([][]string, len(list))
 	moods := make([]style, len(list))
 	for i := range list {
 		o := outlineOf(&list[i])
-		cells[i] = []string{
-			strconv.Itoa(o.id), o.client + " → " + o.server, durationOrDash(o.duration), durationOrDash(o.gap), o.probes(), o.ending(), o.judged(),
-		}
-		if o.app != "" {
-			cells[i][1] += " " + o.app
-		}
-		for j := range cells[i] {
-			cells[i][j] = p.clean(cells[i][j])
-		}
-		moods[i] = mood(o.verdict.ID)
+		table[i], moods[i] = p.cells(&o), mood(o.verdict.ID)
 	}
-	widths := columnWidths(cells)
-	if !p.roomFor(widths) {
-		p.briefly(cells, moods)
-		return
+	widths := columnWidths(table)
+	for _, form := range tableForms {
+		if form.width(widths) <= p.wide {
+			p.table(form, widths, table, moods)
+			return
+		}
 	}
-	p.line(piece{joinCells(outlineHeads, widths), faint})
-	last := len(widths) - 1
-	for i, c := range cells {
-		p.line(piece{text: joinCells(c[:last], widths)}, piece{c[last], moods[i]})
-	}
-	p.text("probes: sent/answered/lost between the captures (- not known)")
+	p.briefly(table, moods)
 }
 
-func columnWidths(cells [][]string) []int {
-	widths := make([]int, len(outlineHeads))
-	for i, h := range outlineHeads {
-		widths[i] = width(h)
-		for _, c := range cells {
-			widths[i] = max(widths[i], width(c[i]))
+// table writes flows in one form, and says what it has left out.
+func (p *page) table(form tableForm, widths []int, table [][]string, moods []style) {
+	p.line(piece{form.join(outlineHeads[:], widths), faint})
+	for i, cells := range table {
+		at := slices.Index(form.cells, cellVerdict)
+		before, after := tableForm{form.gutter, form.cells[:at]}, tableForm{form.gutter, form.cells[at:]}
+		p.line(piece{text: before.join(cells, widths)}, piece{after.join(cells, widths), moods[i]})
+	}
+	p.paragraph(probesLegend)
+	var missing []string
+	for cell, head := range outlineHeads {
+		if head != "" && !slices.Contains(form.cells, cell) && slices.ContainsFunc(table, func(c []string) bool { return c[cell] != "" }) {
+			missing = append(missing, head)
+		}
+	}
+	if len(missing) > 0 {
+		p.paragraph("no room for " + strings.Join(missing, ", ") + ": a wider page has them, and --format tsv")
+	}
+}
+
+// columnWidths is the width of every column that has something in it.
+func columnWidths(table [][]string) []int {
+	widths := make([]int, outlineCells)
+	for i, head := range outlineHeads {
+		for _, cells := range table {
+			widths[i] = max(widths[i], width(cells[i]))
+		}
+		if widths[i] > 0 {
+			widths[i] = max(widths[i], width(head))
 		}
 	}
 	return widths
 }
 
-func (p *page) roomFor(widths []int) bool {
-	sum := gutter * (len(widths) - 1)
-	for _, w := range widths {
-		sum += w
+// width is the width of a line in this form.
+func (f tableForm) width(widths []int) int {
+	sum := 0
+	for _, cell := range f.cells {
+		if widths[cell] > 0 {
+			sum += widths[cell] + f.gutter
+		}
 	}
-	return sum <= p.wide
+	return sum - f.gutter
 }
 
-func joinCells(cells []string, widths []int) string {
+// join sets one line, blanks after each cell; columns without anything in them
+// take no room.
+func (f tableForm) join(cells []string, widths []int) string {
 	var b strings.Builder
-	for i, c := range cells {
-		b.WriteString(pad(c, widths[i]+gutter))
+	for _, cell := range f.cells {
+		if widths[cell] > 0 {
+			b.WriteString(pad(cells[cell], widths[cell]+f.gutter))
+		}
 	}
 	return b.String()
 }
 
 // briefly writes each flow as its verdict and ends, and below it the rest.
-func (p *page) briefly(cells [][]string, moods []style) {
-	for i, c := range cells {
-		number := pad(c[0], 4) + "  "
-		lines := wrap(c[6]+"  "+c[1], p.wide-width(number))
-		for j, l := range lines {
+func (p *page) briefly(table [][]string, moods []style) {
+	for i, c := range table {
+		number := pad(c[cellFlow], 4) + "  "
+		in := pad("", width(number))
+		for j, l := range wrap(strings.Join([]string{c[cellVerdict], c[cellSure], c[cellEnds], c[cellApp]}, " "), p.wide-len(in)) {
 			if j == 0 {
 				p.line(piece{text: number}, piece{l, moods[i]})
 				continue
 			}
-			p.text(pad("", width(number)) + l)
+			p.text(in + l)
 		}
-		rest := fmt.Sprintf("lasted %s, longest gap %s, probes %s, %s", c[2], c[3], c[4], c[5])
-		for _, l := range wrap(rest, p.wide-width(number)) {
-			p.text(pad("", width(number)) + l)
+		rest := fmt.Sprintf("lasted %s, gap %s, probes %s, %s", c[cellLasted], c[cellGap], c[cellProbes], c[cellEnding])
+		for _, l := range wrap(rest, p.wide-len(in)) {
+			p.text(in + l)
 		}
 	}
-	p.paragraph("probes: sent/answered/lost between the captures (- not known)")
+	p.paragraph(probesLegend)
 }
 
 // flowColumns are the columns of FlowsTSV.

@@ -193,10 +193,15 @@ func (l *layer) add(pic *picture, row *analyzer.Row) {
 // addRun appends the first and the last segment of a run.
 func (l *layer) addRun(pic *picture, row *analyzer.Row) {
 	pic.rows = append(pic.rows, strip{
-		kind: stripRun, text: runText(row), note: escape(row.Note), from: row.From,
-		marks: l.marks(row), legs: l.runLegs(row),
+		kind: stripRun, text: runText(row), from: row.From, marks: l.marks(row), legs: l.runLegs(row),
 	})
+	first := &pic.rows[len(pic.rows)-1]
+	note := escape(row.Note)
+	if note != "" && strings.Contains(first.text, note) {
+		note = "" // "answered", of answered probes
+	}
 	if row.Until == 0 {
+		first.note = note
 		return
 	}
 	if day := l.o.day(row.Until); day != l.today {
@@ -204,12 +209,21 @@ func (l *layer) addRun(pic *picture, row *analyzer.Row) {
 		pic.rows = append(pic.rows, strip{kind: stripDay, text: day})
 	}
 	until := strip{kind: stripUntil, text: "the last of them", from: row.From, marks: make([]mark, l.columns()), legs: make([]leg, l.columns()-1)}
+	if note != "" {
+		until.text = "(" + note + ")"
+	}
+	stampAt := l.sender(row)
 	for _, c := range row.Cells {
 		if at := l.place(c, row.From); at >= 0 && c.Last.Frame != 0 {
 			until.marks[at].frame = l.frame(c.Last)
 		}
 	}
-	until.marks[l.sender(row)].stamp = l.o.stamp(row.Until)
+	for at := range until.marks { // the moment is that of the frame which ends the run
+		if until.marks[stampAt].frame == "" && until.marks[at].frame != "" {
+			stampAt = at
+		}
+	}
+	until.marks[stampAt].stamp = l.o.stamp(row.Until)
 	pic.rows = append(pic.rows, until)
 }
 

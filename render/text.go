@@ -208,9 +208,7 @@ func (p *page) why(r *analyzer.Report, d *analyzer.Diagnosis) {
 	p.topic("sure of", sureOf(&d.Verdict))
 	p.topic("when", p.when(r, d)...)
 	p.topic("how it ended", endingText(d.Endings))
-	if d.AliveUntil != 0 {
-		p.topic("alive until", "answered until "+p.point(r, d.AliveRef, d.AliveUntil))
-	}
+	p.topic("alive until", p.aliveUntil(r, d))
 	p.topic("seen", p.findings(r, d)...)
 	p.topic("readings that remain", p.readings(d)...)
 	p.topic("cannot be known", d.Verdict.Unknown...)
@@ -222,6 +220,9 @@ func (p *page) why(r *analyzer.Report, d *analyzer.Diagnosis) {
 // sureOf says how sure the verdict and its cause are.
 func sureOf(v *analyzer.Verdict) string {
 	var says []string
+	if v.Cause == "" && mood(v.ID) != bad {
+		return "" // the headline has said it
+	}
 	if v.Confidence != analyzer.None {
 		says = append(says, happened(v.ID)+": "+string(v.Confidence))
 	}
@@ -245,10 +246,10 @@ func (p *page) when(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 	v := &d.Verdict
 	var says []string
 	if v.LastCrossed.Frame != 0 {
-		says = append(says, "last across: "+p.point(r, v.LastCrossed, v.LastCrossed.At))
+		says = append(says, "last across: "+p.point(r, d, v.LastCrossed))
 	}
 	if v.FirstLost.Frame != 0 {
-		lost := "first lost: " + p.point(r, v.FirstLost, v.FirstLost.At)
+		lost := onset(v.ID) + ": " + p.point(r, d, v.FirstLost)
 		if v.Silence > 0 {
 			lost += ", after " + clockwise(v.Silence) + " of silence"
 		}
@@ -257,16 +258,49 @@ func (p *page) when(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 	return says
 }
 
-// point names a frame: "#118 of client.pcap, ack, 16:31:07.212".
-func (p *page) point(r *analyzer.Report, ref pairing.Ref, at tcp.Instant) string {
-	var parts []string
-	if ref.Frame != 0 {
-		parts = append(parts, frameName(r, ref)+" of "+vantageName(r, ref.Vantage), ref.Kind.String())
+// point names a frame: "#118 of client.pcap, ack, 16:31:07.212", the time
+// being the one that the timeline shows.
+func (p *page) point(r *analyzer.Report, d *analyzer.Diagnosis, ref pairing.Ref) string {
+	text := frameName(r, ref) + " of " + vantageName(r, ref.Vantage) + ", " + ref.Kind.String()
+	if at := commonMoment(d, ref); at != 0 {
+		return text + ", " + p.stamp(at)
 	}
-	if at != 0 {
-		parts = append(parts, p.stamp(at))
+	if ref.At == 0 {
+		return text
 	}
-	return strings.Join(parts, ", ")
+	text += ", " + p.stamp(ref.At)
+	if ref.Vantage != 0 {
+		text += " by its own clock"
+	}
+	return text
+}
+
+// commonMoment is when a frame of the timeline was recorded by the first
+// vantage point's clock, 0 where the timeline does not hold it.
+func commonMoment(d *analyzer.Diagnosis, ref pairing.Ref) tcp.Instant {
+	for i := range d.Timeline {
+		for _, c := range d.Timeline[i].Cells {
+			if sameFrame(c.Ref, ref) {
+				return c.Common
+			}
+		}
+	}
+	return 0
+}
+
+func sameFrame(a, b pairing.Ref) bool {
+	return a.Vantage == b.Vantage && a.File == b.File && a.Frame == b.Frame
+}
+
+// aliveUntil names the last answered segment, unless "when" has done so.
+func (p *page) aliveUntil(r *analyzer.Report, d *analyzer.Diagnosis) string {
+	switch {
+	case d.AliveUntil == 0 || d.AliveRef.Frame != 0 && sameFrame(d.AliveRef, d.Verdict.LastCrossed):
+		return ""
+	case d.AliveRef.Frame == 0:
+		return p.stamp(d.AliveUntil)
+	}
+	return p.point(r, d, d.AliveRef)
 }
 
 // findings says what was seen and, apart from it, what that suggests.
@@ -314,9 +348,16 @@ func evidence(r *analyzer.Report, refs []pairing.Ref) string {
 	return strings.Join(parts, "; ")
 }
 
-// readings lists the hypotheses with what speaks for and against each.
+// readings lists the hypotheses with what speaks for and against each. A
+// measurement that would decide between several of them stands once, at the
+// end.
 func (p *page) readings(d *analyzer.Diagnosis) []string {
 	var says []string
+	uses := map[string]int{}
+	for i := range d.Hypotheses {
+		uses[d.Hypotheses[i].Next]++
+	}
+	var shared []string
 	for i := range d.Hypotheses {
 		h := &d.Hypotheses[i]
 		says = append(says, spaced(h.Verdict))
@@ -326,9 +367,16 @@ func (p *page) readings(d *analyzer.Diagnosis) []string {
 		for _, a := range h.Against {
 			says = append(says, hanging+"against: "+a)
 		}
-		if h.Next != "" {
+		switch {
+		case h.Next == "" || slices.Contains(shared, h.Next):
+		case uses[h.Next] > 1:
+			shared = append(shared, h.Next)
+		default:
 			says = append(says, hanging+"to decide it: "+h.Next)
 		}
+	}
+	for _, next := range shared {
+		says = append(says, "to decide: "+next)
 	}
 	return says
 }
@@ -428,7 +476,7 @@ func (p *page) others(r *analyzer.Report, shown int) {
 	if len(rest) > 0 {
 		p.rule()
 		p.blank()
-		p.rows(r, rest[:min(inALine, len(rest))])
+		p.rows(rest[:min(inALine, len(rest))])
 		p.blank()
 	}
 	if more := flowTotal(r) - shown - min(inALine, len(rest)); more > 0 {
@@ -466,12 +514,13 @@ func (p *page) footer(r *analyzer.Report) {
 // captures says of every vantage point what was read.
 func (p *page) captures(r *analyzer.Report) []string {
 	var says []string
+	why := sharedWhy(r)
 	for i := range r.Vantages {
 		v := &r.Vantages[i]
 		name := vantageName(r, i)
 		if v.Role != "" {
 			name += " (" + v.Role
-			if v.RoleWhy != "" {
+			if v.RoleWhy != "" && v.RoleWhy != why {
 				name += ": " + v.RoleWhy
 			}
 			name += ")"
@@ -491,5 +540,28 @@ func (p *page) captures(r *analyzer.Report) []string {
 			}
 		}
 	}
+	if why != "" {
+		says = append(says, "sides: "+why)
+	}
 	return says
+}
+
+// sharedWhy is the reason for the roles of several vantage points where it is
+// one for all, else "".
+func sharedWhy(r *analyzer.Report) string {
+	why, uses := "", 0
+	for i := range r.Vantages {
+		switch w := r.Vantages[i].RoleWhy; {
+		case w == "":
+		case uses == 0 || w == why:
+			why = w
+			uses++
+		default:
+			return ""
+		}
+	}
+	if uses < 2 {
+		return ""
+	}
+	return why
 }

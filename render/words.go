@@ -28,6 +28,17 @@ func happened(id string) string {
 	return spaced(id)
 }
 
+// onset says what the first frame of a failure is to a verdict.
+func onset(id string) string {
+	switch id {
+	case analyzer.SilentDrop, analyzer.OneWayDrop, analyzer.PathCut:
+		return "first lost"
+	case analyzer.Undecided:
+		return "first unanswered"
+	}
+	return "it began with"
+}
+
 // spaced is an id in plain words.
 func spaced(id string) string { return strings.ReplaceAll(id, "-", " ") }
 
@@ -221,8 +232,7 @@ func ending(e flows.Ending) string {
 
 // clockText says how the second clock compares with the first.
 func clockText(c *pairing.Clock, from, to string) string {
-	switch {
-	case c.Contradiction:
+	if c.Contradiction {
 		return fmt.Sprintf("no clock fits all packets of %s and %s", from, to)
 	}
 	text := fmt.Sprintf("the clock of %s is %s that of %s", to, ahead(c.Offset), from)
@@ -246,16 +256,25 @@ func clockText(c *pairing.Clock, from, to string) string {
 func ahead(d time.Duration) string {
 	switch {
 	case d > 0:
-		return seconds(d) + " ahead of"
+		return offset(d) + " ahead of"
 	case d < 0:
-		return seconds(-d) + " behind"
+		return offset(-d) + " behind"
 	}
 	return "equal to"
 }
 
 func signed(d time.Duration) string {
 	if d > 0 {
-		return "+" + seconds(d)
+		return "+" + offset(d)
+	}
+	return offset(d)
+}
+
+// offset is a difference between clocks, to a tenth of a millisecond where it
+// is small enough for that to matter.
+func offset(d time.Duration) string {
+	if size := max(d, -d); size >= time.Millisecond && size < 10*time.Second {
+		return short(d, time.Millisecond, 1) + " ms"
 	}
 	return seconds(d)
 }
