@@ -92,7 +92,7 @@ func (s *Subject) noteOf(p *Passage) string {
 		return "answered"
 	case p.Count > 1:
 		return fmt.Sprintf("%d of them, the last shown", p.Count)
-	case ev.Flags.Has(tcp.ACK) && ev.Win == 0 && p.Kind != flows.RST:
+	case ev.Flags.Has(tcp.ACK) && ev.Win == 0 && p.Kind != flows.RST && p.Kind != flows.ZeroWindowACK:
 		return "window 0"
 	case ev.Len > 0 && (p.Kind == flows.Data || p.Kind == flows.Retransmission):
 		return fmt.Sprintf("%d octets", ev.Len)

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"kaflow/flows"
 	"kaflow/internal/golden"
+	"kaflow/pairing"
 )
 
 // pages are the ways in which the golden files are written.
@@ -158,5 +160,56 @@ func TestWriteErrorsAreTold(t *testing.T) {
 		if !errors.Is(err, errFull) {
 			t.Errorf("%s gives %v, want %v", name, err, errFull)
 		}
+	}
+}
+
+func TestMomentsAreThoseOfTheTimeline(t *testing.T) {
+	r := silentDrop()
+	v := &r.Flows[0].Verdict
+	v.LastCrossed = cell(1, 117, flows.ACK, "16:31:07.233").Ref // its own clock is a second behind
+	v.FirstLost = frameAt(1, 999, flows.KeepaliveProbe, "18:31:09.611")
+	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, r, Options{Width: 160}) }))
+	for _, want := range []string{
+		"last across: #117 of server.pcap, ack, 16:31:07.233\n",
+		"first lost: #999 of server.pcap, keepalive-probe, 18:31:09.611 by its own clock, after 2h00m02s of silence\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+func TestOneMeasurementForSeveralReadingsStandsOnce(t *testing.T) {
+	r := undecided()
+	for i := range r.Flows[0].Hypotheses[:2] {
+		r.Flows[0].Hypotheses[i].Next = "ping the server"
+	}
+	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, r, Options{}) }))
+	if n := strings.Count(text, "ping the server"); n != 1 || !strings.Contains(text, " to decide: ping the server\n") {
+		t.Errorf("the measurement stands %d times in\n%s", n, text)
+	}
+}
+
+func TestFlowsTakeALineEachWhereATerminalHasRoom(t *testing.T) {
+	r := manyFlows()
+	for _, w := range []int{60, 80, 100, 200} {
+		text := string(written(t, func(b *bytes.Buffer) error { return Flows(b, r, Options{Width: w}) }))
+		for _, d := range r.Flows {
+			line := regexp.MustCompile(fmt.Sprintf("(?m)^%d +%s .*%s", d.ID, d.Client, d.Verdict.ID))
+			if !line.MatchString(text) {
+				t.Errorf("width %d: no line of its own for flow %d in\n%s", w, d.ID, text)
+				break
+			}
+		}
+	}
+}
+
+func TestARunEndsUnderTheFrameThatEndedIt(t *testing.T) {
+	r := silentDrop()
+	run := &r.Flows[0].Timeline[2]
+	run.From, run.Cells[1].Last = flows.Server, pairing.Ref{}
+	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, r, Options{}) }))
+	if !strings.Contains(text, "16:31:07.190  #117  the last of them\n") {
+		t.Errorf("the end of the run stands elsewhere in\n%s", text)
 	}
 }
