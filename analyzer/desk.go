@@ -31,10 +31,10 @@ type plainCase struct {
 	closed bool
 }
 
-func newDesk(points []pairing.Point, result *pairing.Result) *desk {
-	d := &desk{points: points, clocks: result.Clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
+func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
+	d := &desk{points: points, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
 	for _, pair := range result.Pairs {
-		s := newSubject(points, result.Clocks, pair, d.spans)
+		s := newSubject(points, clocks, pair, d.spans)
 		d.subjects = append(d.subjects, s)
 		d.byHosts[hostsOf(pair)] = append(d.byHosts[hostsOf(pair)], s)
 	}

@@ -27,9 +27,9 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 	if result == nil {
 		result = &pairing.Result{}
 	}
-	r.Clocks, r.Hints = result.Clocks, slices.Clone(result.Notes)
+	r.Clocks, r.Hints = steadied(result.Clocks), slices.Clone(result.Notes)
 	r.Totals.ByVerdict = map[string]int{}
-	d := newDesk(points, result)
+	d := newDesk(points, result, r.Clocks)
 	r.Vantages = vantages(points, result, d.spans)
 	cases := d.cases(r)
 	d.weigh(cases)
@@ -43,6 +43,19 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 		r.Hints = append(r.Hints, hint)
 	}
 	return r
+}
+
+// steadied takes the clocks as equally fast, as nearly as the packets allow:
+// hosts differ by parts per million, and the middle of a wide range of possible
+// rates would move what lies hours beyond the last crossing by seconds.
+func steadied(clocks []pairing.Clock) []pairing.Clock {
+	out := slices.Clone(clocks)
+	for i := range out {
+		if c := &out[i]; c.PPMMin <= c.PPMMax {
+			c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
+		}
+	}
+	return out
 }
 
 // closeTotals adds what the tables know of flows that they no longer hold.
