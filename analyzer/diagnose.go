@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -51,9 +52,16 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 func steadied(clocks []pairing.Clock) []pairing.Clock {
 	out := slices.Clone(clocks)
 	for i := range out {
-		if c := &out[i]; c.PPMMin <= c.PPMMax {
-			c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
+		c := &out[i]
+		if c.PPMMin >= c.PPMMax || c.NoMin || c.NoMax || c.Given || c.Contradiction {
+			continue
 		}
+		for _, t := range [...]tcp.Instant{c.Since, c.Until} { // bounds are tightest near crossings both ways
+			if lo, hi := c.Bounds(t); t != 0 && lo > math.MinInt64 && hi < math.MaxInt64 && hi-lo < c.Max-c.Min {
+				c.At, c.Min, c.Max, c.Offset = t, lo, hi, lo+(hi-lo)/2
+			}
+		}
+		c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
 	}
 	return out
 }
