@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -87,13 +88,18 @@ func (p *Path) settle() {
 	p.Fits = fitsOf(*l)
 }
 
+// mostFits is how many devices stand for all that fit.
+const mostFits = 8
+
 func fitsOf(l IdleBracket, ports ...int) []Fit {
 	if l.Killed == 0 {
 		return nil
 	}
 	var out []Fit
-	for _, t := range facts.TimeoutsBetween(l.Survived, l.Killed, ports...) {
-		f := Fit{Device: t.Label(), Seconds: int(t.Idle / time.Second)}
+	rows := facts.TimeoutsBetween(l.Survived, l.Killed, ports...)
+	stand := facts.Spread(rows, mostFits)
+	for i, t := range rows {
+		f := Fit{Device: t.Label(), Seconds: int(t.Idle / time.Second), Stands: slices.Contains(stand, i)}
 		if len(t.Sources) > 0 {
 			f.Source = t.Sources[0].Title
 		}

@@ -185,6 +185,7 @@ type Fit struct {
 	Device  string
 	Seconds int
 	Source  string
+	Stands  bool // one of the few that stand for all where a list must be short
 }
 
 // Remedy is lines to paste.

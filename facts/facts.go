@@ -1,7 +1,6 @@
 package facts
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -85,7 +84,12 @@ type Default struct {
 	AppliesTo   string
 	GivesUpWith string // what it sends at the end
 	Notes       string
-	Remedies    []string // ids of the rows of Remedies that change it
+	Remedies    []string      // ids of the rows of Remedies that change it
+	Unit        time.Duration // what one step of its settings is worth; 0 is a second
+	Sum         Sum           // how Detection follows from its settings
+	SingleTimer string        // the one setting that stands for idle time and interval; "" where there are two
+	SetOn       string        // on which hosts it must be set, and why; "" where either end will do
+	Readings    []Reading     // what sources claim, where they contradict each other or leave room
 	Backing
 }
 
@@ -101,6 +105,7 @@ type Timeout struct {
 	OnNextPacket       string        // what the first packet after it meets
 	Range, Notes       string
 	HowToChange        []string
+	Common             bool     // often met: it stands for its timeout where a list must be short
 	Remedies           []string // ids of the rows of Remedies that change it
 	Backing
 }
@@ -294,9 +299,7 @@ func TimeoutsBetween(survived, killed time.Duration, ports ...int) []Timeout {
 			fit = append(fit, t)
 		}
 	}
-	slices.SortStableFunc(fit, func(a, b Timeout) int {
-		return cmp.Or(cmp.Compare(a.Idle, b.Idle), cmp.Compare(a.rank(), b.rank()))
-	})
+	slices.SortStableFunc(fit, byIdle)
 	return oncePerDevice(fit)
 }
 

@@ -105,6 +105,7 @@ var defaults = [...]Default{
 		Formula:     "idle + count*interval",
 		Units:       "milliseconds",
 		Notes:       "Count and probe length are carried over from Windows 2000 and not confirmed for 9x.",
+		Unit:        1 * time.Millisecond,
 		Backing: Backing{
 			Confidence: WidelyReported,
 			Checked:    true,
@@ -131,6 +132,22 @@ var defaults = [...]Default{
 		Notes:       "The count is the larger of TcpMaxDataRetransmissions and PPTPTcpMaxDataRetransmissions; 0 means no probes at all.",
 		Remedies: []string{
 			"windows-registry",
+		},
+		Unit: 1 * time.Millisecond,
+		Readings: []Reading{
+			{
+				Claim:  "5 probes, as sources from the days of Windows 2000, XP and Server 2003 say",
+				Plan:   Plan{Count: 5},
+				Sums:   []Sum{IdleAndProbes},
+				Taken:  true,
+				Source: Source{"Lantronix FAQ: What are TCP Keepalives? How do they work? (2009-02-11)", "http://www.lantronix.com/support/"},
+			},
+			{
+				Claim:  "10 probes, on Windows Vista and later, not changeable",
+				Plan:   Plan{Count: 10},
+				Sums:   []Sum{IdleAndProbes},
+				Source: Source{"Microsoft Learn: SIO_KEEPALIVE_VALS control code", "https://learn.microsoft.com/en-us/windows/win32/winsock/sio-keepalive-vals"},
+			},
 		},
 		Backing: Backing{
 			Confidence: Documented,
@@ -164,6 +181,22 @@ var defaults = [...]Default{
 			"windows-powershell",
 			"windows-socket",
 		},
+		Unit: 1 * time.Millisecond,
+		Readings: []Reading{
+			{
+				Claim:  "5 probes, as sources from the days of Windows 2000, XP and Server 2003 say",
+				Plan:   Plan{Count: 5},
+				Sums:   []Sum{IdleAndProbes},
+				Source: Source{"Lantronix FAQ: What are TCP Keepalives? How do they work? (2009-02-11)", "http://www.lantronix.com/support/"},
+			},
+			{
+				Claim:  "10 probes, on Windows Vista and later, not changeable",
+				Plan:   Plan{Count: 10},
+				Sums:   []Sum{IdleAndProbes},
+				Taken:  true,
+				Source: Source{"Microsoft Learn: SIO_KEEPALIVE_VALS control code", "https://learn.microsoft.com/en-us/windows/win32/winsock/sio-keepalive-vals"},
+			},
+		},
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -195,6 +228,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"freebsd",
 		},
+		Unit: 1 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -248,6 +282,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"netbsd",
 		},
+		Unit: 500 * time.Millisecond,
 		Backing: Backing{
 			Confidence: WidelyReported,
 			Sources: []Source{
@@ -272,6 +307,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"macos",
 		},
+		Unit: 1 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -298,6 +334,23 @@ var defaults = [...]Default{
 		Notes:       "Probe retries follow the retransmission timer: first retry after one RTO, then doubling up to the maximum RTO (60 s). Roughly 15 probes in 8 minutes. The probe repeats the last acknowledged byte position with a zero byte.",
 		Remedies: []string{
 			"solaris-10",
+		},
+		Unit: 1 * time.Millisecond,
+		Sum:  IdleAndAbort,
+		Readings: []Reading{
+			{
+				Claim:  "the abort interval of keepalives is 8 minutes",
+				Plan:   Plan{Abort: 480 * time.Second},
+				Sums:   []Sum{IdleAndAbort},
+				Taken:  true,
+				Source: Source{"Solaris Tunable Parameters Reference Manual: tcp_keepalive_abort_interval", "https://docs.oracle.com/cd/E19120-01/open.solaris/819-2724/fsvdh/index.html"},
+			},
+			{
+				Claim:  "5 minutes, which is _ip_abort_interval of Solaris 11.2, the give-up time of data and not of keepalives",
+				Plan:   Plan{Abort: 300 * time.Second},
+				Sums:   []Sum{IdleAndAbort},
+				Source: Source{"Oracle Solaris 11.2 Tunable Parameters: TCP parameters with additional cautions (_ip_abort_interval 5 minutes)", "https://docs.oracle.com/cd/E36784_01/html/E36845/chapter4-69.html"},
+			},
 		},
 		Backing: Backing{
 			Confidence: Documented,
@@ -328,6 +381,23 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"solaris-11",
 		},
+		Unit: 1 * time.Millisecond,
+		Sum:  IdleAndAbort,
+		Readings: []Reading{
+			{
+				Claim:  "the abort interval of keepalives is 8 minutes",
+				Plan:   Plan{Abort: 480 * time.Second},
+				Sums:   []Sum{IdleAndAbort},
+				Taken:  true,
+				Source: Source{"Solaris Tunable Parameters Reference Manual: tcp_keepalive_abort_interval", "https://docs.oracle.com/cd/E19120-01/open.solaris/819-2724/fsvdh/index.html"},
+			},
+			{
+				Claim:  "5 minutes, which is _ip_abort_interval of Solaris 11.2, the give-up time of data and not of keepalives",
+				Plan:   Plan{Abort: 300 * time.Second},
+				Sums:   []Sum{IdleAndAbort},
+				Source: Source{"Oracle Solaris 11.2 Tunable Parameters: TCP parameters with additional cautions (_ip_abort_interval 5 minutes)", "https://docs.oracle.com/cd/E36784_01/html/E36845/chapter4-69.html"},
+			},
+		},
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -355,6 +425,8 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"solaris-11",
 		},
+		Unit: 1 * time.Millisecond,
+		Sum:  IdleAndAbort,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -381,6 +453,22 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"aix",
 		},
+		Unit: 500 * time.Millisecond,
+		Readings: []Reading{
+			{
+				Claim:  "8 probes, which is tcp_keepcnt as most references give it",
+				Plan:   Plan{Count: 8},
+				Sums:   []Sum{IdleAndProbes},
+				Taken:  true,
+				Source: Source{"Progress KB 20017: How to Configure the Keepalive Parameters on AIX", "https://community.progress.com/articles/Knowledge/20017"},
+			},
+			{
+				Claim:  "nine retries",
+				Plan:   Plan{Count: 9},
+				Sums:   []Sum{IdleAndProbes},
+				Source: Source{"MPI Technologies D60425 manual, section 5.3 AIX KEEPALIVE support", "https://manualsdump.com/en/manuals/mpi_technologies-d60425-06/149614/23"},
+			},
+		},
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -406,6 +494,22 @@ var defaults = [...]Default{
 		Notes:       "Manual: retry spacing is the normal retransmission algorithm and cannot be set directly; only the product KEEPINTVL*KEEPCNT sets the give-up time. A vendor KB claims a fixed 10 s spacing (tcp_ip_notify_interval); trust the manual. Connections closed locally in FIN_WAIT_2 are probed after 2 minutes (tcp_keepalive_detached_interval).",
 		Remedies: []string{
 			"hp-ux",
+		},
+		Unit: 1 * time.Millisecond,
+		Sum:  IdleAndAbort,
+		Readings: []Reading{
+			{
+				Claim:  "retries follow the retransmission timer",
+				Plan:   Plan{},
+				Sums:   []Sum{IdleAndAbort},
+				Taken:  true,
+				Source: Source{"HP-UX tcp(7P) 2010-09", "printed manual page (no stable address)"},
+			},
+			{
+				Claim:  "retries come every 10 s (tcp_ip_notify_interval)",
+				Plan:   Plan{},
+				Source: Source{"Progress KB P75775: keepalive parameters on HP-UX 11", "https://community.progress.com/articles/Knowledge/P75775"},
+			},
 		},
 		Backing: Backing{
 			Confidence: Documented,
@@ -455,6 +559,22 @@ var defaults = [...]Default{
 		Notes:       "The vendor document says values cannot be set on the CLI. One-minute cadence and five-minute close are the usual figures in the IOS command reference; exact count 4 or 5 unresolved.",
 		Remedies: []string{
 			"cisco-ios-host",
+		},
+		SetOn: "both routers: each clears only its own lines. Keepalives tell a router that the other one is gone, say because it was reloaded; the far end, which sends none, has no way to know and keeps the dead session, and the session keeps the line that a new one needs. service tcp-keepalives-in watches sessions that came in, -out those that the router opened.",
+		Readings: []Reading{
+			{
+				Claim:  "4 unanswered probes, the first after a minute",
+				Plan:   Plan{Count: 4},
+				Sums:   []Sum{IdleAndProbes},
+				Taken:  true,
+				Source: Source{"Cisco IOS Configuration Fundamentals: service tcp-keepalives-in/-out", "https://www.cisco.com/c/en/us/td/docs/ios/12_2/configfun/command/reference/ffun_r.html"},
+			},
+			{
+				Claim:  "5 unanswered probes, a minute apart",
+				Plan:   Plan{Count: 5},
+				Sums:   []Sum{IdleAndProbes},
+				Source: Source{"Cisco IOS Configuration Fundamentals: service tcp-keepalives-in/-out", "https://www.cisco.com/c/en/us/td/docs/ios/12_2/configfun/command/reference/ffun_r.html"},
+			},
 		},
 		Backing: Backing{
 			Confidence: WidelyReported,
@@ -545,6 +665,27 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"lantronix",
 		},
+		Readings: []Reading{
+			{
+				Claim: "a keepalive every 45 s, dropped after 3 missed answers; counted from the first keepalive or from the last answer",
+				Plan: Plan{Idle: 45 * time.Second,
+					Interval: 45 * time.Second,
+					Count:    3,
+				},
+				Sums:   []Sum{Probes, IdleAndProbes},
+				Taken:  true,
+				Source: Source{"Lantronix FAQ: What are TCP Keepalives? How do they work? (2009-02-11)", "http://www.lantronix.com/support/"},
+			},
+			{
+				Claim: "a keepalive every 60 s on other products, dropped after 3 missed answers",
+				Plan: Plan{Idle: 60 * time.Second,
+					Interval: 60 * time.Second,
+					Count:    3,
+				},
+				Sums:   []Sum{Probes, IdleAndProbes},
+				Source: Source{"Lantronix FAQ: What are TCP Keepalives? How do they work? (2009-02-11)", "http://www.lantronix.com/support/"},
+			},
+		},
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -566,6 +707,7 @@ var defaults = [...]Default{
 		Units:       "minutes",
 		GivesUpWith: "connection closed",
 		Notes:       "The single value is the whole time without TCP activity, probe spacing is not published.",
+		Unit:        60000 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -629,6 +771,7 @@ var defaults = [...]Default{
 		Units:       "milliseconds (compile time), 500 ms tick",
 		GivesUpWith: "RST",
 		Notes:       "Firmware builders change it often (10 s/2 s/9, 60 s/10 s/9, 30 s/5 s/4 seen in public trees). Probes in ESTABLISHED and CLOSE_WAIT only.",
+		Unit:        1 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -769,6 +912,7 @@ var defaults = [...]Default{
 		OnByDefault: No,
 		Units:       "minutes",
 		Notes:       "SENDGARBAGE TRUE makes the probe carry one random byte. Retry count not stated on the page.",
+		Unit:        60000 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -794,6 +938,19 @@ var defaults = [...]Default{
 		Notes:       "15/15/9 on both ends is the signature of an untouched Go program. Dialer.KeepAlive sets only the idle part since 1.23 (interval stays 15 s); earlier releases used it for both. Probe length is the OS one.",
 		Remedies: []string{
 			"go",
+		},
+		Readings: []Reading{
+			{
+				Claim:  "Dialer.KeepAlive is the interval between probes, says its documentation",
+				Plan:   Plan{},
+				Source: Source{"golang/go issue 73386: Dialer.KeepAlive is documented as interval but used as idle", "https://github.com/golang/go/issues/73386"},
+			},
+			{
+				Claim:  "Dialer.KeepAlive is the idle time since Go 1.23, says the code; the interval stays 15 s",
+				Plan:   Plan{},
+				Taken:  true,
+				Source: Source{"Go standard library net/dial.go and net/tcpsock.go (Go 1.26)", "https://go.dev/src/net/tcpsock.go"},
+			},
 		},
 		Backing: Backing{
 			Confidence: Documented,
@@ -864,6 +1021,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"node",
 		},
+		Unit: 1 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -889,6 +1047,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"node",
 		},
+		Unit: 1 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Sources: []Source{
@@ -1083,6 +1242,22 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"sqlserver",
 		},
+		Unit: 1 * time.Millisecond,
+		Readings: []Reading{
+			{
+				Claim:  "about 35 s, computed with the 5 probes of Windows before Vista",
+				Plan:   Plan{Count: 5},
+				Sums:   []Sum{IdleAndProbes},
+				Source: Source{"Microsoft SQL Protocols blog: Understand special TCP/IP property Keep Alive in SQL Server 2005", "https://learn.microsoft.com/en-us/archive/blogs/sql_protocols/understand-special-tcpip-property-keep-alive-in-sql-server-2005"},
+			},
+			{
+				Claim:  "10 probes, on Windows Vista and later, not changeable",
+				Plan:   Plan{Count: 10},
+				Sums:   []Sum{IdleAndProbes},
+				Taken:  true,
+				Source: Source{"Microsoft Learn: SIO_KEEPALIVE_VALS control code", "https://learn.microsoft.com/en-us/windows/win32/winsock/sio-keepalive-vals"},
+			},
+		},
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -1106,6 +1281,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"oracle",
 		},
+		Unit: 60000 * time.Millisecond,
 		Backing: Backing{
 			Confidence: WidelyReported,
 			Checked:    true,
@@ -1392,6 +1568,27 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"ssh-client",
 		},
+		Sum:         ProbesAndOne,
+		SingleTimer: "ServerAliveInterval",
+		Readings: []Reading{
+			{
+				Claim: "ssh_config(5) says: ServerAliveInterval times CountMax, about 45 s with its example of 15 and 3",
+				Plan: Plan{Interval: 15 * time.Second,
+					Count: 3,
+				},
+				Sums:   []Sum{Probes},
+				Source: Source{"OpenSSH ssh_config(5)", "https://man.openbsd.org/ssh_config"},
+			},
+			{
+				Claim: "the code gives up when the timer fires once more than CountMax, measured 7.1 s with 2 and 3",
+				Plan: Plan{Interval: 15 * time.Second,
+					Count: 3,
+				},
+				Sums:   []Sum{ProbesAndOne},
+				Taken:  true,
+				Source: Source{"OpenSSH clientloop.c server_alive_check(), serverloop.c client_alive_check()", "https://github.com/openssh/openssh-portable/blob/master/clientloop.c"},
+			},
+		},
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -1422,6 +1619,27 @@ var defaults = [...]Default{
 		Notes:       "ClientAliveCountMax 0 disables termination in current releases.",
 		Remedies: []string{
 			"ssh-server",
+		},
+		Sum:         ProbesAndOne,
+		SingleTimer: "ClientAliveInterval",
+		Readings: []Reading{
+			{
+				Claim: "sshd_config(5) says: ClientAliveInterval times CountMax, about 45 s with its example of 15 and 3",
+				Plan: Plan{Interval: 15 * time.Second,
+					Count: 3,
+				},
+				Sums:   []Sum{Probes},
+				Source: Source{"OpenSSH sshd_config(5)", "https://man.openbsd.org/sshd_config"},
+			},
+			{
+				Claim: "the code gives up when the timer fires once more than CountMax, as the client does",
+				Plan: Plan{Interval: 15 * time.Second,
+					Count: 3,
+				},
+				Sums:   []Sum{ProbesAndOne},
+				Taken:  true,
+				Source: Source{"OpenSSH clientloop.c server_alive_check(), serverloop.c client_alive_check()", "https://github.com/openssh/openssh-portable/blob/master/clientloop.c"},
+			},
 		},
 		Backing: Backing{
 			Confidence: Documented,
@@ -1462,6 +1680,7 @@ var defaults = [...]Default{
 		Payload:     true,
 		Units:       "minutes",
 		Notes:       "Off unless the policy is set.",
+		Unit:        60000 * time.Millisecond,
 		Backing: Backing{
 			Confidence: Documented,
 			Sources: []Source{
@@ -1525,6 +1744,7 @@ var defaults = [...]Default{
 		Formula:     "heartbeat timeout; frame every timeout/2, closed after two misses",
 		Units:       "seconds",
 		Notes:       "AMQP heartbeat, not TCP keepalive (that one is off by default). The smaller non-zero value of client and server wins.",
+		Sum:         Probes,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -1618,6 +1838,7 @@ var timeouts = [...]Timeout{
 			"sysctl net.netfilter.nf_conntrack_tcp_timeout_established=<s>",
 			"conntrack timeout policy (nft ct timeout)",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-linux-conntrack-time",
 			"mb-linux-rst",
@@ -1853,6 +2074,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"/etc/sysctl.d/11-nf-conntrack.conf",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-linux-conntrack-time",
 		},
@@ -1907,6 +2129,7 @@ var timeouts = [...]Timeout{
 			"kube-proxy --ipvs-tcp-timeout",
 			"Swarm: endpoint_mode dnsrr or keepalive below 900 s",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-ipvs",
 		},
@@ -1936,6 +2159,7 @@ var timeouts = [...]Timeout{
 			"policy-map: set connection timeout idle hh:mm:ss [reset]",
 			"set connection timeout dcd 0:0:15 5",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-asa-timeout",
 			"mb-asa-dcd",
@@ -2061,6 +2285,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"set applications application X inactivity-timeout 86400",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-srx",
 		},
@@ -2225,6 +2450,7 @@ var timeouts = [...]Timeout{
 			"set optimization normal",
 			"pfSense/OPNsense: Advanced > Firewall optimization",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-pf",
 		},
@@ -2335,6 +2561,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"access rule TCP inactivity timeout",
 		},
+		Common: true,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -2624,6 +2851,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"listener attribute tcp.idle_timeout.seconds",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-aws-nlb",
 		},
@@ -2737,6 +2965,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"idle_timeout.timeout_seconds",
 		},
+		Common: true,
 		Backing: Backing{
 			Confidence: Documented,
 			Sources: []Source{
@@ -2892,6 +3121,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"az network lb rule update --idle-timeout 30 --enable-tcp-reset true",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-azure-lb",
 		},
@@ -3011,6 +3241,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"keepalive below 10 min, documentation suggests 60 s",
 		},
+		Common: true,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -3034,6 +3265,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"gcloud compute routers nats update --tcp-established-idle-timeout=<s>",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-gcp-nat",
 		},
@@ -3246,6 +3478,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"proxy_timeout 10m",
 		},
+		Common: true,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -3343,6 +3576,7 @@ var timeouts = [...]Timeout{
 		HowToChange: []string{
 			"tmsh modify ltm profile fastl4 X idle-timeout 3600 loose-initiation enabled loose-close enabled",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-f5",
 		},
@@ -3370,6 +3604,7 @@ var timeouts = [...]Timeout{
 			"set lb vserver X -cltTimeout <s>",
 			"set service X -svrTimeout <s>",
 		},
+		Common: true,
 		Remedies: []string{
 			"mb-citrix",
 		},

@@ -191,11 +191,12 @@ func (p *page) item(s string, room int) []string {
 		return wrap(p.clean(s), room)
 	}
 	const in = 2
-	lines := wrap(p.clean(paste), room-in)
-	if whole := p.clean(paste); width(whole) <= room-in {
-		lines = []string{whole} // its own blanks may matter
-	} else if len(lines) > 1 {
-		lines = append(lines[:1], wrap(strings.Join(lines[1:], " "), room-2*in)...)
+	whole := p.clean(paste)
+	lines := []string{whole} // its own blanks may matter
+	if width(whole) > room-in {
+		whole = strings.Join(strings.Fields(whole), " ")
+		first := wrap(whole, room-in)[0]
+		lines = append([]string{first}, wrap(strings.TrimPrefix(whole, first), room-2*in)...)
 	}
 	for i := range lines {
 		lines[i] = strings.Repeat(" ", in*min(i+1, 2)) + lines[i]

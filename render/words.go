@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,13 +97,16 @@ func limitText(b analyzer.IdleBracket) string {
 	return text
 }
 
-// fitsText lists known devices whose default lies in a bracket, the first few
-// unless all are wanted.
+// fitsText lists known devices whose default lies in a bracket: those that
+// stand for all, unless all are wanted.
 func fitsText(fits []analyzer.Fit, all bool) string {
 	const few = 6
 	shown := fits
 	if !all && len(fits) > few {
-		shown = fits[:few]
+		shown = slices.DeleteFunc(slices.Clone(fits), func(f analyzer.Fit) bool { return !f.Stands })
+		if len(shown) == 0 {
+			shown = fits[:few]
+		}
 	}
 	names := make([]string, len(shown))
 	for i, f := range shown {

@@ -60,7 +60,7 @@ func (a *app) root(args []string) *cobra.Command {
 		return usageError{err.Error()}
 	})
 	a.flags.register(root.PersistentFlags())
-	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.versionCommand())
+	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.policyCommand(), a.versionCommand())
 	return root
 }
 

@@ -67,6 +67,13 @@ func (w *writer) defaultRow(r defaultRow) {
 	w.text("GivesUpWith", r.GivesUpWith)
 	w.text("Notes", r.Notes)
 	w.texts("Remedies", r.Remedies)
+	if r.UnitMS != 0 {
+		fmt.Fprintf(w, "Unit: %d * time.Millisecond,\n", r.UnitMS)
+	}
+	w.sum(r.Sum)
+	w.text("SingleTimer", r.SingleTimer)
+	w.text("SetOn", r.SetOn)
+	w.readings(r.Readings)
 	w.backing(r.backing)
 }
 
@@ -84,6 +91,7 @@ func (w *writer) timeoutRow(r timeoutRow) {
 	w.text("Range", r.Range)
 	w.text("Notes", r.Notes)
 	w.texts("HowToChange", r.HowToChange)
+	w.flag("Common", r.Common)
 	w.texts("Remedies", r.Remedies)
 	w.backing(r.backing)
 }
@@ -183,6 +191,39 @@ func (w *writer) ciphers(rows []cipherRow) {
 	w.WriteString("Ciphers: []CipherLens{\n")
 	for _, r := range rows {
 		fmt.Fprintf(w, "{%s, %d, %d, %d},\n", strconv.Quote(r.Cipher), r.Request, r.Answer, r.Keystroke)
+	}
+	w.WriteString("},\n")
+}
+
+func (w *writer) sum(name string) {
+	if name != "" {
+		fmt.Fprintf(w, "Sum: %s,\n", sums[name])
+	}
+}
+
+func (w *writer) readings(rows []readingRow) {
+	if len(rows) == 0 {
+		return
+	}
+	w.WriteString("Readings: []Reading{\n")
+	for _, r := range rows {
+		w.WriteString("{\n")
+		w.text("Claim", r.Claim)
+		w.WriteString("Plan: Plan{")
+		w.seconds("Idle", r.Idle)
+		w.seconds("Interval", r.Interval)
+		w.number("Count", r.Count)
+		w.seconds("Abort", r.Abort)
+		w.WriteString("},\n")
+		if len(r.Sums) > 0 {
+			w.WriteString("Sums: []Sum{")
+			for _, s := range r.Sums {
+				w.WriteString(sums[s] + ", ")
+			}
+			w.WriteString("},\n")
+		}
+		w.flag("Taken", r.Taken)
+		fmt.Fprintf(w, "Source: Source{%s, %s},\n},\n", strconv.Quote(r.Source.Title), strconv.Quote(r.Source.Address))
 	}
 	w.WriteString("},\n")
 }

@@ -31,29 +31,46 @@ type backing struct {
 }
 
 type defaultRow struct {
-	ID          string   `yaml:"id"`
-	Name        string   `yaml:"name"`
-	Kind        string   `yaml:"kind"`
-	Idle        int      `yaml:"idle_s"`
-	Interval    int      `yaml:"interval_s"`
-	Count       int      `yaml:"count"`
-	Backoff     string   `yaml:"retry_backoff"`
-	Abort       int      `yaml:"abort_s"`
-	ProbeOctets *int     `yaml:"probe_data_len"`
-	OnByDefault *bool    `yaml:"on_by_default"`
-	Detection   int      `yaml:"detection_s"`
-	TimerWheel  bool     `yaml:"timer_wheel"`
-	OSValues    bool     `yaml:"os_values"`
-	Payload     bool     `yaml:"payload"`
-	Formula     string   `yaml:"detection_formula"`
-	Units       string   `yaml:"units"`
-	Limits      string   `yaml:"limits"`
-	Versions    string   `yaml:"versions"`
-	AppliesTo   string   `yaml:"applies_to"`
-	GivesUpWith string   `yaml:"gives_up_with"`
-	Notes       string   `yaml:"notes"`
-	Remedies    []string `yaml:"remedies"`
+	ID          string       `yaml:"id"`
+	Name        string       `yaml:"name"`
+	Kind        string       `yaml:"kind"`
+	Idle        int          `yaml:"idle_s"`
+	Interval    int          `yaml:"interval_s"`
+	Count       int          `yaml:"count"`
+	Backoff     string       `yaml:"retry_backoff"`
+	Abort       int          `yaml:"abort_s"`
+	ProbeOctets *int         `yaml:"probe_data_len"`
+	OnByDefault *bool        `yaml:"on_by_default"`
+	Detection   int          `yaml:"detection_s"`
+	TimerWheel  bool         `yaml:"timer_wheel"`
+	OSValues    bool         `yaml:"os_values"`
+	Payload     bool         `yaml:"payload"`
+	Formula     string       `yaml:"detection_formula"`
+	Units       string       `yaml:"units"`
+	Limits      string       `yaml:"limits"`
+	Versions    string       `yaml:"versions"`
+	AppliesTo   string       `yaml:"applies_to"`
+	GivesUpWith string       `yaml:"gives_up_with"`
+	Notes       string       `yaml:"notes"`
+	Remedies    []string     `yaml:"remedies"`
+	UnitMS      int          `yaml:"unit_ms"`
+	Sum         string       `yaml:"sum"`
+	SingleTimer string       `yaml:"single_timer"`
+	SetOn       string       `yaml:"set_on"`
+	Readings    []readingRow `yaml:"readings"`
 	backing     `yaml:",inline"`
+}
+
+// readingRow is what one source claims.
+type readingRow struct {
+	Claim    string   `yaml:"claim"`
+	Idle     int      `yaml:"idle_s"`
+	Interval int      `yaml:"interval_s"`
+	Count    int      `yaml:"count"`
+	Abort    int      `yaml:"abort_s"`
+	Sums     []string `yaml:"sums"`
+	Taken    bool     `yaml:"taken"`
+	Source   source   `yaml:"source"`
 }
 
 type timeoutRow struct {
@@ -70,6 +87,7 @@ type timeoutRow struct {
 	Range              string   `yaml:"range"`
 	Notes              string   `yaml:"notes"`
 	HowToChange        []string `yaml:"how_to_change"`
+	Common             bool     `yaml:"common"`
 	Remedies           []string `yaml:"remedies"`
 	backing            `yaml:",inline"`
 }
@@ -165,6 +183,7 @@ func (t *tables) check() error {
 	for _, r := range t.Defaults {
 		c.row(r.ID, r.backing, r.Remedies)
 		c.detection(r)
+		c.readings(r)
 	}
 	c.table("timeouts.yaml")
 	for _, r := range t.Timeouts {
@@ -233,5 +252,37 @@ func (c *checker) detection(r defaultRow) {
 		c.says(r.ID, "%d + %d is not %d", r.Idle, r.Abort, r.Detection)
 	case r.Interval > 0 && r.Count > 0 && r.Idle+r.Count*r.Interval != r.Detection:
 		c.says(r.ID, "%d + %d × %d is not %d", r.Idle, r.Count, r.Interval, r.Detection)
+	}
+}
+
+// sums are the ways in which a detection time follows from settings, by their
+// names in facts.
+var sums = map[string]string{
+	"": "", "idle+count*interval": "IdleAndProbes", "count*interval": "Probes",
+	"(count+1)*interval": "ProbesAndOne", "idle+abort": "IdleAndAbort",
+}
+
+// readings checks that every claim has a source, that exactly one of a row's
+// claims is followed, and that their sums are known.
+func (c *checker) readings(r defaultRow) {
+	if _, known := sums[r.Sum]; !known {
+		c.says(r.ID, "unknown sum %q", r.Sum)
+	}
+	taken := 0
+	for _, claim := range r.Readings {
+		if claim.Claim == "" || claim.Source.Title == "" || claim.Source.Address == "" {
+			c.says(r.ID, "a reading without claim or source")
+		}
+		for _, sum := range claim.Sums {
+			if _, known := sums[sum]; !known || sum == "" {
+				c.says(r.ID, "unknown sum %q", sum)
+			}
+		}
+		if claim.Taken {
+			taken++
+		}
+	}
+	if len(r.Readings) > 0 && taken != 1 {
+		c.says(r.ID, "%d readings are taken, want 1", taken)
 	}
 }
