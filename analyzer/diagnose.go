@@ -243,6 +243,7 @@ func findings(s *Subject, d *Diagnosis) []Finding {
 	if f, ok := tooSlow(d); ok {
 		out = append(out, f)
 	}
+	out = append(out, rewritten(s)...)
 	if s.flow.Split {
 		out = append(out, Finding{Rule: "capture-quality", Says: "two connections have these addresses and ports, on different VLANs and with unrelated sequence numbers",
 			Suggests: "overlapping networks on one mirror port: they are told apart"})
@@ -252,6 +253,29 @@ func findings(s *Subject, d *Diagnosis) []Finding {
 			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s misses frames of this connection at %d moments", s.Points[s.Seen[i].Vantage].Name, n),
 				Suggests: "nothing is concluded from absence there"})
 		}
+	}
+	return out
+}
+
+// rewritten says what a box between the vantage points does to the connection's
+// addresses and numbers, and where that leaves it unrecognised.
+func rewritten(s *Subject) []Finding {
+	var out []Finding
+	for i := 1; i < len(s.Seen); i++ {
+		a, b := &s.Seen[i-1], &s.Seen[i]
+		between := "between " + s.Points[a.Vantage].Name + " and " + s.Points[b.Vantage].Name
+		if a.Flow.Sides[0].Addr != b.Flow.Sides[0].Addr || a.Flow.Sides[1].Addr != b.Flow.Sides[1].Addr {
+			out = append(out, Finding{Rule: "nat", Says: "addresses are translated " + between,
+				Suggests: "the translator keeps state for this connection, and forgets it when idle for too long"})
+		}
+		if d := [2]uint32{b.Shift[0] - a.Shift[0], b.Shift[1] - a.Shift[1]}; d != [2]uint32{} {
+			out = append(out, Finding{Rule: "seq-shift", Says: fmt.Sprintf("sequence numbers are rewritten %s: the client's by %+d, the server's by %+d", between, int32(d[0]), int32(d[1])),
+				Suggests: "a firewall that makes initial sequence numbers random; it cannot pass on what it has no state for"})
+		}
+	}
+	if n := len(s.Ambiguous); n > 0 {
+		out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("this can be any of %d connections of another capture, and nothing tells which", n),
+			Suggests: "it is read from one capture alone"})
 	}
 	return out
 }

@@ -32,12 +32,23 @@ var holeWords = map[capture.Why]string{
 }
 
 // recorded tells what absence from s between from and to means for a segment
-// of the two hosts of key. view is the connection there; nil where it was not
-// seen at all.
-func (s *side) recorded(key *capture.Key, view *flows.Flow, from, to tcp.Instant) recording {
+// of two hosts: of several names that they may have there, the one that allows
+// the least. view is the connection there; nil where it was not seen at all.
+func (s *side) recorded(names []hostsKey, view *flows.Flow, from, to tcp.Instant) (least recording) {
 	if why, ok := s.hole(view, from, to); ok {
 		return why
 	}
+	for i, k := range names {
+		r := s.recordedAs(&capture.Key{Lo: k.lo, Hi: k.hi}, from, to)
+		if i == 0 || least.how == Lost && (r.how != Lost || r.assumed) {
+			least = r
+		}
+	}
+	return least
+}
+
+// recordedAs is recorded for one name of the two hosts.
+func (s *side) recordedAs(key *capture.Key, from, to tcp.Instant) recording {
 	if s.drops > 0 {
 		return unknowable(Dropped, "%s dropped %d packets, when is not known", s.name, s.drops)
 	}
@@ -124,15 +135,9 @@ func (s *side) admits(view *flows.Flow) bool {
 	if s.unfiltered || len(s.covers) > 0 {
 		return true
 	}
-	server := view.Sides[flows.Server].Addr
-	for _, f := range s.flows {
-		if hostsOf(&f.Key) != hostsOf(&view.Key) || f.Key == view.Key {
-			continue
-		}
-		for i := range f.Sides {
-			if f.Sides[i].Addr == server {
-				return true
-			}
+	for _, k := range s.keysOf(service{hostsOf(&view.Key), view.Sides[flows.Server].Addr}) {
+		if k != view.Key {
+			return true
 		}
 	}
 	return false

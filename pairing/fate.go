@@ -185,11 +185,11 @@ func (l *leg) absent(f *Fate, from, to tcp.Instant, known bool) {
 	case l.far == nil && far.evicted > 0:
 		f.Reason, f.Why = FlowGone, fmt.Sprintf("%d connections of %s were given up to a limit, perhaps this one", far.evicted, far.name)
 		return
-	case l.far == nil && !far.admits(l.near):
+	case l.far == nil && !l.m.admitted(l.s, l.x, l.y):
 		f.Reason, f.Why = FilteredPerhaps, fmt.Sprintf("%s holds no other connection to this port: it may have been filtered", far.name)
 		return
 	}
-	r := far.recorded(&l.near.Key, l.far, from, to)
+	r := far.recorded(l.m.namesAt(l.s, l.y), l.far, from, to)
 	f.How, f.Reason, f.Why, f.Assumed = r.how, r.reason, r.why, r.assumed
 	if f.How == Lost && !known {
 		f.Assumed, f.Reason = true, ClockUnknown

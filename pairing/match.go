@@ -22,9 +22,13 @@ type connection struct {
 
 // The words for what matched.
 const (
-	byISN      = "addresses+isn"
-	bySequence = "addresses+sequence"
-	alone      = "single"
+	byISN       = "addresses+isn"
+	bySequence  = "addresses+sequence"
+	byRawISN    = "isn"
+	byPositions = "sequence"
+	byStamps    = "timestamps"
+	byIPID      = "addresses+ipid"
+	alone       = "single"
 )
 
 // manyInstances is the number of instances of one address pair beyond which
@@ -49,7 +53,9 @@ func matchFlows(sides []*side) (found []connection, notes []string) {
 	if left > 0 {
 		notes = append(notes, fmt.Sprintf("%d flows without a handshake were not compared: their address pairs have more than %d instances each", left, manyInstances))
 	}
-	return found, notes
+	sortConnections(found)
+	found, more := translate(sides, found)
+	return found, append(notes, more...)
 }
 
 // link is a possible match of two flows of different points.

@@ -13,61 +13,6 @@ import (
 // captures of one interface differ by no more.
 const atOnce = 5 * time.Microsecond
 
-// strand is one connection while it is worked on: its view at each point, with
-// one opinion about who the client is, and the segments that two of them share.
-type strand struct {
-	conn  connection
-	views []*flows.Flow // by point; nil where it was not seen
-	meet  map[[2]int][]crossing
-	hosts hostsKey
-	hi    bool // the client is the key's Hi end
-	self  bool // both ends are the same: no direction
-}
-
-// newStrand brings a connection's views to one opinion about its roles.
-func newStrand(sides []*side, c connection) *strand {
-	s := &strand{conn: c, views: make([]*flows.Flow, len(sides)), meet: map[[2]int][]crossing{}}
-	votes := 0
-	for _, p := range c.at {
-		f := sides[p.point].flows[p.flow]
-		s.views[p.point] = f
-		weight := 1
-		if f.RolesKnown {
-			weight = 1000 // a SYN outweighs every guess
-		}
-		if clientIsHi(f) {
-			votes += weight
-		} else {
-			votes -= weight
-		}
-		s.hosts, s.self = hostsOf(&f.Key), selfConnected(f)
-	}
-	s.hi = votes > 0
-	for p, f := range s.views {
-		if f != nil && !s.self && clientIsHi(f) != s.hi {
-			s.views[p] = mirrored(f)
-		}
-	}
-	for a, i := range c.at {
-		for _, j := range c.at[a+1:] {
-			if !s.self {
-				s.meet[[2]int{i.point, j.point}] = identify(s.views[i.point], s.views[j.point])
-			}
-		}
-	}
-	return s
-}
-
-// points returns where the connection was seen, by index.
-func (s *strand) points() (at []int) {
-	for p, f := range s.views {
-		if f != nil {
-			at = append(at, p)
-		}
-	}
-	return at
-}
-
 // evidence says which of two points is nearer to the client, as the sum of
 // what speaks for the first (positive) or the second (negative).
 type evidence struct {
@@ -198,19 +143,34 @@ func roundTrip(crossings []crossing) time.Duration {
 type atlas struct {
 	sides []*side
 	roles map[int]uint8
-	own   []map[[2]int]evidence         // by strand
-	hosts map[hostsKey]map[[2]int]int   // leaning towards the key's Lo end
-	all   map[[2]int]int                // leaning towards the clients
-	met   map[hostsKey]map[[2]int]bool  // some connection of the hosts is at both points
-	route map[hostsKey]map[int]struct{} // points at which the hosts were seen in a shared connection
+	own   []map[[2]int]evidence       // by strand
+	hosts map[hostsKey]map[[2]int]int // leaning towards the key's Lo end
+	all   map[[2]int]int              // leaning towards the clients
+	route map[hostsKey]route
+}
+
+// route holds the points at which two hosts were seen in a shared connection,
+// and what they are called there: a translation changes that.
+type route map[int][]hostsKey
+
+// maxNames bounds how many translations of two hosts are told apart at a point.
+const maxNames = 16
+
+func (r route) add(point int, k hostsKey) {
+	if names := r[point]; len(names) < maxNames && !slices.Contains(names, k) {
+		r[point] = append(names, k)
+	}
 }
 
 func survey(sides []*side, strands []*strand, roles map[int]uint8) *atlas {
 	a := &atlas{sides: sides, roles: roles, own: make([]map[[2]int]evidence, len(strands)),
-		hosts: map[hostsKey]map[[2]int]int{}, all: map[[2]int]int{}, met: map[hostsKey]map[[2]int]bool{}, route: map[hostsKey]map[int]struct{}{}}
+		hosts: map[hostsKey]map[[2]int]int{}, all: map[[2]int]int{}, route: map[hostsKey]route{}}
 	for n, s := range strands {
-		a.own[n] = map[[2]int]evidence{}
 		at := s.points()
+		if len(at) < 2 {
+			continue
+		}
+		a.own[n] = map[[2]int]evidence{}
 		for x, i := range at {
 			for _, j := range at[x+1:] {
 				a.take(n, s, [2]int{i, j})
@@ -222,22 +182,47 @@ func survey(sides []*side, strands []*strand, roles map[int]uint8) *atlas {
 
 // take adds one connection's word about two points.
 func (a *atlas) take(n int, s *strand, ij [2]int) {
-	if a.met[s.hosts] == nil {
-		a.met[s.hosts], a.hosts[s.hosts], a.route[s.hosts] = map[[2]int]bool{}, map[[2]int]int{}, map[int]struct{}{}
+	names := s.hostsAt()
+	for _, k := range names {
+		if a.route[k] == nil {
+			a.route[k], a.hosts[k] = route{}, map[[2]int]int{}
+		}
+		for _, p := range ij {
+			a.route[k].add(p, hostsOf(&s.seen[p].Key))
+		}
 	}
-	a.met[s.hosts][ij] = true
-	a.route[s.hosts][ij[0]], a.route[s.hosts][ij[1]] = struct{}{}, struct{}{}
 	if s.self {
 		return
 	}
 	e := weigh(a.sides, s, ij[0], ij[1])
 	a.own[n][ij] = e
-	l := e.leaning()
-	a.all[ij] += l
-	if s.hi {
-		l = -l
+	a.all[ij] += e.leaning()
+	for _, k := range names {
+		a.hosts[k][ij] += e.leaning() * s.clientward(k)
 	}
-	a.hosts[s.hosts][ij] += l
+}
+
+// clientward returns 1 where the client is the Lo end of hosts as they are
+// called at one of the connection's points, -1 where it is the Hi end.
+func (s *strand) clientward(k hostsKey) int {
+	for _, f := range s.seen {
+		if f != nil && hostsOf(&f.Key) == k {
+			if clientIsHi(f) {
+				return -1
+			}
+			return 1
+		}
+	}
+	return 0
+}
+
+// ofHosts returns how the connections of the same hosts lean for two points,
+// towards the client of s.
+func (a *atlas) ofHosts(s *strand, ij [2]int) (votes int) {
+	for _, k := range s.hostsAt() {
+		votes += a.hosts[k][ij] * s.clientward(k)
+	}
+	return votes
 }
 
 // nearer tells which of two points (i < j) is nearer to the client of strand n
@@ -250,10 +235,7 @@ func (a *atlas) nearer(n int, s *strand, i, j int) (int, string) {
 	if e, ok := a.own[n][ij]; ok && e.leaning() != 0 {
 		return e.leaning(), e.text
 	}
-	if l := a.hosts[s.hosts][ij]; l != 0 {
-		if s.hi {
-			l = -l
-		}
+	if l := a.ofHosts(s, ij); l != 0 {
 		return l, "as for other connections of the two hosts"
 	}
 	if l := a.all[ij]; l != 0 {
@@ -315,7 +297,7 @@ func (a *atlas) arrange(n int, s *strand, at []int) (order []int, why string) {
 // nearer to the client.
 func (a *atlas) ordered(n int, s *strand, i, j int) bool {
 	ij := [2]int{min(i, j), max(i, j)}
-	return a.named(i) != a.named(j) || a.own[n][ij].leaning() != 0 || a.hosts[s.hosts][ij] != 0 || a.all[ij] != 0
+	return a.named(i) != a.named(j) || a.own[n][ij].leaning() != 0 || a.ofHosts(s, ij) != 0 || a.all[ij] != 0
 }
 
 // samples turns what a connection's points share into samples for the clock

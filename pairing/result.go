@@ -56,12 +56,11 @@ type matcher struct {
 	ipids   map[[2]int]ipidHabit
 	closed  map[closedKey][]int // points
 	notes   []string
-}
 
-// closedKey names a connection that ended well.
-type closedKey struct {
-	key capture.Key
-	isn [2]tcp.Seq
+	alone    []bystanders     // by point
+	shifts   map[[2]int]bool  // points between which some connection's numbers are rewritten
+	rebinds  map[[2]int]bool  // points between which some connection changes a port and no address
+	services map[passing]bool // servers whose connections are seen elsewhere too
 }
 
 func matchSides(sides []*side, o Options) *Result {
@@ -77,6 +76,7 @@ func matchSides(sides []*side, o Options) *Result {
 	}
 	m.giveOffset()
 	m.ipids = ipidHabits(m.strands)
+	m.readBystanders()
 	same := newSameness(len(sides))
 	for n, s := range m.strands {
 		r.Pairs = append(r.Pairs, m.pair(n, s, same))
@@ -98,39 +98,42 @@ func (m *matcher) weave(conns []connection) {
 	m.clocks = clockSet{}
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
-			if samples := m.samplesOf(i, j, ""); len(samples) > 0 {
+			if samples := m.samplesOf(i, j, func(string) bool { return true }); len(samples) > 0 {
 				m.clocks[[2]int{i, j}] = fitClocks(i, j, samples)
 			}
 		}
 	}
 }
 
-// samplesOf collects the samples for one clock, of all connections or of those
-// matched by one method.
-func (m *matcher) samplesOf(i, j int, method string) (all []sample) {
+// samplesOf collects the samples for one clock of the connections whose method
+// is wanted.
+func (m *matcher) samplesOf(i, j int, wanted func(method string) bool) (all []sample) {
 	for n, s := range m.strands {
-		if s.views[i] != nil && s.views[j] != nil && !s.self && (method == "" || s.conn.method == method) {
+		if s.views[i] != nil && s.views[j] != nil && !s.self && wanted(s.conn.method) {
 			all = append(all, m.atlas.samples(n, s, i, j)...)
 		}
 	}
 	return all
 }
 
-// unpairContradicted takes apart connections that were matched by sequence
-// numbers alone and that contradict a clock on which those with handshakes
-// agree.
+// byHandshake reports whether a method rests on both ends' raw initial sequence
+// numbers.
+func byHandshake(method string) bool { return method == byISN || method == byRawISN }
+
+// unpairContradicted takes apart connections that were not matched by their
+// handshakes and that contradict a clock on which those with handshakes agree.
 func (m *matcher) unpairContradicted(conns []connection) ([]connection, bool) {
 	wrong := map[int]bool{}
 	for ij, pieces := range m.clocks {
 		if len(pieces) == 1 && !pieces[0].Contradiction {
 			continue
 		}
-		sure := m.samplesOf(ij[0], ij[1], byISN)
+		sure := m.samplesOf(ij[0], ij[1], byHandshake)
 		f, ok := fitSamples(slices.Clone(sure))
 		if !ok || len(sure) == 0 {
 			continue
 		}
-		for _, s := range m.samplesOf(ij[0], ij[1], bySequence) {
+		for _, s := range m.samplesOf(ij[0], ij[1], func(method string) bool { return !byHandshake(method) }) {
 			low, high := f.bounds(s.x)
 			v := float64(s.v - f.v0)
 			if (s.up && v < low) || (!s.up && v > high) {
@@ -151,7 +154,7 @@ func (m *matcher) unpairContradicted(conns []connection) ([]connection, bool) {
 			out = append(out, connection{at: []place{p}, method: alone})
 		}
 	}
-	m.notes = append(m.notes, fmt.Sprintf("%d connections with matching sequence numbers contradict the clock that all others agree on; they are not paired", len(wrong)))
+	m.notes = append(m.notes, fmt.Sprintf("%d connections with matching numbers but no handshake contradict the clock that all others agree on; they are not paired", len(wrong)))
 	return out, true
 }
 
@@ -191,7 +194,7 @@ func (m *matcher) pair(n int, s *strand, same *sameness) *Pair {
 	}
 	p := &Pair{Path: path, OrderWhy: why, Method: s.conn.method, Score: s.conn.score, Margin: s.conn.margin, Ambiguous: s.conn.ambiguous}
 	for _, v := range order {
-		p.Seen = append(p.Seen, Sighting{Vantage: v, Flow: s.views[v]})
+		p.Seen = append(p.Seen, Sighting{Vantage: v, Flow: s.seen[v], Shift: s.shiftFrom(order[0], v)})
 	}
 	for v := range m.sides {
 		if s.views[v] == nil && m.closedAt(s, v) {
@@ -204,17 +207,12 @@ func (m *matcher) pair(n int, s *strand, same *sameness) *Pair {
 }
 
 // withMissing adds the points that a connection should have passed: those at
-// which other connections of its hosts were seen together with it.
+// which other connections of its hosts were seen together with it, unless it
+// may be there unrecognised.
 func (m *matcher) withMissing(s *strand, at []int) []int {
-	route := m.atlas.route[s.hosts]
-	reaches := false
-	for _, p := range at {
-		_, ok := route[p]
-		reaches = reaches || ok
-	}
 	all := slices.Clone(at)
 	for p := range m.sides {
-		if _, ok := route[p]; ok && reaches && s.views[p] == nil {
+		if s.views[p] == nil && len(m.namesAt(s, p)) > 0 && !m.unrecognised(s, p) {
 			all = append(all, p)
 		}
 	}
@@ -222,12 +220,36 @@ func (m *matcher) withMissing(s *strand, at []int) []int {
 	return all
 }
 
+// namesAt returns what the connection's hosts are called at a point that it
+// should have passed, by its own sighting there or those of other connections
+// of the hosts; none where nothing says that it passes there.
+func (m *matcher) namesAt(s *strand, p int) (names []hostsKey) {
+	if f := s.seen[p]; f != nil {
+		return []hostsKey{hostsOf(&f.Key)}
+	}
+	for v, f := range s.seen {
+		if f == nil {
+			continue
+		}
+		route := m.atlas.route[hostsOf(&f.Key)]
+		if len(route[v]) == 0 {
+			continue
+		}
+		for _, k := range route[p] {
+			if !slices.Contains(names, k) {
+				names = append(names, k)
+			}
+		}
+	}
+	return names
+}
+
 // readClosed counts the rows of ended connections and files them by ISN.
 func (m *matcher) readClosed(r *Result) {
 	m.closed = map[closedKey][]int{}
 	for p, s := range m.sides {
 		for _, c := range s.closed {
-			k := closedKey{c.Key, c.ISN}
+			k := closedKeyOf(c.Key, c.ISN)
 			if !slices.Contains(m.closed[k], p) {
 				m.closed[k] = append(m.closed[k], p)
 			}
@@ -245,11 +267,11 @@ func (m *matcher) readClosed(r *Result) {
 // closedAt reports whether the connection ended well at point v, where only a
 // row of it is left.
 func (m *matcher) closedAt(s *strand, v int) bool {
-	for _, f := range s.views {
+	for _, f := range s.seen {
 		if f == nil {
 			continue
 		}
-		k := closedKey{f.Key, [2]tcp.Seq{f.Sides[0].ISN, f.Sides[1].ISN}}
+		k := closedKeyOf(f.Key, [2]tcp.Seq{f.Sides[0].ISN, f.Sides[1].ISN})
 		if slices.Contains(m.closed[k], v) {
 			return true
 		}

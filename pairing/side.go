@@ -2,6 +2,7 @@ package pairing
 
 import (
 	"net/netip"
+	"slices"
 
 	"kaflow/capture"
 	"kaflow/flows"
@@ -23,6 +24,7 @@ type side struct {
 	drops       uint64      // packets dropped at a time that no hole tells
 	tick        tcp.Instant // all times are multiples of it
 	evicted     int         // flows that a limit drove out
+	services    map[service][]capture.Key
 }
 
 // newSide reads a point's table.
@@ -105,6 +107,28 @@ func (s *side) hostPair(k *capture.Key) (flows.HostPair, bool) {
 		return flows.HostPair{}, false
 	}
 	return s.hosts(k)
+}
+
+// service is one port of a server, as one pair of hosts uses it.
+type service struct {
+	hosts  hostsKey
+	server netip.AddrPort
+}
+
+// keysOf returns the addresses of the connections to a service, in no order.
+func (s *side) keysOf(k service) []capture.Key {
+	if s.services == nil {
+		s.services = map[service][]capture.Key{}
+		for _, f := range s.flows {
+			for i := range f.Sides {
+				at := service{hostsOf(&f.Key), f.Sides[i].Addr}
+				if keys := s.services[at]; len(keys) < 2 && !slices.Contains(keys, f.Key) { // two tell whether there is another
+					s.services[at] = append(keys, f.Key)
+				}
+			}
+		}
+	}
+	return s.services[k]
 }
 
 // hostsKey names the two hosts of a conversation.

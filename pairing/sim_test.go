@@ -45,6 +45,8 @@ type tap struct {
 	tick   tcp.Instant
 	ttl    uint8 // hops from the client
 	drop   func(wire int) bool
+	ends   [2]netip.AddrPort // as a translation shows them here; the world's where zero
+	shift  [2]uint32         // added to the client's and the server's sequence numbers
 }
 
 // clock reads the tap's clock at a true time.
@@ -117,6 +119,9 @@ func (w *world) view(k int) *flows.Flow {
 	if !ends[0].IsValid() {
 		ends = [2]netip.AddrPort{clientEnd, serverEnd}
 	}
+	if t := &w.taps[k]; t.ends[0].IsValid() {
+		ends = t.ends
+	}
 	key, _ := capture.MakeKey(ends[0], ends[1], 0)
 	f := &flows.Flow{ID: flows.FlowID(k + 1), Key: key, First: frames[0].at, Last: frames[len(frames)-1].at, Frames: uint64(len(frames)), Midway: true}
 	f.Sides[0].Addr, f.Sides[1].Addr = ends[0], ends[1]
@@ -150,7 +155,10 @@ func (w *world) event(k, n int, r recorded) flows.Event {
 		hops = w.taps[len(w.taps)-1].ttl - hops
 	}
 	e := flows.Event{At: r.at, Ord: tcp.Ordinal(n + 1), From: x.from, Kind: x.kind, Flags: x.flags, TTL: 64 - hops,
-		Seq: x.seq, Ack: x.ack, Len: x.length, Win: 500, IPID: x.ipid}
+		Seq: x.seq + tcp.Seq(w.taps[k].shift[x.from]), Len: x.length, Win: 500, IPID: x.ipid}
+	if x.flags.Has(tcp.ACK) {
+		e.Ack = x.ack + tcp.Seq(w.taps[k].shift[1-x.from])
+	}
 	if !w.noTS && x.ts != 0 {
 		e.HasTS, e.TSVal, e.TSEcr = true, x.ts, x.ecr
 	}

@@ -149,12 +149,29 @@ func (p *page) ends(r *analyzer.Report, d *analyzer.Diagnosis) {
 			p.paragraph(part)
 		}
 	}
+	p.translations(r, d)
 	if p.NoBanner {
 		return
 	}
 	for end, says := range d.Banner {
 		if says != "" {
 			p.paragraph(endName(uint8(end)) + ` says "` + Safe(says) + `"`)
+		}
+	}
+}
+
+// translations says what the two ends are called at vantage points beyond a
+// translation of addresses.
+func (p *page) translations(r *analyzer.Report, d *analyzer.Diagnosis) {
+	if d.Pair == nil {
+		return
+	}
+	for i := 1; i < len(d.Pair.Seen); i++ {
+		before, here := d.Pair.Seen[i-1].Flow, &d.Pair.Seen[i]
+		for end := range here.Flow.Sides {
+			if a, b := before.Sides[end].Addr, here.Flow.Sides[end].Addr; a != b {
+				p.paragraph(a.String() + " is " + b.String() + " at " + vantageName(r, here.Vantage))
+			}
 		}
 	}
 }

@@ -1,0 +1,197 @@
+package pairing
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+var (
+	insideEnd = netip.MustParseAddrPort("10.0.0.5:40112")
+	publicEnd = netip.MustParseAddrPort("198.51.100.7:61044")
+	serviceAt = netip.MustParseAddrPort("203.0.113.9:22")
+	hiddenEnd = netip.MustParseAddrPort("192.168.7.7:2222")
+)
+
+// translatedTaps is a client's and a server's capture with a box between that
+// rewrites addresses and sequence numbers.
+func translatedTaps(client, server [2]netip.AddrPort, shift [2]uint32) []tap {
+	taps := twoTaps(7 * time.Second)
+	taps[0].ends, taps[1].ends, taps[1].shift = client, server, shift
+	return taps
+}
+
+// late drops what is sent before a moment, like a capture that starts then.
+func late(s *script, k int, at time.Duration) {
+	s.w.taps[k].drop = func(i int) bool { return s.w.wires[i].at < at }
+}
+
+func TestTranslatedSilentDropIsPairedAndItsProbesAreLost(t *testing.T) {
+	plain := [2]netip.AddrPort{insideEnd, serviceAt}
+	six := [2]netip.AddrPort{netip.MustParseAddrPort("[2001:db8::5]:40112"), netip.MustParseAddrPort("[64:ff9b::203.0.113.9]:22")}
+	for _, tc := range []struct {
+		name           string
+		client, server [2]netip.AddrPort
+		shift          [2]uint32
+		method         string
+		late           time.Duration // the server's capture begins then
+		noTS           bool
+	}{
+		{name: "source", client: plain, server: [2]netip.AddrPort{publicEnd, serviceAt}, method: "isn"},
+		{name: "destination", client: plain, server: [2]netip.AddrPort{insideEnd, hiddenEnd}, method: "isn"},
+		{name: "both", client: plain, server: [2]netip.AddrPort{publicEnd, hiddenEnd}, method: "isn"},
+		{name: "without timestamps", client: plain, server: [2]netip.AddrPort{publicEnd, serviceAt}, method: "isn", noTS: true},
+		{name: "port alone", client: plain, server: [2]netip.AddrPort{netip.AddrPortFrom(insideEnd.Addr(), 61044), serviceAt}, method: "isn"},
+		{name: "IPv6 to IPv4", client: six, server: [2]netip.AddrPort{publicEnd, serviceAt}, method: "isn"},
+		{name: "source, late start", client: plain, server: [2]netip.AddrPort{publicEnd, serviceAt}, method: "sequence", late: time.Second},
+		{name: "source, late start without timestamps", client: plain, server: [2]netip.AddrPort{publicEnd, serviceAt}, method: "sequence", late: time.Second, noTS: true},
+		{name: "server on the higher address", client: plain, server: [2]netip.AddrPort{serviceAt, publicEnd}, method: "isn"},
+		{name: "shifted", client: plain, server: plain, shift: [2]uint32{1 << 31, 77}, method: "timestamps"},
+		{name: "one side shifted", client: plain, server: plain, shift: [2]uint32{12345, 0}, method: "timestamps"},
+		{name: "shifted, late start", client: plain, server: plain, shift: [2]uint32{1 << 30, 77}, method: "timestamps", late: time.Second},
+		{name: "shifted without timestamps", client: plain, server: plain, shift: [2]uint32{1 << 31, 77}, method: "addresses+ipid", noTS: true},
+		{name: "source and shifted", client: plain, server: [2]netip.AddrPort{publicEnd, serviceAt}, shift: [2]uint32{99, 3 << 30}, method: "timestamps"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := silentDrop(translatedTaps(tc.client, tc.server, tc.shift))
+			s.w.noTS = tc.noTS
+			if tc.late > 0 {
+				late(s, 1, tc.late)
+			}
+			for _, swapped := range []bool{false, true} {
+				sides := sidesOf(s.w)
+				near, far := 0, 1
+				if swapped {
+					sides[0], sides[1] = sides[1], sides[0]
+					near, far = 1, 0
+				}
+				judgeTranslated(t, matchSides(sides, Options{}), near, far, tc.method, tc.shift)
+			}
+		})
+	}
+}
+
+func judgeTranslated(t *testing.T, r *Result, near, far int, method string, shift [2]uint32) {
+	t.Helper()
+	if len(r.Pairs) != 1 || len(r.Pairs[0].Seen) != 2 {
+		t.Fatalf("%d pairs, want one seen twice; notes %q", len(r.Pairs), r.Notes)
+	}
+	p := r.Pairs[0]
+	if p.Method != method || p.Seen[0].Vantage != near || p.Seen[1].Shift != shift || p.Margin <= 0 {
+		t.Errorf("method %s, margin %v, first seen at %d, shift %v; want %s at %d, shift %v", p.Method, p.Margin, p.Seen[0].Vantage, p.Seen[1].Shift, method, near, shift)
+	}
+	lost := [2]int{}
+	for _, f := range p.Fates {
+		if f.How == Lost && !f.Assumed {
+			lost[f.From]++
+		}
+	}
+	if lost[flows.Client] < 9 || lost[flows.Server] < 9 {
+		t.Errorf("%v segments lost of client and server, want the nine probes of each at least", lost)
+	}
+	if len(fatesBetween(p, flows.Client, near, far)) == 0 || len(fatesBetween(p, flows.Server, far, near)) == 0 {
+		t.Errorf("fates do not go from %d to %d and back", near, far)
+	}
+}
+
+// crowdBehindOneAddress is many connections of many hosts to one service, all
+// from one address beyond the translation, and the truth about them.
+// Only so many of them have numbers of their own.
+func crowdBehindOneAddress(n, distinct int, change func(i int, s *script)) []*world {
+	public := netip.MustParseAddr("198.51.100.7")
+	var worlds []*world
+	for i := range n {
+		inside := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i / 200), byte(1 + i%200)}), uint16(40000+i%7))
+		taps := translatedTaps([2]netip.AddrPort{inside, serviceAt}, [2]netip.AddrPort{netip.AddrPortFrom(public, uint16(1024+i)), serviceAt}, [2]uint32{})
+		s := talk(taps, func(from uint8, h int) time.Duration {
+			return time.Duration(3000+(i%distinct*37+h*11)%900) * time.Microsecond
+		})
+		k := uint32(i%distinct + 1)
+		s.nxt = [2]tcp.Seq{tcp.Seq(k * 2654435761), tcp.Seq(k * 3266489917)}
+		s.tsBase = [2]uint32{k * 668265263, k * 374761393}
+		s.ipid = [2]uint16{uint16(k * 7), uint16(k * 13)}
+		s.now = time.Duration(k) * 3 * time.Millisecond
+		s.handshake().data(flows.Client, uint32(20+i%distinct%5), never).data(flows.Server, 100, never).wait(60 * time.Second)
+		s.probe(flows.Client).wait(60 * time.Second).probe(flows.Client).wait(time.Second)
+		if change != nil {
+			change(i, s)
+		}
+		worlds = append(worlds, s.w)
+	}
+	return worlds
+}
+
+// score is how many connections of a crowd were paired rightly, wrongly, not
+// at all, and called ambiguous.
+type score struct{ right, wrong, alone, ambiguous int }
+
+// reckon holds the pairs against the worlds that they were made from.
+func reckon(r *Result, worlds []*world) (got score) {
+	truth := map[netip.AddrPort]netip.AddrPort{}
+	for _, w := range worlds {
+		truth[w.taps[0].ends[0]] = w.taps[1].ends[0]
+	}
+	for _, p := range r.Pairs {
+		switch {
+		case len(p.Ambiguous) > 0:
+			got.ambiguous++
+		case len(p.Seen) < 2:
+			got.alone++
+		case truth[p.Seen[0].Flow.Sides[flows.Client].Addr] == p.Seen[1].Flow.Sides[flows.Client].Addr:
+			got.right++
+		default:
+			got.wrong++
+		}
+	}
+	return got
+}
+
+func TestCrowdBehindOneAddress(t *testing.T) {
+	const n = 1500
+	begin := 30 * time.Second
+	for _, tc := range []struct {
+		name   string
+		change func(i int, s *script)
+		want   score
+	}{
+		{"handshakes seen", nil, score{right: n}},
+		{"server's capture begins after the data", func(_ int, s *script) { late(s, 1, begin) }, score{right: n}},
+		{"both begin after the data", func(_ int, s *script) { late(s, 0, begin); late(s, 1, begin) }, score{right: n}},
+		{"server's begins late, no timestamps", func(_ int, s *script) { s.w.noTS = true; late(s, 1, begin) }, score{right: n}},
+		{"sequence numbers shifted as well", func(i int, s *script) {
+			s.w.taps[1].shift = [2]uint32{uint32(i+1) * 40503, uint32(i+1) * 2246822519}
+		}, score{right: n}},
+		{"a third never arrives", func(i int, s *script) {
+			if i%3 == 0 {
+				s.w.taps[1].drop = func(int) bool { return true }
+			}
+		}, score{right: n * 2 / 3, alone: n / 3}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			worlds := crowdBehindOneAddress(n, n, tc.change)
+			r := matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{})
+			if got := reckon(r, worlds); got != tc.want {
+				t.Errorf("%+v, want %+v; notes %q", got, tc.want, r.Notes)
+			}
+		})
+	}
+}
+
+func TestTwinsAreAmbiguousAndNothingOfThemIsLost(t *testing.T) {
+	const n = 1000
+	worlds := crowdBehindOneAddress(n, n/2, nil)
+	r := matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{})
+	if got, want := reckon(r, worlds), (score{ambiguous: 2 * n}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for _, p := range r.Pairs {
+		for _, f := range p.Fates {
+			if f.How == Lost {
+				t.Fatalf("a segment of an ambiguous connection is called lost: %+v", f)
+			}
+		}
+	}
+}
