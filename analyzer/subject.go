@@ -192,7 +192,7 @@ func passages(s *Subject, c clockwork) []Passage {
 		for j := range seen.Flow.Events {
 			ev := &seen.Flow.Events[j]
 			at := place{seen.Vantage, ev.Ord}
-			if arrived[at] && ev.Run == nil {
+			if arrived[at] && (ev.Run == nil || i > 0) {
 				continue
 			}
 			if _, sent := next[at]; ev.Run != nil && i > 0 && !sent {

@@ -114,10 +114,9 @@ func Lost(client, server []Frame, ends map[string]End) int {
 	return n
 }
 
-// wire is what a packet keeps on its way; without offload and NAT that is
-// everything but TTL and Ethernet addresses.
+// wire is what a packet keeps on its way, whatever a router makes of its
+// addresses and ports; offload is off.
 type wire struct {
-	src, dst     netip.AddrPort
 	id, window   uint16
 	seq, ack     uint32
 	val, ecr     uint32
@@ -126,7 +125,7 @@ type wire struct {
 }
 
 func (f *Frame) wire() wire {
-	return wire{f.Src, f.Dst, f.IPID, f.Window, f.Seq, f.Ack, f.TSval, f.TSecr, f.Flags, f.Len, f.Orig}
+	return wire{f.IPID, f.Window, f.Seq, f.Ack, f.TSval, f.TSecr, f.Flags, f.Len, f.Orig}
 }
 
 // crossings says, for every TCP frame of here that from sent, whether it is in
@@ -134,7 +133,7 @@ func (f *Frame) wire() wire {
 func crossings(here, there []Frame, from netip.Addr) []bool {
 	arrived := map[wire]int{}
 	for i := range there {
-		if f := &there[i]; f.TCP && f.Src.Addr() == from {
+		if f := &there[i]; f.TCP {
 			arrived[f.wire()]++
 		}
 	}

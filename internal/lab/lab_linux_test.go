@@ -91,6 +91,8 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 	"ssh-path-cut-unseen":          bothGaveUp,
 	"ssh-path-cut-syn-lost":        bothGaveUp,
 	"silent-drop-started-late":     bothGaveUp,
+	"ssh-snat-silent-drop":         bothGaveUp,
+	"ssh-dnat-silent-drop":         bothGaveUp,
 	"ssh-one-way-drop": func(t *testing.T, r *lab.Run, timers lab.Timers) {
 		// The client's probes and its RST arrive; only the answers are lost.
 		probes(t, r, timers.Count, 0)

@@ -50,7 +50,7 @@ var deadly = Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 9, Stat
 func Scenarios() []Scenario {
 	stateless := deadly
 	stateless.State = 0
-	return []Scenario{
+	return append(translations(), []Scenario{
 		{
 			Name:   "ssh-silent-drop",
 			Doc:    "An ssh session with TCP keepalive at both ends falls silent for longer than the stateful firewall between remembers it. Everything later is dropped without a word, both ends probe in vain and give up with a RST.",
@@ -137,7 +137,7 @@ func Scenarios() []Scenario {
 			Look:   "Each capture holds the probes and the final RST of its own end, and nothing else of the session.",
 			timers: deadly, play: silentDropLate,
 		},
-	}
+	}...)
 }
 
 // dropped is what a lost session must be said to be; how sure the cause is

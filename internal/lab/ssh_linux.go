@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -101,7 +102,7 @@ func (s *stage) login(keepalive bool) (*session, error) {
 	c := exec.Command("ssh", "-F", "none",
 		"-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes",
 		"-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "TCPKeepAlive="+yesNo(keepalive), "-o", "ServerAliveInterval=0",
-		"-i", filepath.Join(s.tmp, "user"), "root@"+serverAddr.String(), "cat")
+		"-i", filepath.Join(s.tmp, "user"), "-p", strconv.Itoa(int(s.service.Port())), "root@"+s.service.Addr().String(), "cat")
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	x := &session{stage: s, proc: c, log: filepath.Join(s.tmp, "ssh.log")}
 	log, err := os.Create(x.log)
@@ -125,7 +126,7 @@ func (s *stage) login(keepalive bool) (*session, error) {
 	if err := x.echo("hello"); err != nil {
 		return nil, fmt.Errorf("login: %w", err)
 	}
-	x.local, err = s.localPort(sshPort)
+	x.local, err = s.localPort(int(s.service.Port()))
 	s.note("the ssh session is open")
 	return x, err
 }

@@ -40,6 +40,7 @@ type stage struct {
 	client, router, wireNS, server *netns
 	relay                          *relay
 	taps                           map[string]*tap
+	service                        netip.AddrPort // where the client finds sshd
 	cleanups                       []func()
 	truth                          *Truth
 
@@ -50,7 +51,7 @@ type stage struct {
 // newStage builds the namespaces, links, addresses and the relay.
 func newStage(ctx context.Context, dir string, timers Timers, truth *Truth) (*stage, error) {
 	removeStale()
-	s := &stage{ctx: ctx, dir: dir, time: timers, truth: truth, taps: map[string]*tap{}}
+	s := &stage{ctx: ctx, dir: dir, time: timers, truth: truth, taps: map[string]*tap{}, service: netip.AddrPortFrom(serverAddr, sshPort)}
 	if err := s.build(); err != nil {
 		s.close()
 		return nil, err
