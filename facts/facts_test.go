@@ -41,6 +41,12 @@ func rows() (ids []string, backings []facts.Backing) {
 	for _, r := range facts.Remedies() {
 		add("remedies", r.ID, r.Backing)
 	}
+	for _, c := range facts.Closers() {
+		add("closers", c.ID, c.Backing)
+	}
+	for _, l := range facts.Logs() {
+		add("logs", l.ID, l.Backing)
+	}
 	return ids, backings
 }
 

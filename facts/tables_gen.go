@@ -6550,3 +6550,669 @@ var remedies = [...]Remedy{
 		},
 	},
 }
+
+var closers = [...]Closer{
+	{
+		ID:      "cisco-exec-timeout",
+		Name:    "Cisco IOS exec-timeout",
+		Ports:   []int{22, 23},
+		Idle:    600 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "exec-timeout minutes seconds",
+		Change: []string{
+			"line vty 0 4",
+			"exec-timeout 60 0",
+		},
+		Notes: "Counts what the user types, so no keepalive of any kind resets it. exec-timeout 0 0 switches it off.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Cisco IOS in a Nutshell: exec-timeout, default 10 minutes", "https://www.safaribooksonline.com/library/view/cisco-ios-in/0596008694/re224.html"},
+				{"Cisco IOS Cookbook: Changing VTY Timeouts", "https://flylib.com/books/en/2.286.1/changing_vty_timeouts.html"},
+			},
+		},
+	},
+	{
+		ID:           "shell-tmout",
+		Name:         "Shell with TMOUT (bash, ksh, zsh)",
+		Ports:        []int{22, 23},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "server",
+		Setting:      "TMOUT",
+		Change: []string{
+			"unset TMOUT",
+			"grep -rn TMOUT /etc/profile /etc/profile.d /etc/bash.bashrc",
+		},
+		Notes: "The shell at its prompt ends itself, and the ssh or telnet server closes behind it. ServerAlive and TCP keepalives do not reset it; a program in the foreground stops the count. Often set by hardening guides, and readonly, so that it cannot be unset.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"bash(1), TMOUT", "https://man7.org/linux/man-pages/man1/bash.1.html"},
+				{"itsiti.com: set user to auto log off in Unix and Linux", "https://itsiti.com/set-user-to-auto-log-off-in-unix-linux"},
+			},
+		},
+	},
+	{
+		ID:           "sshd-channeltimeout",
+		Name:         "OpenSSH sshd ChannelTimeout",
+		Ports:        []int{22},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "server",
+		Setting:      "ChannelTimeout",
+		Change: []string{
+			"ChannelTimeout none",
+			"systemctl reload sshd",
+		},
+		Notes: "Closes channels without traffic in them (session:*=5m), not the connection; with the last channel the client usually leaves. ServerAlive messages are no traffic in a channel and do not reset it. OpenSSH 9.2 and later.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"OpenSSH sshd_config(5)", "https://man.openbsd.org/sshd_config"},
+			},
+		},
+	},
+	{
+		ID:           "sshd-unusedconnectiontimeout",
+		Name:         "OpenSSH sshd UnusedConnectionTimeout",
+		Ports:        []int{22},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "server",
+		Setting:      "UnusedConnectionTimeout",
+		Change: []string{
+			"UnusedConnectionTimeout none",
+			"systemctl reload sshd",
+		},
+		Notes: "Closes connections that have no open channel, such as an ssh multiplexing master whose sessions have ended. OpenSSH 9.2 and later.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"OpenSSH sshd_config(5)", "https://man.openbsd.org/sshd_config"},
+			},
+		},
+	},
+	{
+		ID:           "sshd-clientalive",
+		Name:         "OpenSSH sshd ClientAlive, the client not answering",
+		Ports:        []int{22},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "server",
+		Setting:      "ClientAliveInterval, ClientAliveCountMax",
+		Change: []string{
+			"ClientAliveInterval 60",
+			"ClientAliveCountMax 3",
+			"systemctl reload sshd",
+		},
+		Notes: "Ends sessions whose client answers nothing, not idle ones. ClientAliveCountMax 0 closes none in current releases.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"OpenSSH sshd_config(5)", "https://man.openbsd.org/sshd_config"},
+			},
+		},
+	},
+	{
+		ID:      "apache-keepalivetimeout",
+		Name:    "Apache HTTP Server KeepAliveTimeout",
+		Ports:   []int{80, 443},
+		Idle:    5 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "KeepAliveTimeout",
+		Change: []string{
+			"KeepAliveTimeout 65",
+		},
+		Notes: "15 s before 2.2 and in some distributions.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"CIS Apache HTTP Server 2.4 Benchmark: KeepAliveTimeout, default 5", "https://www.tenable.com/audits/items/CIS_Apache_HTTP_Server_2.4_Benchmark_v2.1.0_Level_1.audit:2f664fed8a15f1a404aa94d04e4ad03e"},
+				{"Red Hat Enterprise Linux 4 Reference Guide: KeepAliveTimeout, default 15", "https://docs.redhat.com/en/documentation/red_hat_enterprise_linux/4/html/reference_guide/s2-apache-keepalivetimeout"},
+			},
+		},
+	},
+	{
+		ID:      "nginx-keepalive-timeout",
+		Name:    "nginx keepalive_timeout",
+		Ports:   []int{80, 443},
+		Idle:    75 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "keepalive_timeout",
+		Change: []string{
+			"keepalive_timeout 75s;",
+			"nginx -s reload",
+		},
+		Notes: "Towards upstreams the same name means 60 s (1.15.3 and later).",
+		Backing: Backing{
+			Confidence: Documented,
+			Sources: []Source{
+				{"nginx: keepalive_timeout", "https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_timeout"},
+			},
+		},
+	},
+	{
+		ID:      "node-keepalivetimeout",
+		Name:    "Node.js http.Server keepAliveTimeout",
+		Ports:   []int{80, 443, 3000, 8080},
+		Idle:    5 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "server.keepAliveTimeout",
+		Change: []string{
+			"server.keepAliveTimeout = 65000",
+		},
+		Notes: "65 s in newer releases; the documentation was corrected after the code. A load balancer whose own idle time is longer then sends requests into a closed connection.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"nodejs/node commit e470c74a6c: keepAliveTimeout default from 5 s to 65 s", "https://github.com/nodejs/node/commit/e470c74a6c"},
+				{"nodejs/node commit 0aa7ef5950: destroy sockets after keepAliveTimeout", "https://github.com/nodejs/node/commit/0aa7ef5950"},
+			},
+		},
+	},
+	{
+		ID:      "tomcat-keepalivetimeout",
+		Name:    "Apache Tomcat HTTP connector",
+		Ports:   []int{8080, 8443},
+		Idle:    60 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "keepAliveTimeout, which is connectionTimeout where it is not set",
+		Change: []string{
+			"<Connector ... keepAliveTimeout=\"60000\"/>",
+		},
+		Notes: "The server.xml that ships with it sets connectionTimeout to 20 s, so 20 s is usual.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"CIS Apache Tomcat 8 Benchmark: connectionTimeout, 60 s, 20 s in the standard server.xml", "https://tenable.com/audits/items/CIS_Apache_Tomcat_8_L2_v1.1.0.audit:f96965fceb99f48c84d851d1f0f7dcf3"},
+			},
+		},
+	},
+	{
+		ID:      "iis-connection-timeout",
+		Name:    "Microsoft IIS connection timeout",
+		Ports:   []int{80, 443},
+		Idle:    120 * time.Second,
+		Sends:   "FIN or RST",
+		Who:     "server",
+		Setting: "connectionTimeout (system.applicationHost/webLimits)",
+		Change: []string{
+			"Set-WebConfigurationProperty -pspath MACHINE/WEBROOT/APPHOST -filter system.applicationHost/webLimits -name connectionTimeout -value 00:05:00",
+		},
+		Notes: "The HTTP error log names it Timer_ConnectionIdle.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Microsoft Learn: ConnectionTimeout metabase property, default 120", "https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-server-2003/cc781253(v=ws.10)"},
+				{"Microsoft Learn: Setting Connection Timeouts to Save Resources (IIS 6.0)", "https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-server-2003/cc775498(v=ws.10)"},
+			},
+		},
+	},
+	{
+		ID:      "go-http-idleconntimeout",
+		Name:    "Go net/http DefaultTransport IdleConnTimeout",
+		Ports:   []int{80, 443},
+		Idle:    90 * time.Second,
+		Sends:   "FIN",
+		Who:     "client",
+		Setting: "Transport.IdleConnTimeout",
+		Change: []string{
+			"http.Transport{IdleConnTimeout: 90 * time.Second}",
+		},
+		Notes: "The client closes a pooled connection. A Go server has no idle timeout unless Server.IdleTimeout or ReadTimeout is set.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Go standard library net/http/transport.go DefaultTransport", "https://go.dev/src/net/http/transport.go"},
+			},
+		},
+	},
+	{
+		ID:           "haproxy-timeout-client",
+		Name:         "HAProxy timeout client, server, tunnel, http-keep-alive",
+		Ports:        []int{80, 443},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "device",
+		Setting:      "timeout client, timeout server, timeout tunnel, timeout http-keep-alive",
+		Change: []string{
+			"timeout client 1h",
+			"timeout server 1h",
+			"timeout tunnel 24h",
+		},
+		Notes: "No built-in default; configurations set them. Only data counts, TCP keepalives end at the proxy. timeout client limits http-keep-alive.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"haproxy/haproxy issue 2334: timeout http-keep-alive and timeout client", "https://github.com/haproxy/haproxy/issues/2334"},
+				{"HAProxy configuration manual: option clitcpka/srvtcpka/tcpka, *tcpka-idle/-intvl/-cnt, timeout client/server/tunnel", "https://docs.haproxy.org/dev/configuration.html"},
+			},
+		},
+	},
+	{
+		ID:      "mysql-wait-timeout",
+		Name:    "MySQL / MariaDB wait_timeout",
+		Ports:   []int{3306},
+		Idle:    28800 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "wait_timeout; interactive_timeout for the command line client",
+		Change: []string{
+			"SET GLOBAL wait_timeout = 28800;",
+			"SET GLOBAL interactive_timeout = 28800;",
+		},
+		Notes: "Counts statements, so TCP keepalives do not reset it. Some hosted services use 600 s.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"MariaDB: wait_timeout, product default 28800", "https://mariadb.com/docs/server/ref/mdb/system-variables/wait_timeout"},
+				{"MySQL 8.0 Reference Manual: Server System Variables", "https://dev.mysql.com/doc/refman/8.0/en/server-system-variables.html#sysvar_interactive_timeout"},
+			},
+		},
+	},
+	{
+		ID:           "postgresql-idle-session-timeout",
+		Name:         "PostgreSQL idle_session_timeout",
+		Ports:        []int{5432},
+		OffByDefault: true,
+		Sends:        "FIN, after an error message of the server",
+		Who:          "server",
+		Setting:      "idle_session_timeout; idle_in_transaction_session_timeout inside a transaction",
+		Change: []string{
+			"ALTER SYSTEM SET idle_session_timeout = 0; SELECT pg_reload_conf();",
+		},
+		Notes: "Milliseconds where no unit is written. PostgreSQL 14 and later, the one inside transactions since 9.6. Poolers such as PgBouncer have their own.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"pgsql-hackers: Allow terminating the idle sessions (documentation of the patch)", "https://postgrespro.com/media/maillist_attaches/pgsql-hackers/2020/11/25/4416156D-BC97-4F0D-BE03-3126B1FB23FE@hotmail.com/v9-0001-Allow-terminating-the-idle-sessions.patch"},
+				{"PostgreSQL documentation: Client Connection Defaults", "https://www.postgresql.org/docs/current/runtime-config-client.html"},
+			},
+		},
+	},
+	{
+		ID:           "oracle-idle-time",
+		Name:         "Oracle Database profile IDLE_TIME",
+		Ports:        []int{1521},
+		OffByDefault: true,
+		Sends:        "nothing at once; the session is sniped and its next request meets an error",
+		Who:          "server",
+		Setting:      "IDLE_TIME of the profile, minutes",
+		Change: []string{
+			"ALTER PROFILE default LIMIT idle_time UNLIMITED;",
+		},
+		Notes: "Hardening guides ask for 15 minutes.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"DISA STIG Oracle 11g: IDLE_TIME profile parameter", "https://tenable.com/audits/items/DISA_Oracle_11g_Instance_v9r1_Database.audit:6a92dc8878fae5db3884ee8ae72c1cbc"},
+			},
+		},
+	},
+	{
+		ID:           "redis-timeout",
+		Name:         "Redis / Valkey timeout",
+		Ports:        []int{6379},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "server",
+		Setting:      "timeout",
+		Change: []string{
+			"redis-cli CONFIG SET timeout 0",
+		},
+		Notes: "Checked by a background task, so some seconds late.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Alibaba Cloud Tair: set a timeout period for idle client connections (default 0)", "https://www.alibabacloud.com/help/faq-detail/143105.htm"},
+			},
+		},
+	},
+	{
+		ID:      "kafka-connections-max-idle",
+		Name:    "Apache Kafka broker connections.max.idle.ms",
+		Ports:   []int{9092, 9093},
+		Idle:    600 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "connections.max.idle.ms",
+		Change: []string{
+			"connections.max.idle.ms=600000",
+		},
+		Notes: "Clients have the same setting with 540 s, so that they normally close first.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"spicavigo/kafka-rust issue 102: brokers shut idle connections down after 10 minutes", "https://github.com/spicavigo/kafka-rust/issues/102"},
+				{"Apache Kafka: broker configuration connections.max.idle.ms", "https://kafka.apache.org/documentation/#brokerconfigs_connections.max.idle.ms"},
+			},
+		},
+	},
+	{
+		ID:      "kafka-client-connections-max-idle",
+		Name:    "Apache Kafka clients connections.max.idle.ms",
+		Ports:   []int{9092, 9093},
+		Idle:    540 * time.Second,
+		Sends:   "FIN",
+		Who:     "client",
+		Setting: "connections.max.idle.ms",
+		Change: []string{
+			"connections.max.idle.ms=180000",
+		},
+		Notes: "180 s is the advice for Azure Event Hubs, which drops idle connections after 240 s.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Microsoft Learn: recommended configurations for Apache Kafka clients", "https://learn.microsoft.com/en-us/azure/event-hubs/apache-kafka-configurations"},
+				{"wasmCloud kafka client: DEFAULT_CONNECTION_IDLE_TIMEOUT_MILLIS", "https://wasmcloud.github.io/wasmCloud/kafka/client/constant.DEFAULT_CONNECTION_IDLE_TIMEOUT_MILLIS.html"},
+			},
+		},
+	},
+	{
+		ID:      "proftpd-timeoutidle",
+		Name:    "ProFTPD TimeoutIdle",
+		Ports:   []int{21},
+		Idle:    600 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "TimeoutIdle",
+		Change: []string{
+			"TimeoutIdle 3600",
+		},
+		Notes: "The control connection of a long transfer is idle; TimeoutNoTransfer counts apart.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Ensim Server Administrator help: FTP server settings, TimeoutIdle", "http://216.194.64.133/pub/ensim/10.3.3/docs/linux/onlinehelp/ServerAdmin/html/oh_appl_ftp_fields.htm"},
+			},
+		},
+	},
+	{
+		ID:      "wu-ftpd-idle",
+		Name:    "WU-FTPD on HP-UX",
+		Ports:   []int{21},
+		Idle:    900 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "timeout idle",
+		Change: []string{
+			"timeout idle 3600 in ftpaccess",
+		},
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"WU-FTPD 2.6.1 Release Notes for HP-UX 11i", "http://www.manualshelf.com/manual/hp/hp-ux-11i-v3-foundation-oe/wu-ftpd-261-release-notes-for-hp-ux-11i-v1-hp-ux-11i-v2-and-hp-ux-11i-v3/page-33.html"},
+			},
+		},
+	},
+	{
+		ID:      "vsftpd-idle-session-timeout",
+		Name:    "vsftpd idle_session_timeout",
+		Ports:   []int{21},
+		Idle:    300 * time.Second,
+		Sends:   "FIN",
+		Who:     "server",
+		Setting: "idle_session_timeout",
+		Change: []string{
+			"idle_session_timeout=3600",
+		},
+		Backing: Backing{
+			Confidence: Documented,
+			Sources: []Source{
+				{"vsftpd.conf(5)", "https://security.appspot.com/vsftpd/vsftpd_conf.html"},
+			},
+		},
+	},
+	{
+		ID:           "sco-idleout",
+		Name:         "SCO OpenServer idleout",
+		Ports:        []int{23},
+		OffByDefault: true,
+		Sends:        "FIN",
+		Who:          "server",
+		Setting:      "IDLETIME in /etc/default/idleout, minutes",
+		Change: []string{
+			"idleout 120",
+		},
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"SCO OpenServer 5.0.7: Logging out idle users", "http://docsrv.sco.com/en/OSAdminG/ssT.idleout.html"},
+			},
+		},
+	},
+}
+
+var logs = [...]Log{
+	{
+		ID:   "cisco-asa",
+		Name: "Cisco ASA and FTD",
+		Timeouts: []string{
+			"cisco-asa",
+			"cisco-ftd",
+		},
+		Search: []string{
+			"%ASA-6-106015: Deny TCP (no connection)",
+		},
+		Expiry: []string{
+			"%ASA-6-302014: Teardown TCP connection, with the reason Conn-timeout or idle timeout",
+		},
+		Counters: []string{
+			"show conn address PEER",
+			"show asp drop (tcp-not-syn)",
+		},
+		Enable: []string{
+			"logging trap informational",
+		},
+		LoggedByDefault: No,
+		Notes:           "Severity 6. Servers that log from severity 5 up do not have it.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Packets never lie: What is the reason for the log %ASA-6-106015?", "http://packetsneverlie.blogspot.it/2012/02/what-is-reason-for-log-asa-6-106015.html"},
+				{"ASA teardown reasons: Conn-timeout, idle timeout", "https://gist.github.com/wagonza/c79927285bdd3341dfe95c53657234a0"},
+				{"Cisco: syslog messages 101001 to 199021", "http://www.cisco.com/en/US/docs/security/asa/asa90/system/message/logmsgs.html"},
+			},
+		},
+	},
+	{
+		ID:   "paloalto",
+		Name: "Palo Alto Networks PAN-OS",
+		Timeouts: []string{
+			"paloalto",
+		},
+		Search: []string{
+			"application non-syn-tcp in the traffic log",
+		},
+		Expiry: []string{
+			"session end reason aged-out",
+		},
+		Counters: []string{
+			"show counter global filter delta yes severity drop (flow_tcp_non_syn_drop)",
+			"show session all filter source CLIENT destination SERVER",
+		},
+		Enable: []string{
+			"Log at Session End on the rule that allowed the connection",
+		},
+		LoggedByDefault: No,
+		Notes:           "A packet without a session is dropped before a rule is looked at, so there is a counter but usually no line of log. With tcp-reject-non-syn off it opens a session named non-syn-tcp.",
+		Backing: Backing{
+			Confidence: WidelyReported,
+			Sources: []Source{
+				{"Palo Alto PAN-OS: Zone Protection, TCP Drop (Reject Non-SYN TCP)", "https://docs.paloaltonetworks.com/ngfw/help/10-1/network/network-network-profiles/network-network-profiles-zone-protection/packet-based-attack-protection/tcp-drop"},
+			},
+		},
+	},
+	{
+		ID:   "fortigate",
+		Name: "Fortinet FortiGate",
+		Timeouts: []string{
+			"fortigate",
+		},
+		Search: []string{
+			"msg=\"no session matched\"",
+		},
+		Expiry: []string{
+			"action=timeout in the forward traffic log",
+		},
+		Counters: []string{
+			"diagnose sys session filter dst SERVER",
+			"diagnose sys session list",
+		},
+		Enable: []string{
+			"config log setting",
+			"set log-invalid-packet enable (set extended-log enable from 7.4 on)",
+			"end",
+		},
+		LoggedByDefault: No,
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Fortinet Technical Tip: Enabling logging of no session matched in traffic log", "https://community.fortinet.com/t5/FortiGate/Technical-Tip-Enabling-logging-of-no-session-matched-in/ta-p/274367"},
+				{"Fortinet Technical Tip: Understanding Action Close, Reset and Timeout", "https://community.fortinet.com/t5/FortiGate/Technical-Tip-Understanding-Action-Close-Reset-and-Timeout-in/ta-p/407206"},
+			},
+		},
+	},
+	{
+		ID:   "linux-conntrack",
+		Name: "Linux nf_conntrack",
+		Timeouts: []string{
+			"linux-conntrack-established",
+			"openwrt",
+			"kube-proxy-conntrack",
+			"mikrotik",
+		},
+		Search: []string{
+			"nf_ct_proto_6:",
+		},
+		Expiry: []string{
+			"conntrack -E -e DESTROY shows entries as they go, while it runs",
+		},
+		Counters: []string{
+			"conntrack -L -p tcp --dst SERVER",
+			"conntrack -S (invalid, insert_failed, drop)",
+			"sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max",
+		},
+		Enable: []string{
+			"sysctl -w net.netfilter.nf_conntrack_log_invalid=6",
+		},
+		LoggedByDefault: No,
+		Notes:           "A packet without an entry is INVALID only with nf_conntrack_tcp_loose=0; with 1 it makes a new entry and the rules decide. \"nf_conntrack; table full, dropping packet\" is the other way to lose a connection.",
+		Backing: Backing{
+			Confidence: Documented,
+			Checked:    true,
+			Sources: []Source{
+				{"Linux net/netfilter/nf_conntrack_proto.c, nf_l4proto_log_invalid()", "https://github.com/torvalds/linux/blob/master/net/netfilter/nf_conntrack_proto.c"},
+				{"Linux Documentation/networking/nf_conntrack-sysctl.rst", "https://docs.kernel.org/networking/nf_conntrack-sysctl.html"},
+			},
+		},
+	},
+	{
+		ID:   "pf",
+		Name: "pf on OpenBSD and FreeBSD, pfSense, OPNsense",
+		Timeouts: []string{
+			"pf-normal",
+			"pf-aggressive",
+			"pf-conservative",
+			"pf-high-latency",
+		},
+		Search: []string{
+			"block in pflog, flags without S: tcpdump -n -e -ttt -r /var/log/pflog host SERVER",
+		},
+		Counters: []string{
+			"pfctl -si (state-mismatch)",
+			"pfctl -ss | grep SERVER",
+		},
+		Enable: []string{
+			"block log all",
+		},
+		LoggedByDefault: No,
+		Notes:           "pfSense and OPNsense log what their default deny rule blocks; flags of such lines are A, PA, FA or RA.",
+		Backing: Backing{
+			Confidence: WidelyReported,
+			Sources: []Source{
+				{"OpenBSD pf.conf(5)", "https://man.openbsd.org/pf.conf.5"},
+				{"pfctl(8)", "https://man.openbsd.org/pfctl.8"},
+			},
+		},
+	},
+	{
+		ID:   "checkpoint",
+		Name: "Check Point Security Gateway",
+		Timeouts: []string{
+			"checkpoint",
+		},
+		Search: []string{
+			"TCP packet out of state: First packet isn't SYN",
+		},
+		Counters: []string{
+			"fw ctl zdebug + drop | grep SERVER",
+		},
+		LoggedByDefault: Yes,
+		Notes:           "On unless the logging of out of state packets was switched off under Stateful Inspection.",
+		Backing: Backing{
+			Confidence: WidelyReported,
+			Checked:    true,
+			Sources: []Source{
+				{"FireWall-1 FAQ: TCP Packet Out Of State", "https://phoneboy.com/fw1/faq/0408.html"},
+				{"TCP packets dropped due to out of state error", "https://dkcheckpoint.blogspot.com/2018/05/tcp-packets-dropped-due-to-out-of-state.html"},
+			},
+		},
+	},
+	{
+		ID:   "juniper-srx",
+		Name: "Juniper SRX",
+		Timeouts: []string{
+			"juniper-srx",
+			"juniper-srx-http",
+		},
+		Search: []string{
+			"the flow trace says that the SYN check failed; there is no line of log for it",
+		},
+		Expiry: []string{
+			"RT_FLOW_SESSION_CLOSE with the reason idle Timeout",
+		},
+		Counters: []string{
+			"show security flow session destination-prefix SERVER",
+			"show security flow statistics",
+		},
+		Enable: []string{
+			"set security policies from-zone A to-zone B policy P then log session-close",
+		},
+		LoggedByDefault: No,
+		Backing: Backing{
+			Confidence: WidelyReported,
+			Sources: []Source{
+				{"Junos: Information Provided in Session Log Entries for SRX Series", "https://www.juniper.net/documentation/en_US/junos12.2/topics/reference/general/session-log-entry-information-for-srx-series.html"},
+			},
+		},
+	},
+}

@@ -10,6 +10,7 @@ import (
 type Section struct {
 	Head, Right string // Right stands at the right margin
 	Says        []string
+	Rows        [][]string // a table without lines; the last column is shortened where it must be
 	Topics      []Topic
 }
 
@@ -46,8 +47,36 @@ func (p *page) section(s *Section) {
 		}
 		p.paragraph(says)
 	}
+	p.grid(s.Rows)
 	for _, t := range s.Topics {
 		p.entry(t)
+	}
+}
+
+// grid writes rows in aligned columns.
+func (p *page) grid(rows [][]string) {
+	var wide []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(wide) {
+				wide = append(wide, 0)
+			}
+			wide[i] = max(wide[i], width(p.clean(cell)))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		room := p.wide
+		for i, cell := range row {
+			cell = p.clean(cell)
+			if i == len(row)-1 {
+				line.WriteString(p.fit(cell, max(room, 1)))
+				break
+			}
+			line.WriteString(pad(cell, wide[i]+gutter))
+			room -= wide[i] + gutter
+		}
+		p.text(line.String())
 	}
 }
 
@@ -66,11 +95,17 @@ func (p *page) entry(t Topic) {
 		const in = 2
 		indent := topics + in
 		line = p.clean(line)
-		if name != "" {
+		fits := p.wide >= leastPage && width(line) <= p.wide-indent
+		switch {
+		case fits && name != "":
+			p.line(piece{pad(name, indent), strong}, piece{text: line})
+			name = ""
+			continue
+		case name != "":
 			p.line(piece{name, strong})
 			name = ""
 		}
-		if p.wide < leastPage || width(line) > p.wide-indent {
+		if !fits {
 			indent = 2 * in
 		}
 		p.text(strings.Repeat(" ", indent) + line)

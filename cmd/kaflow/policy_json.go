@@ -36,9 +36,9 @@ type policyJSON struct {
 	OutageSure *float64      `json:"outage_always_survived_s"`
 	OutageBest *float64      `json:"outage_never_survived_s"`
 	Readings   []readingJSON `json:"readings"`
-	Limits     []limitJSON   `json:"limits"`
+	Limits     []limitJSON   `json:"limits,omitempty"`
 	SetOn      string        `json:"set_on,omitempty"`
-	Lines      []remedyJSON  `json:"remedies"`
+	Lines      []remedyJSON  `json:"remedies,omitempty"`
 	*backingJSON
 }
 

@@ -24,6 +24,8 @@ func (t *tables) code() ([]byte, error) {
 	writeTable(w, "timeouts", "Timeout", t.Timeouts, (*writer).timeoutRow)
 	writeTable(w, "heartbeats", "Heartbeat", t.Heartbeats, (*writer).heartbeatRow)
 	writeTable(w, "remedies", "Remedy", t.Remedies, (*writer).remedyRow)
+	writeTable(w, "closers", "Closer", t.Closers, (*writer).closerRow)
+	writeTable(w, "logs", "Log", t.Logs, (*writer).logRow)
 	if err := errors.Join(w.wrong...); err != nil {
 		return nil, err
 	}
@@ -128,6 +130,33 @@ func (w *writer) remedyRow(r remedyRow) {
 	w.flag("NeedsSoKeepalive", r.NeedsSoKeepalive)
 	w.texts("Caveats", r.Caveats)
 	w.text("Verify", r.Verify)
+	w.backing(r.backing)
+}
+
+func (w *writer) closerRow(r closerRow) {
+	w.text("ID", r.ID)
+	w.text("Name", r.Name)
+	w.numbers("Ports", r.Ports)
+	w.seconds("Idle", r.Idle)
+	w.flag("OffByDefault", r.OffByDefault)
+	w.text("Sends", r.Sends)
+	w.text("Who", r.Who)
+	w.text("Setting", r.Setting)
+	w.texts("Change", r.Change)
+	w.text("Notes", r.Notes)
+	w.backing(r.backing)
+}
+
+func (w *writer) logRow(r logRow) {
+	w.text("ID", r.ID)
+	w.text("Name", r.Name)
+	w.texts("Timeouts", r.Timeouts)
+	w.texts("Search", r.Search)
+	w.texts("Expiry", r.Expiry)
+	w.texts("Counters", r.Counters)
+	w.texts("Enable", r.Enable)
+	w.tri("LoggedByDefault", r.LoggedByDefault)
+	w.text("Notes", r.Notes)
 	w.backing(r.backing)
 }
 

@@ -37,6 +37,8 @@ const (
 	good    = head + "- {id: a, idle_s: 10, interval_s: 5, count: 2, detection_s: 20, remedies: [r]" + backed
 	timeout = head + "- {id: a" + backed
 	remedy  = head + "- {id: r" + backed
+	closer  = head + "- {id: a, idle_s: 5, sends: FIN, who: server, setting: s, change: [c]" + backed
+	logged  = head + "- {id: a, search: [x], timeouts: [a]" + backed
 )
 
 func TestRowsThatAreRefused(t *testing.T) {
@@ -61,9 +63,19 @@ func TestRowsThatAreRefused(t *testing.T) {
 		{"abort time that does not add up", "defaults.yaml",
 			head + "- {id: a, idle_s: 10, abort_s: 5, detection_s: 20" + backed, "10 + 5 is not 20"},
 		{"signature that is not hex", "heartbeats.yaml", head + "- {id: a, prefixes_hex: [xyz]" + backed, `row "a": "xyz"`},
+		{"unknown sum", "defaults.yaml", head + "- {id: a, sum: idle" + backed, `unknown sum "idle"`},
+		{"claims of which none is followed", "defaults.yaml",
+			head + "- {id: a, readings: [{claim: c, source: {title: T, address: A}}]" + backed, "0 readings are taken"},
+		{"claim without source", "defaults.yaml", head + "- {id: a, readings: [{claim: c, taken: true}]" + backed, "a reading without claim or source"},
+		{"closer without time", "closers.yaml", head + "- {id: a, sends: FIN, who: server, setting: s, change: [c]" + backed, "want either a default time"},
+		{"closer of nobody", "closers.yaml", head + "- {id: a, idle_s: 5, sends: FIN, who: me, setting: s, change: [c]" + backed, `unknown side "me"`},
+		{"closer that nobody can change", "closers.yaml", head + "- {id: a, idle_s: 5, sends: FIN, who: server, setting: s" + backed, "how to change it"},
+		{"log of a device that does not exist", "logs.yaml", head + "- {id: a, search: [x], timeouts: [b]" + backed, `no timeout "b"`},
+		{"log without anything to search for", "logs.yaml", head + "- {id: a, timeouts: [a]" + backed, "nothing to search for"},
 		{"no rows", "remedies.yaml", "as_of: '2026-11-20'\nrows: []\n", "no rows"},
 	} {
-		files := map[string]string{"defaults.yaml": good, "timeouts.yaml": timeout, "heartbeats.yaml": timeout, "remedies.yaml": remedy}
+		files := map[string]string{"defaults.yaml": good, "timeouts.yaml": timeout, "heartbeats.yaml": timeout, "remedies.yaml": remedy,
+			"closers.yaml": closer, "logs.yaml": logged}
 		files[c.file] = c.text
 		if err := codeOf(files); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.want)

@@ -4,16 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// tables are the four files, as written.
+// tables are the files, as written.
 type tables struct {
 	Defaults   []defaultRow
 	Timeouts   []timeoutRow
 	Heartbeats []heartbeatRow
 	Remedies   []remedyRow
+	Closers    []closerRow
+	Logs       []logRow
 }
 
 type source struct {
@@ -134,7 +137,34 @@ type remedyRow struct {
 	backing          `yaml:",inline"`
 }
 
-// load reads and checks the four tables. A key that no field takes is an
+type closerRow struct {
+	ID           string   `yaml:"id"`
+	Name         string   `yaml:"name"`
+	Ports        []int    `yaml:"ports"`
+	Idle         int      `yaml:"idle_s"`
+	OffByDefault bool     `yaml:"off_by_default"`
+	Sends        string   `yaml:"sends"`
+	Who          string   `yaml:"who"`
+	Setting      string   `yaml:"setting"`
+	Change       []string `yaml:"change"`
+	Notes        string   `yaml:"notes"`
+	backing      `yaml:",inline"`
+}
+
+type logRow struct {
+	ID              string   `yaml:"id"`
+	Name            string   `yaml:"name"`
+	Timeouts        []string `yaml:"timeouts"`
+	Search          []string `yaml:"search"`
+	Expiry          []string `yaml:"expiry"`
+	Counters        []string `yaml:"counters"`
+	Enable          []string `yaml:"enable"`
+	LoggedByDefault *bool    `yaml:"logged_by_default"`
+	Notes           string   `yaml:"notes"`
+	backing         `yaml:",inline"`
+}
+
+// load reads and checks the tables. A key that no field takes is an
 // error: a misspelt one would otherwise read as "not known".
 func load(dir fs.FS) (*tables, error) {
 	t := new(tables)
@@ -143,6 +173,8 @@ func load(dir fs.FS) (*tables, error) {
 		loadRows(dir, "timeouts.yaml", &t.Timeouts),
 		loadRows(dir, "heartbeats.yaml", &t.Heartbeats),
 		loadRows(dir, "remedies.yaml", &t.Remedies),
+		loadRows(dir, "closers.yaml", &t.Closers),
+		loadRows(dir, "logs.yaml", &t.Logs),
 	)
 	if err != nil {
 		return nil, err
@@ -196,6 +228,16 @@ func (t *tables) check() error {
 	c.table("remedies.yaml")
 	for _, r := range t.Remedies {
 		c.row(r.ID, r.backing, nil)
+	}
+	c.table("closers.yaml")
+	for _, r := range t.Closers {
+		c.row(r.ID, r.backing, nil)
+		c.closer(r)
+	}
+	c.table("logs.yaml")
+	for _, r := range t.Logs {
+		c.row(r.ID, r.backing, nil)
+		c.log(r, t.Timeouts)
 	}
 	return errors.Join(c.wrong...)
 }
@@ -284,5 +326,32 @@ func (c *checker) readings(r defaultRow) {
 	}
 	if len(r.Readings) > 0 && taken != 1 {
 		c.says(r.ID, "%d readings are taken, want 1", taken)
+	}
+}
+
+// closer checks that a row says when it closes, how, and who does it.
+func (c *checker) closer(r closerRow) {
+	if (r.Idle > 0) == r.OffByDefault {
+		c.says(r.ID, "want either a default time or off_by_default")
+	}
+	switch r.Who {
+	case "client", "server", "device":
+	default:
+		c.says(r.ID, "unknown side %q", r.Who)
+	}
+	if r.Sends == "" || r.Setting == "" || len(r.Change) == 0 {
+		c.says(r.ID, "without what it sends, its setting or how to change it")
+	}
+}
+
+// log checks that the devices a row speaks of exist.
+func (c *checker) log(r logRow, timeouts []timeoutRow) {
+	if len(r.Search) == 0 || len(r.Timeouts) == 0 {
+		c.says(r.ID, "nothing to search for, or no device")
+	}
+	for _, id := range r.Timeouts {
+		if !slices.ContainsFunc(timeouts, func(t timeoutRow) bool { return t.ID == id }) {
+			c.says(r.ID, "no timeout %q", id)
+		}
 	}
 }
