@@ -41,7 +41,7 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 	closeTotals(points, result, r)
 	if hint := nothingShared(points, result); hint != "" {
 		r.Hints = slices.DeleteFunc(r.Hints, func(note string) bool { return strings.HasPrefix(hint, note) })
-		r.Hints = append(r.Hints, hint)
+		r.Hints, r.Unrelated = append(r.Hints, hint), hint
 	}
 	return r
 }
@@ -245,7 +245,7 @@ func findings(s *Subject, d *Diagnosis) []Finding {
 	}
 	out = append(out, rewritten(s)...)
 	if s.flow.Split {
-		out = append(out, Finding{Rule: "capture-quality", Says: "two connections have these addresses and ports, on different VLANs and with unrelated sequence numbers",
+		out = append(out, Finding{Rule: "capture-quality", Says: "two connections have these addresses and ports, on different VLANs or in different tunnels and with unrelated sequence numbers",
 			Suggests: "overlapping networks on one mirror port: they are told apart"})
 	}
 	for i := range s.Seen {

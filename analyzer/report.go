@@ -43,15 +43,16 @@ const (
 // Report is the answer to one run. It is bounded: Flows holds what is shown,
 // Totals the rest.
 type Report struct {
-	Tool     string // name and version
-	Vantages []Vantage
-	Clocks   []pairing.Clock
-	Flows    []Diagnosis // worst first
-	Paths    []Path
-	Totals   Totals
-	Unasked  []Unasked
-	Limits   []string // which limits were hit
-	Hints    []string // notes to the user about the input as a whole
+	Tool      string // name and version
+	Vantages  []Vantage
+	Clocks    []pairing.Clock
+	Flows     []Diagnosis // worst first
+	Paths     []Path
+	Totals    Totals
+	Unasked   []Unasked
+	Limits    []string // which limits were hit
+	Hints     []string // notes to the user about the input as a whole
+	Unrelated string   // the hint for vantage points of which no two share a connection; "" where two do
 }
 
 // Vantage is one vantage point of the report.

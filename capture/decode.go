@@ -96,6 +96,7 @@ type walk struct {
 	bound       int    // where a header around the IP packet at hand ends it; 0: none does
 	base        uint32 // of the frame within the batch's buffer
 	overlay     uint32 // VNI + 1 of the innermost overlay
+	channel     uint32 // digest of the TEIDs and GRE keys passed; 0: none
 	headers     int    // passed so far
 	src, dst    int    // offsets of the addresses of the innermost IP header
 	etherType   uint16
@@ -220,7 +221,7 @@ func (w *walk) rejectf(format string, n uint32) (layer, int) {
 // counts the reason.
 func (w *walk) fail(reason string) (layer, int) {
 	*w.p = Packet{
-		At: w.p.At, Ord: w.p.Ord, Iface: w.p.Iface,
+		At: w.p.At, Ord: w.p.Ord, Rec: w.p.Rec, Iface: w.p.Iface,
 		VLAN: w.p.VLAN, Note: w.p.Note & (NoteCut | NoteTooLong | NoteClockStep | NoteBadIPSum),
 	}
 	w.d.count(reason)

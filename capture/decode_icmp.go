@@ -67,7 +67,7 @@ func (w *walk) icmpError(ip, at int) (layer, int) {
 		return done, 0
 	}
 	w.p.Key, w.p.Reversed, w.p.Seg = p.Key, p.Reversed, p.Seg
-	w.p.Note |= p.Note & NoteHeaderCut
+	w.p.Note |= p.Note & (NoteHeaderCut | NoteBadTCPSum)
 	w.p.Proto = ICMPError
 	w.p.Data, w.p.DataLen = w.base+uint32(ip), uint32(len(w.b)-ip)
 	return done, 0
@@ -152,8 +152,22 @@ func (q *quote) tcp(at, end int) bool {
 		return true
 	}
 	s.Len = uint32(max(0, end-at-size))
+	if end-at >= size && q.has(at, end-at) && !q.sumOK(at, end) {
+		q.p.Note |= NoteBadTCPSum
+	}
 	if size > 20 && len(h) > 20 {
 		q.options(h[20:min(len(h), size)], size-20)
 	}
 	return true
+}
+
+// sumOK reports whether the checksum of a segment that is quoted whole, from
+// offset at to offset end, is right. Behind a translator that forgets to
+// translate the quote it is not.
+func (q *quote) sumOK(at, end int) bool {
+	size := 4
+	if q.is6 {
+		size = 16
+	}
+	return tcpChecksumOK(q.b[q.src:q.src+size], q.b[q.dst:q.dst+size], q.b[at:end])
 }

@@ -256,6 +256,10 @@ func finalDestination(h []byte) int {
 // setKey sets the packet's key from the innermost addresses and the ports.
 func (w *walk) setKey(sport, dport uint16) {
 	p := w.p
+	p.Way = p.VLAN
+	if w.channel != 0 {
+		p.Way = MinDigest | uint16((w.channel^uint32(p.VLAN)*channelMix)>>17)
+	}
 	if w.is6 {
 		p.Key, p.Reversed = canonical(w.words(w.src), w.words(w.dst), sport, dport, w.overlay)
 		return

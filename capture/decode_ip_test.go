@@ -211,6 +211,10 @@ func TestICMPErrorsQuoteTCP(t *testing.T) {
 	fourteen := short
 	fourteen.Seg.Ack, fourteen.Seg.Flags, fourteen.Seg.Len = 0x2000, tcp.ACK, 1
 	full6 := probeIn(nil, true)
+	right := full
+	full.Note, full6.Note = NoteBadTCPSum, NoteBadTCPSum // the probes of the tests have no sum
+	summed := edit(probe4, 36, 0)
+	binary.BigEndian.PutUint16(summed[36:], ^fold(sum16(sum16(sum16(0, summed[12:20]), summed[20:])+protoTCP, octets("0021"))))
 	for _, tt := range []struct {
 		name  string
 		frame []byte
@@ -220,6 +224,7 @@ func TestICMPErrorsQuoteTCP(t *testing.T) {
 		{"host unreachable, 8 octets quoted", ip4(1, router4, client4, "0301 0000 00000000", probe4[:28]), short, 0x0301},
 		{"14 octets quoted: flags and length", ip4(1, router4, client4, "0301 0000 00000000", probe4[:34]), fourteen, 0x0301},
 		{"all quoted", ip4(1, router4, client4, "0b00 0000 00000000", probe4), full, 0x0b00},
+		{"all quoted, its checksum right", ip4(1, router4, client4, "0b00 0000 00000000", summed), right, 0x0b00},
 		{"redirect", ip4(1, router4, client4, "0501 0000 cb007109", probe4), full, 0x0501},
 		{"ICMPv6, administratively prohibited", ip6(58, router6, client6, "0101 0000 00000000", probe6), full6, 0x0101},
 		{"ICMPv6, extension header quoted", ip6(58, router6, client6, "0200 0000 00000500",

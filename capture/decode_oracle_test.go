@@ -151,7 +151,7 @@ func (g *gopacketTCP) decode(frame []byte) (p Packet, payload []byte, ok bool) {
 		}
 		switch l {
 		case layers.LayerTypeDot1Q:
-			p.VLAN = g.tag.VLANIdentifier
+			p.VLAN, p.Way = g.tag.VLANIdentifier, g.tag.VLANIdentifier
 		case layers.LayerTypeIPv4:
 			src, dst = g.v4.SrcIP, g.v4.DstIP
 			p.Seg.TTL, p.Seg.IPID = g.v4.TTL, g.v4.Id

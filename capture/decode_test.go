@@ -141,7 +141,7 @@ func eth(etherType string, parts ...any) []byte {
 	return octets(macs, etherType, octets(parts...))
 }
 
-func vlan(n uint16) func(*Packet) { return func(p *Packet) { p.VLAN = n } }
+func vlan(n uint16) func(*Packet) { return func(p *Packet) { p.VLAN, p.Way = n, n } }
 
 func overlay(n uint32) func(*Packet) { return func(p *Packet) { p.Key.Overlay = n + 1 } }
 
@@ -377,7 +377,7 @@ func TestUndecodedFramesAreCountedByReason(t *testing.T) {
 		{"Frame Relay NLPID", 107, octets("0801 03 81", probe4), "Frame Relay NLPID 0x81 is not supported"},
 		{"loopback family", 0, octets("07000000", probe4), "loopback address family 7 is not supported"},
 	} {
-		if got := decodeWhole(tt.link, tt.frame); got != (Packet{VLAN: got.VLAN}) {
+		if got := decodeWhole(tt.link, tt.frame); got != (Packet{VLAN: got.VLAN, Way: got.Way}) {
 			t.Errorf("%s: %+v, want undecoded", tt.name, got)
 		}
 		if diff := cmp.Diff(map[string]uint64{tt.reason: 1}, reasons(tt.link, tt.frame, len(tt.frame))); diff != "" {

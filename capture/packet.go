@@ -112,6 +112,7 @@ const (
 type Packet struct {
 	Key           Key
 	Seg           tcp.Segment
+	Rec           uint32 // where the packet's record begins, within Batch.Buf
 	At            tcp.Instant
 	Ord           tcp.Ordinal
 	Data, DataLen uint32 // TCP payload as captured, within Batch.Buf; of an ICMP error from the outer IP header on
@@ -119,9 +120,13 @@ type Packet struct {
 	VLAN, ICMP    uint16
 	Note          Note
 	Proto         Proto
-	Reversed      bool  // sent by Key.Hi; of an ICMP error: the quoted segment was
-	HeaderLen     uint8 // octets of the TCP header, which lies right before Data; 0 where it is not whole
+	Reversed      bool   // sent by Key.Hi; of an ICMP error: the quoted segment was
+	HeaderLen     uint8  // octets of the TCP header, which lies right before Data; 0 where it is not whole
+	Way           uint16 // of TCP: the VLAN, or within GTP-U or keyed GRE a digest of it with TEIDs and keys, at least MinDigest
 }
+
+// MinDigest is the least Packet.Way that is a digest and no VLAN number.
+const MinDigest = 1 << 15
 
 // BatchSize is the number of packets in a full Batch.
 const BatchSize = 64
@@ -150,6 +155,7 @@ type Batch struct {
 	Pkts  [BatchSize]Packet
 	N     int
 	Buf   []byte
+	Start int64      // offset of Buf's first octet in the file, unpacked
 	Holes []Interval // not recorded, before Pkts[0]: drops, rotation, interface down
 }
 
@@ -158,6 +164,10 @@ func (b *Batch) Payload(i int) []byte {
 	p := &b.Pkts[i]
 	return b.Buf[p.Data : p.Data+p.DataLen]
 }
+
+// Offset returns where the record of packet i begins in its file, in octets
+// from the beginning; of a compressed file, in what it unpacks to.
+func (b *Batch) Offset(i int) int64 { return b.Start + int64(b.Pkts[i].Rec) }
 
 // WrongTCPSum reports whether packet i is a TCP segment that was captured in
 // full and whose checksum is wrong. Checksum offload makes that normal on the

@@ -165,7 +165,7 @@ func (r *reader) packet(b *Batch, f *iface, from, n int, wire uint32, at tcp.Ins
 	b.N++
 	r.ord++
 	r.frames++
-	*p = Packet{At: at, Ord: r.ord, Iface: f.number}
+	*p = Packet{At: at, Ord: r.ord, Iface: f.number, Rec: uint32(r.at)}
 	if at != 0 {
 		if at < f.last {
 			p.Note = NoteClockStep
@@ -189,7 +189,7 @@ func (r *reader) packet(b *Batch, f *iface, from, n int, wire uint32, at tcp.Ins
 // noPacket appends a frame that is a record of something else than a packet,
 // as Wireshark counts them too.
 func (r *reader) noPacket(b *Batch, reason string) {
-	b.Pkts[b.N] = Packet{Ord: r.ord + 1}
+	b.Pkts[b.N] = Packet{Ord: r.ord + 1, Rec: uint32(r.at)}
 	b.N++
 	r.ord++
 	r.frames++

@@ -274,7 +274,7 @@ func (s *Set) Close() error {
 // Read implements Source: packets of all files in order. With io.EOF the batch
 // has no packets but may have Holes, those behind the last packet.
 func (s *Set) Read(b *Batch) error {
-	b.N, b.Buf, b.Holes = 0, nil, nil
+	b.N, b.Buf, b.Start, b.Holes = 0, nil, 0, nil
 	s.holes = s.holes[:0]
 	for !s.closed {
 		if s.format == nil {
@@ -327,7 +327,7 @@ func (s *Set) capped() bool { return s.first != nil && s.frames >= s.first[s.cur
 // deliver completes a batch that has packets; fresh says that the file's first
 // is among them.
 func (s *Set) deliver(b *Batch, fresh bool) {
-	b.Buf = s.buf[:s.end]
+	b.Buf, b.Start = s.buf[:s.end], s.start
 	if fresh && s.ended != 0 {
 		s.join(b)
 	}

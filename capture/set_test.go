@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -346,5 +347,31 @@ func TestInputBeyondTheLimit(t *testing.T) {
 	f := drain(t, s)
 	if len(f.Problems) != 1 || !f.Problems[0].Limit || !f.Problems[0].Fatal || f.Problems[0].What != "more than 300000 octets of input" || f.Frames == 0 {
 		t.Errorf("%d frames, problems %v; want what fits, and that the limit ended it", f.Frames, f.Problems)
+	}
+}
+
+// Each packet tells where its record begins, across many fills of the buffer.
+func TestPacketsKnowTheirOffsets(t *testing.T) {
+	const n = 9000
+	frame := segment(1, "x")
+	plain, blocks := (&pcapFile{link: linkEthernet}).begin(), newNG(binary.LittleEndian).iface(1, 0)
+	var at [2][]int64
+	for i := range uint32(n) {
+		at[0], at[1] = append(at[0], int64(len(plain.out))), append(at[1], int64(len(blocks.out)))
+		plain.record(i, 0, uint32(len(frame)), uint32(len(frame)), frame)
+		blocks.packet(0, uint64(i), frame)
+	}
+	for i, file := range [][]byte{plain.out, blocks.out} {
+		s := openBytes(t, file)
+		var b Batch
+		var got []int64
+		for s.Read(&b) == nil {
+			for i := range b.N {
+				got = append(got, b.Offset(i))
+			}
+		}
+		if diff := cmp.Diff(at[i], got); diff != "" {
+			t.Errorf("offsets, want −, got +:\n%s", diff)
+		}
 	}
 }

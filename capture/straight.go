@@ -48,7 +48,7 @@ func straight(link, base uint32, frame []byte, p *Packet) bool {
 		whole = straight4(b, base+uint32(at), p)
 	}
 	if whole {
-		p.VLAN = vlan
+		p.VLAN, p.Way = vlan, vlan
 	}
 	return whole
 }

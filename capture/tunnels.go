@@ -146,6 +146,13 @@ func (w *walk) udp(at int) (layer, int) {
 	return done, 0
 }
 
+// channelMix spreads the numbers of tunnels over 32 bits (2^32 divided by the
+// golden ratio).
+const channelMix = 0x9e3779b9
+
+// through notes the number by which a tunnel tells its channels apart.
+func (w *walk) through(number uint32) { w.channel = (w.channel^number)*channelMix | 1 }
+
 // vxlan reads a VXLAN header (RFC 7348), with the group policy extension's
 // bits allowed.
 func (w *walk) vxlan(at int) (layer, int) {
@@ -186,6 +193,7 @@ func (w *walk) gtp(at int) (layer, int) {
 	if !w.has(at, 8) || w.b[at]>>4 != 3 || w.b[at+1] != userPacket {
 		return done, 0
 	}
+	w.through(be32(w.b[at+4:]))
 	in := at + 8
 	if flags := w.b[at]; flags&7 != 0 {
 		in += 4
@@ -251,9 +259,13 @@ func (w *walk) gre(at int) (layer, int) {
 	w.etherType = be16(w.b[at+2:])
 	in := at + 4
 	for _, field := range [...]uint16{greChecksum | greRouting, greKey, greSequence} {
-		if flags&field != 0 {
-			in += 4
+		if flags&field == 0 {
+			continue
 		}
+		if field == greKey && version0(flags) && w.has(in, 4) {
+			w.through(be32(w.b[in:]))
+		}
+		in += 4
 	}
 	switch version := flags & greVersion; {
 	case version > 1 || flags&greRouting != 0:
@@ -280,6 +292,10 @@ func (w *walk) gre(at int) (layer, int) {
 	}
 	return w.inner(layerEtherType, in)
 }
+
+// version0 reports whether a GRE header is one of RFC 2784; that of PPTP has a
+// payload length and a call number in the place of the key.
+func version0(flags uint16) bool { return flags&greVersion == 0 }
 
 // pptp goes on with PPP in GRE; an acknowledgment alone has none.
 func (w *walk) pptp(at int) (layer, int) {

@@ -43,7 +43,7 @@ var tunnelFrames = []struct {
 	{"VXLAN", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 4789, vxlanHead, inner, probe4))), false, overlay(100)},
 	{"VXLAN over IPv6", eth("86dd", ip6(17, outer6A, outer6B, udp(40000, 4789, vxlanHead, inner, probe4))), false, overlay(100)},
 	{"VXLAN of old Linux, VLAN inside", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 8472, vxlanHead, macs, "8100 0008 86dd", probe6))), true,
-		func(p *Packet) { p.Key.Overlay, p.VLAN = 101, 8 }},
+		func(p *Packet) { p.Key.Overlay, p.VLAN, p.Way = 101, 8, 8 }},
 	{"VXLAN with VNI 0", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 4789, "08000000 00000000", inner, probe4))), false, overlay(0)},
 	{"GENEVE", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 6081, geneveHead, inner, probe4))), false, overlay(100)},
 	{"GENEVE with IP", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 6081, "0000 86dd 00006400", probe6))), true, overlay(100)},
@@ -58,6 +58,13 @@ var tunnelFrames = []struct {
 	{"fourteen headers", eth("0800", nested(12)), false, nil},
 }
 
+// channelled are the tunnels that tell their channels apart by a number that is
+// no part of a Key.
+var channelled = map[string]bool{
+	"GRE with checksum, key and sequence": true, "NVGRE": true,
+	"GTP-U": true, "GTP-U with sequence number": true, "GTP-U with extension headers": true,
+}
+
 func TestProbeInEveryTunnel(t *testing.T) {
 	for _, tt := range tunnelFrames {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,7 +72,14 @@ func TestProbeInEveryTunnel(t *testing.T) {
 			if tt.but != nil {
 				tt.but(&want)
 			}
-			if diff := cmp.Diff(want, decodeWhole(1, tt.frame)); diff != "" {
+			got := decodeWhole(1, tt.frame)
+			if channelled[tt.name] {
+				if got.Way < MinDigest {
+					t.Errorf("way %d, want a digest of the tunnel's number", got.Way)
+				}
+				got.Way = 0
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 			}
 		})

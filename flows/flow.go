@@ -54,9 +54,9 @@ type Flow struct {
 	Missing    []capture.Interval // in which nothing may be concluded from absence
 	Anchors    []Anchor
 	Retired    Why
-	Cut        int // events that were folded away or dropped beyond what runs tell
-	VLANs      [2]uint16
-	Split      bool // another conversation has the same addresses and ports, and was told apart by VLAN and sequence numbers
+	Cut        int       // events that were folded away or dropped beyond what runs tell
+	VLANs      [2]uint16 // 0 within a tunnel with numbered channels
+	Split      bool      // another conversation has the same addresses and ports, and was told apart by VLAN, TEID or GRE key and sequence numbers
 }
 
 // Count returns how many segments of kind k the flow holds, both sides.

@@ -205,6 +205,9 @@ func (t *Table) icmpError(b *capture.Batch, i int) {
 	ev.ack = tcp.Seq(pkt.ICMP)
 	ev.count = t.router(router)
 	ev.flags, ev.flagsHi = 0, 0
+	if pkt.Note&capture.NoteBadTCPSum != 0 {
+		ev.note |= NoteBadSum
+	}
 	if t.Options.Touched != nil {
 		t.Options.Touched(makeID(s.handle, s.c.stream))
 	}

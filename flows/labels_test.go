@@ -180,8 +180,20 @@ func TestWrongChecksumIsANoteAndNoFault(t *testing.T) {
 	}
 }
 
-func TestSameAddressesOnTwoVLANsAreTwoConversations(t *testing.T) {
-	const text = `
+func TestSameAddressesOnTwoWaysAreTwoConversations(t *testing.T) {
+	for name, ways := range map[string][4]string{
+		"VLANs":                    {"vlan 10", "vlan 20", "vlan 10", "vlan 20"},
+		"tunnels":                  {"teid 10", "teid 20", "teid 11", "teid 21"}, // GTP-U numbers each direction
+		"one of them in no tunnel": {"vlan 10", "", "vlan 10", ""},
+	} {
+		t.Run(name, func(t *testing.T) { twoConversations(t, ways) })
+	}
+}
+
+// twoConversations checks that those of one pair of ends are told apart that go
+// ways[0] and ways[1], with the answers coming ways[2] and ways[3].
+func twoConversations(t *testing.T, ways [4]string) {
+	const vlans = `
 0     C > S SYN     seq 99  vlan 10
 +1ms  C > S SYN     seq 700000099 vlan 20
 +10ms S > C SYN,ACK seq 899 ack 100 vlan 10
@@ -197,6 +209,18 @@ func TestSameAddressesOnTwoVLANsAreTwoConversations(t *testing.T) {
 +10ms S > C ACK     seq 900 ack 105 vlan 10
 +1ms  S > C ACK     seq 900000900 ack 700000102 vlan 20
 `
+	lines := strings.Split(vlans, "\n")
+	for i, line := range lines {
+		from, to := "vlan 10", ways[0]
+		if strings.Contains(line, "S > C") {
+			to = ways[2]
+		}
+		if strings.Contains(line, "vlan 20") {
+			from, to = "vlan 20", map[string]string{ways[0]: ways[1], ways[2]: ways[3]}[to]
+		}
+		lines[i] = strings.Replace(line, from, to, 1)
+	}
+	text := strings.Join(lines, "\n")
 	var want []string
 	for i, kind := range strings.Fields("syn syn syn-ack syn-ack ack ack data data ack ack keepalive-probe keepalive-probe keepalive-ack keepalive-ack") {
 		want = append(want, fmt.Sprintf("#%d stream %d %s", i+1, i%2, kind))

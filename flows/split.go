@@ -6,9 +6,10 @@ import (
 )
 
 // Two conversations can have equal addresses and ports and differ only by
-// VLAN, where a mirror port sees overlapping networks. VLANs are no part of a
-// key, for one conversation may use another in each direction. So they are told
-// apart only where both the tag differs and the sequence numbers contradict.
+// VLAN, TEID or GRE key, where a mirror port sees overlapping networks. Those
+// are no part of a key, for one conversation may use another in each direction.
+// So they are told apart only where both the way differs and the sequence
+// numbers contradict.
 
 // splitBit marks the overlay of a conversation that was split off; below it
 // stands its number.
@@ -25,7 +26,7 @@ func (t *Table) apart(p *pool, slot uint32, pkt *capture.Packet) (alt capture.Ke
 		d = 1
 	}
 	c := p.cold(slot)
-	if pkt.Key.Overlay != 0 || c.segments[d] == 0 || pkt.VLAN == c.vlan[d] || pkt.VLAN == c.vlan[1-d] && c.segments[1-d] > 0 {
+	if pkt.Key.Overlay != 0 || c.segments[d] == 0 || pkt.Way == c.way[d] || pkt.Way == c.way[1-d] && c.segments[1-d] > 0 {
 		return alt, false
 	}
 	s := &step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, d: d, p: 1 - d}

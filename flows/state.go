@@ -65,9 +65,9 @@ type cold struct {
 	mss         [2]uint16
 	app         [2]uint16 // index into Table.banners
 	ipid        [2]uint16
-	vlan        [2]uint16
-	full        uint16   // largest payload of either end, saturated
-	scale       [2]uint8 // window shift + 1; 0 where the SYN was not seen
+	way         [2]uint16 // capture.Packet.Way of the last segment
+	full        uint16    // largest payload of either end, saturated
+	scale       [2]uint8  // window shift + 1; 0 where the SYN was not seen
 	ttl         [2]uint8
 	ttlMin      [2]uint8
 	ttlMax      [2]uint8

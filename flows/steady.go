@@ -35,7 +35,7 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 		return false
 	}
 	c := p.cold(slot)
-	if c.flags&(coldEnded|coldRare) != 0 || c.open[0]|c.open[1] != 0 || seg.TTL != c.ttl[d] || pkt.VLAN != c.vlan[d] ||
+	if c.flags&(coldEnded|coldRare) != 0 || c.open[0]|c.open[1] != 0 || seg.TTL != c.ttl[d] || pkt.Way != c.way[d] ||
 		seg.Opts.Has(tcp.OptTimestamps) != (h.state[d]&stTimestamps != 0) ||
 		int32(seg.TSVal-h.tsval[d]) < 0 {
 		return false

@@ -45,7 +45,7 @@ func (t *Table) segment(b *capture.Batch, i int) {
 	p := t.poolOf(&pkt.Key)
 	hash := p.index.hash(&pkt.Key)
 	slot, ok := p.find(hash, &pkt.Key)
-	if ok && pkt.VLAN != 0 {
+	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
 		if alt, split := t.apart(p, slot, pkt); split {
 			moved := *pkt
 			moved.Key = alt
@@ -111,7 +111,7 @@ func (s *step) meet() {
 		c.ttlMin[d] = seg.TTL
 	}
 	c.ttlMax[d] = max(c.ttlMax[d], seg.TTL)
-	c.vlan[d] = s.pkt.VLAN
+	c.way[d] = s.pkt.Way
 	if h.state[d]&stSeen != 0 && seg.IPID != c.ipid[d] {
 		h.state[d] |= stIDVaries
 	}

@@ -23,7 +23,8 @@ type Table struct {
 	banners      []tcp.Untrusted
 	bannerIDs    map[tcp.Untrusted]uint16
 	routers      []routerAddr
-	splits       map[capture.Key]uint32 // conversations told apart by VLAN, by their common key
+	splits       map[capture.Key]uint32 // conversations told apart by their ways, by their common key
+	ways         bool                   // some packet came by a VLAN or a numbered tunnel
 	ended        []uint32               // handles of flows that ended well, oldest first
 	closed       closedRows
 	byHosts      map[hostKey][]uint32

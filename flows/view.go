@@ -37,7 +37,9 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 	addrs := [2]netip.AddrPort{f.Key.LoEnd(), f.Key.HiEnd()}
 	for side, e := range ends {
 		f.Sides[side] = t.side(h, c, e, addrs[e])
-		f.VLANs[side] = c.vlan[e]
+		if c.way[e] < capture.MinDigest {
+			f.VLANs[side] = c.way[e]
+		}
 	}
 	f.Counts[KeepaliveProbe] = c.probes[0] + c.probes[1]
 	f.Counts[KeepaliveACK] = c.answered[0] + c.answered[1]

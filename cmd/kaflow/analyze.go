@@ -68,6 +68,9 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	taken := a.follow(c.Context(), points, sel)                     // octets → packets → flows
 	pairs := pair(taken, know)                                      // which flow is which, what crossed
 	report := analyzer.Diagnose(taken, pairs, a.diagnosis(formats)) // what is wrong, and why
+	if report.Unrelated != "" {
+		a.hint("%s", report.Unrelated)
+	}
 	if err := a.choose(report, sel); err != nil {
 		return err
 	}

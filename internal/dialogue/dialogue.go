@@ -21,7 +21,7 @@
 //
 // Flags are the names of RFC 9293 with commas between them, or none. Behind
 // them come words: seq N, ack N, len N, data "text", data HEX, win N, ttl N, id N,
-// ts VAL ECR, sack L-R, mss N, wscale N, sackok, vlan N, badsum, x N (N times,
+// ts VAL ECR, sack L-R, mss N, wscale N, sackok, vlan N, teid N (within GTP-U), badsum, x N (N times,
 // each after the same delta), dup D (the same octets again after D), routed D (again
 // after D with a TTL lower by one), lost (recorded at the sender's side
 // only), @NAME (recorded at that vantage point only, at the time written).
@@ -128,6 +128,7 @@ type frame struct {
 	sack     [][2]tcp.Seq
 	data     []byte
 	vlan     uint16
+	teid     uint32 // of the GTP-U tunnel around it; 0 none
 	badSum   bool
 	echo     uint16 // echo sequence
 	icmp     [2]uint8

@@ -23,7 +23,22 @@ func (s *Script) encode(f *frame, hops int) []byte {
 	if f.kind == kindARPRequest || f.kind == kindARPReply {
 		return s.neighbour(f)
 	}
-	return s.frameOn(f, f.to.mac, etherType(f.from.addr.Addr()), s.packet(f, hops))
+	packet, typ := s.packet(f, hops), etherType(f.from.addr.Addr())
+	if f.teid != 0 {
+		packet, typ = tunnelled(f, packet), 0x0800
+	}
+	return s.frameOn(f, f.to.mac, typ, packet)
+}
+
+// tunnelled puts a packet into GTP-U (3GPP TS 29.281) between two gateways.
+func tunnelled(f *frame, packet []byte) []byte {
+	h := be.AppendUint16([]byte{0x30, 255}, uint16(len(packet)))
+	body := append(be.AppendUint32(h, f.teid), packet...)
+	out := *f
+	out.from = &end{addr: netip.MustParseAddrPort("203.0.113.1:2152")}
+	out.to = &end{addr: netip.MustParseAddrPort("203.0.113.2:2152")}
+	out.data = body
+	return ipHeader(&out, 0, out.from.addr.Addr(), out.to.addr.Addr(), protoUDP, datagram(&out))
 }
 
 // etherType returns the number of the address's family.

@@ -452,7 +452,7 @@ func (w *wordReader) word(word string) error {
 // numberWord reads a word with one number, or two for ts.
 func (w *wordReader) numberWord(word string) error {
 	bits, ok := map[string]int{"seq": 32, "ack": 32, "len": 16, "win": 16, "ttl": 8, "id": 16,
-		"ts": 32, "mss": 16, "wscale": 8, "stream": 16, "vlan": 12, "x": 16}[word]
+		"ts": 32, "mss": 16, "wscale": 8, "stream": 16, "vlan": 12, "teid": 32, "x": 16}[word]
 	if !ok {
 		return fmt.Errorf("no such word")
 	}
@@ -480,6 +480,8 @@ func (w *wordReader) numberWord(word string) error {
 		s.WScale, s.Opts = uint8(n), s.Opts|tcp.OptWScale
 	case "vlan":
 		f.vlan = uint16(n)
+	case "teid":
+		f.teid = uint32(n)
 	case "stream":
 		f.want.Stream = int(n)
 	case "x":
