@@ -183,7 +183,7 @@ func (s *step) isStale() bool {
 	}
 	k := &s.pkt.Key
 	slot := s.c.older - 1
-	for range 3 {
+	for range knownInstances {
 		if !s.t.isOlder(s.pool, slot, k) {
 			return false
 		}

@@ -183,10 +183,28 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 	if hasOlder {
 		c.older = older + 1
 		p.index.replace(hash, older, slot)
+		p.cut(slot)
 	} else {
 		p.index.put(hash, slot)
 	}
 	return slot
+}
+
+// knownInstances is how many earlier connections on the same ports a late
+// segment is held against.
+const knownInstances = 3
+
+// cut ends the chain of instances that begins at slot: those before the last
+// few are flows as all others, but no segment is theirs any more.
+func (p *pool) cut(slot uint32) {
+	c := p.cold(slot)
+	for range knownInstances {
+		if c.older == 0 {
+			return
+		}
+		c = p.cold(c.older - 1)
+	}
+	c.older = 0
 }
 
 // drop frees a slot and all that hangs on it.
@@ -219,7 +237,7 @@ func (t *Table) isOlder(p *pool, slot uint32, k *capture.Key) bool {
 
 // unchain takes slot out of the chain of instances that begins at current.
 func (t *Table) unchain(p *pool, current, slot uint32) {
-	for n := 0; n < 1<<16; n++ {
+	for range knownInstances {
 		c := p.cold(current)
 		if c.older == 0 {
 			return

@@ -1,0 +1,123 @@
+package flows_test
+
+import (
+	"testing"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// sender writes segments of made-up connections into a table, a millisecond
+// apart.
+type sender struct {
+	table *flows.Table
+	b     capture.Batch
+	at    tcp.Instant
+	ord   tcp.Ordinal
+}
+
+func newSender(o flows.Options) *sender {
+	return &sender{table: &flows.Table{Options: o}, at: 1_700_000_000e9}
+}
+
+func (s *sender) send(ports uint32, reversed bool, flags tcp.Flags, seq, ack tcp.Seq, n uint32) {
+	s.at += 1e6
+	s.ord++
+	s.b.Pkts[0] = capture.Packet{
+		At: s.at, Ord: s.ord, Proto: capture.TCP, Reversed: reversed,
+		Key: capture.Key{Lo: capture.V4Words(1), Hi: capture.V4Words(2), Ports: ports},
+		Seg: tcp.Segment{Seq: seq, Ack: ack, Len: n, Flags: flags, Win: 9, IPID: uint16(s.ord), TTL: 64},
+	}
+	s.b.N = 1
+	s.table.Add(&s.b)
+}
+
+// connect opens a connection that begins at isn in both directions.
+func (s *sender) connect(ports uint32, isn tcp.Seq) {
+	s.send(ports, false, tcp.SYN, isn, 0, 0)
+	s.send(ports, true, tcp.SYN|tcp.ACK, isn, isn+1, 0)
+	s.send(ports, false, tcp.ACK, isn+1, isn+1, 0)
+}
+
+func (s *sender) finish(ports uint32, isn tcp.Seq) {
+	s.send(ports, false, tcp.FIN|tcp.ACK, isn+1, isn+1, 0)
+	s.send(ports, true, tcp.FIN|tcp.ACK, isn+1, isn+2, 0)
+	s.send(ports, false, tcp.ACK, isn+2, isn+2, 0)
+}
+
+func TestOnePortPairUsedAHundredThousandTimes(t *testing.T) {
+	const times = 100_000
+	kinds := map[flows.Kind]int{}
+	s := newSender(flows.Options{Label: func(l flows.Label) { kinds[l.Kind]++ }})
+	for i := range times {
+		isn := tcp.Seq(uint32(i) * 7_000_003)
+		s.connect(9<<16|8, isn)
+		if i%2 == 0 { // every other one dies with a reset and is worth keeping
+			s.send(9<<16|8, true, tcp.RST|tcp.ACK, isn+1, isn+1, 0)
+		} else {
+			s.finish(9<<16|8, isn)
+		}
+	}
+	if n := s.table.Streams(); n != times {
+		t.Errorf("%d streams, want %d", n, times)
+	}
+	if kinds[flows.Stale]+kinds[flows.Unknown] != 0 {
+		t.Errorf("%d stale and %d unknown segments, want none", kinds[flows.Stale], kinds[flows.Unknown])
+	}
+	before := uint32(times - 3)
+	last := tcp.Seq(before * 7_000_003)
+	s.send(9<<16|8, false, tcp.ACK, last, last+1, 0)
+	if kinds[flows.Stale] != 1 {
+		t.Errorf("a late probe of the connection before the last is no %s", flows.Stale)
+	}
+}
+
+// What matters least leaves first: handshakes that came to nothing, then what
+// ended well, then one direction, then idle connections without keepalives.
+func TestOrderOfEviction(t *testing.T) {
+	const limit = 64
+	s := newSender(flows.Options{MaxFlows: limit})
+	port := uint32(1000)
+	next := func() uint32 { port++; return port<<16 | 8 }
+	stays := next()
+	s.connect(stays, 100)
+	s.at += 60e9
+	s.send(stays, false, tcp.ACK, 100, 101, 0)
+	s.send(stays, true, tcp.ACK, 101, 101, 0)
+	established := next()
+	s.connect(established, 100)
+	oneWay := next()
+	s.send(oneWay, false, tcp.ACK, 5, 6, 1)
+	s.send(oneWay, false, tcp.ACK, 6, 6, 1)
+	held := func(ports uint32) bool {
+		for id := range s.table.Flows() {
+			if f, ok := s.table.Flow(id); ok && f.Key.Ports == ports {
+				return true
+			}
+		}
+		return false
+	}
+	for range 50 * limit {
+		s.send(next(), false, tcp.SYN, 5, 0, 0)
+	}
+	if !held(stays) || !held(established) || !held(oneWay) {
+		t.Fatalf("SYNs alone drove out: with keepalives %v, established %v, one direction %v", !held(stays), !held(established), !held(oneWay))
+	}
+	for range 50 * limit {
+		p := next()
+		s.connect(p, 7)
+	}
+	if held(oneWay) {
+		t.Error("a flow seen in one direction outlives established ones")
+	}
+	if !held(stays) {
+		t.Error("a flow with keepalives was driven out by ones without")
+	}
+	if n := s.table.Live(); n != limit {
+		t.Errorf("%d flows held, want %d", n, limit)
+	}
+	if got := s.table.Evicted(); got < 99*limit-4 || got > 101*limit {
+		t.Errorf("%d flows are counted as evicted", got)
+	}
+}
