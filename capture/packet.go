@@ -180,19 +180,19 @@ func (b *Batch) WrongTCPSum(i int) bool {
 		return false
 	}
 	segment := b.Buf[p.Data-uint32(p.HeaderLen) : p.Data+p.DataLen]
-	lo, hi := address(&p.Key, p.Key.Lo), address(&p.Key, p.Key.Hi)
-	return !tcpChecksumOK(lo, hi, segment) // the sum does not depend on who is the sender
+	return fold(sum16(p.Key.pseudoSum()+uint64(len(segment)), segment)) != 0xffff
 }
 
-// address writes an address of a key in network order.
-func address(k *Key, w [4]uint32) []byte {
-	var b []byte
-	for i, x := range w {
-		if i == 3 || !k.Is4() {
-			b = append(b, byte(x>>24), byte(x>>16), byte(x>>8), byte(x))
+// pseudoSum adds up the addresses and the protocol of a TCP pseudo header; the
+// sum does not depend on which of the ends is the sender.
+func (k *Key) pseudoSum() uint64 {
+	sum := uint64(k.Lo[3]) + uint64(k.Hi[3]) + protoTCP
+	if !k.Is4() {
+		for i := range 3 {
+			sum += uint64(k.Lo[i]) + uint64(k.Hi[i])
 		}
 	}
-	return b
+	return sum
 }
 
 // Source gives packets in capture order. Read fills the batch and returns nil,

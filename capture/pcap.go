@@ -92,14 +92,24 @@ func openPcap(r *reader) (container, string, error) {
 
 func (p *pcap) unit() string { return "packet record" }
 
-func (p *pcap) records(r *reader, b *Batch) (int, error) {
+func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
+	r.at, need, err = p.take(r, b, r.at)
+	return need, err
+}
+
+// take takes records from offset at of the buffer on and returns where the
+// next one begins: a value in a register, for each record waits for where the
+// one before ended.
+func (p *pcap) take(r *reader, b *Batch, at int) (next, need int, err error) {
 	f := &r.ifaces[0]
+	buf := r.buf[:r.end]
 	for b.N < BatchSize {
-		rest := r.buf[r.at:r.end]
-		if len(rest) < p.head {
-			return p.head, nil
+		rest := buf[at:]
+		if len(rest) < 16 || len(rest) < p.head {
+			return at, p.head, nil
 		}
-		sec, sub, n, wire := le32(rest), le32(rest[4:]), le32(rest[8:]), le32(rest[12:])
+		h := (*[16]byte)(rest)
+		sec, sub, n, wire := le32(h[0:]), le32(h[4:]), le32(h[8:]), le32(h[12:])
 		if p.swap {
 			sec, sub = bits.ReverseBytes32(sec), bits.ReverseBytes32(sub)
 			n, wire = bits.ReverseBytes32(n), bits.ReverseBytes32(wire)
@@ -108,20 +118,18 @@ func (p *pcap) records(r *reader, b *Batch) (int, error) {
 			n, wire = wire, n
 		}
 		if n > maxRecord {
-			return 0, fmt.Errorf("packet record claims %d octets, more than %d", n, maxRecord)
+			return at, 0, fmt.Errorf("packet record claims %d octets, more than %d", n, maxRecord)
 		}
-		if n == 0 || r.empty > 0 {
-			if r.tooEmpty(n) {
-				return 0, errEmpty
-			}
+		if (n == 0 || r.empty > 0) && r.tooEmpty(n) {
+			return at, 0, errEmpty
 		}
 		size := p.head + int(n)
 		if len(rest) < size {
-			return size, nil
+			return at, size, nil
 		}
-		at := tcp.Instant(int64(sec)*1_000_000_000 + int64(sub)*p.tick)
-		r.packet(b, f, r.at+p.head, int(n), wire, at)
-		r.at += size
+		when := tcp.Instant(int64(sec)*1_000_000_000 + int64(sub)*p.tick)
+		r.packet(b, f, record{at, at + p.head, int(n), wire}, when)
+		at += size
 	}
-	return 0, nil
+	return at, 0, nil
 }

@@ -304,7 +304,7 @@ func (g *pcapng) enhanced(r *reader, b *Batch, body []byte) (bool, error) {
 			g.lose(r, f, drops, at)
 		}
 	}
-	r.packet(b, f, r.at+8+fields, int(n), wire, at)
+	r.packet(b, f, record{r.at, r.at + 8 + fields, int(n), wire}, at)
 	return true, nil
 }
 
@@ -355,7 +355,7 @@ func (g *pcapng) obsolete(r *reader, b *Batch, body []byte) (bool, error) {
 		}
 		g.lose(r, f, uint64(drops), at)
 	}
-	r.packet(b, f, r.at+8+fields, int(n), wire, at)
+	r.packet(b, f, record{r.at, r.at + 8 + fields, int(n), wire}, at)
 	return true, nil
 }
 
@@ -378,7 +378,7 @@ func (g *pcapng) simple(r *reader, b *Batch, body []byte) error {
 	if err := checkCaptured(r, n, len(body)-fields); err != nil {
 		return err
 	}
-	r.packet(b, f, r.at+8+fields, int(n), wire, 0)
+	r.packet(b, f, record{r.at, r.at + 8 + fields, int(n), wire}, 0)
 	return nil
 }
 

@@ -158,14 +158,21 @@ func (r *reader) addLink(name string) {
 // foreignLink marks link types of another numbering, which cannot be decoded.
 const foreignLink = 1 << 31
 
-// packet appends one frame to the batch: n octets captured at offset from of
-// the buffer, wire octets long on the link, seen on f at an instant.
-func (r *reader) packet(b *Batch, f *iface, from, n int, wire uint32, at tcp.Instant) {
+// record is where in the buffer a record lies: its beginning, its frame and
+// how many octets of it were captured, and how long that was on the link.
+type record struct {
+	at, frame, n int
+	wire         uint32
+}
+
+// packet appends one frame to the batch, seen on f at an instant.
+func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 	p := &b.Pkts[b.N]
 	b.N++
 	r.ord++
 	r.frames++
-	*p = Packet{At: at, Ord: r.ord, Iface: f.number, Rec: uint32(r.at)}
+	*p = Packet{}
+	p.At, p.Ord, p.Iface, p.Rec = at, r.ord, f.number, uint32(rec.at)
 	if at != 0 {
 		if at < f.last {
 			p.Note = NoteClockStep
@@ -175,15 +182,15 @@ func (r *reader) packet(b *Batch, f *iface, from, n int, wire uint32, at tcp.Ins
 		}
 		f.last = at
 	}
-	if f.fcs != 0 && wire > f.fcs {
-		wire -= f.fcs
-		n = min(n, int(wire))
+	if f.fcs != 0 && rec.wire > f.fcs {
+		rec.wire -= f.fcs
+		rec.n = min(rec.n, int(rec.wire))
 	}
 	if f.link&foreignLink != 0 {
 		r.dec.count(fmt.Sprintf("snoop link type %d is not supported", f.link&^foreignLink))
 		return
 	}
-	r.dec.frame(f.link, uint32(from), r.buf[from:from+n:from+n], wire, p)
+	r.dec.frame(f.link, uint32(rec.frame), r.buf[rec.frame:rec.frame+rec.n:rec.frame+rec.n], rec.wire, p)
 }
 
 // noPacket appends a frame that is a record of something else than a packet,

@@ -71,7 +71,7 @@ func (s *snoop) records(r *reader, b *Batch) (int, error) {
 			s.drops = drops
 			r.hole(f.last, at, WhyDropped)
 		}
-		r.packet(b, f, r.at+snoopRecordHeader, int(n), wire, at)
+		r.packet(b, f, record{r.at, r.at + snoopRecordHeader, int(n), wire}, at)
 		r.at += int(size)
 	}
 	return 0, nil

@@ -56,18 +56,18 @@ func straight(link, base uint32, frame []byte, p *Packet) bool {
 // straight4 decodes b where it is an IPv4 header of 20 octets with a whole TCP
 // header behind it. base is the offset of b in the batch's buffer.
 func straight4(b []byte, base uint32, p *Packet) bool {
-	if len(b) < 40 || b[0] != 0x45 || b[9] != protoTCP || be16(b[6:])&0x3fff != 0 {
+	if len(b) < 40 {
 		return false
 	}
-	total := int(be16(b[2:]))
-	if !straightTCP(b, 20, total, base, p) {
+	h := (*[20]byte)(b)
+	if h[0] != 0x45 || h[9] != protoTCP || be16(h[6:])&0x3fff != 0 || !straightTCP(b[20:], int(be16(h[2:]))-20, base+20, p) {
 		return false
 	}
-	if !straightSum(b) {
+	if !straightSum(h) {
 		p.Note |= NoteBadIPSum
 	}
-	p.Seg.TTL, p.Seg.IPID = b[8], be16(b[4:])
-	src, dst, ports := be32(b[12:]), be32(b[16:]), be32(b[20:])
+	p.Seg.TTL, p.Seg.IPID = h[8], be16(h[4:])
+	src, dst, ports := be32(h[12:]), be32(h[16:]), be32(b[20:])
 	if src > dst || src == dst && ports>>16 > ports&0xffff {
 		src, dst, ports = dst, src, bits.RotateLeft32(ports, 16)
 		p.Reversed = true
@@ -82,7 +82,7 @@ func straight4(b []byte, base uint32, p *Packet) bool {
 // straight6 is straight4 for IPv6.
 func straight6(b []byte, base uint32, p *Packet) bool {
 	length := int(be16(b[4:]))
-	if b[6] != protoTCP || length == 0 || !straightTCP(b, 40, 40+length, base, p) {
+	if b[6] != protoTCP || length == 0 || !straightTCP(b[40:], length, base+40, p) {
 		return false
 	}
 	p.Seg.TTL = b[7]
@@ -107,43 +107,36 @@ func straight6(b []byte, base uint32, p *Packet) bool {
 	return true
 }
 
-// straightTCP decodes the TCP header at offset at of b, which begins with an
-// IP header of total octets in all, where it is whole.
-func straightTCP(b []byte, at, total int, base uint32, p *Packet) bool {
-	h := b[at:]
-	if len(h) < 20 {
+// straightTCP decodes b, a segment of total octets by its IP header, where its
+// TCP header is whole. base is the offset of b in the batch's buffer.
+func straightTCP(b []byte, total int, base uint32, p *Packet) bool {
+	if len(b) < 20 {
 		return false
 	}
+	h := (*[20]byte)(b)
 	size := int(h[12]>>4) * 4
-	if size < 20 || at+size > total || len(h) < size {
+	if size < 20 || size > total || size > len(b) {
 		return false
 	}
 	s := &p.Seg
 	s.Seq, s.Ack = tcp.Seq(be32(h[4:])), tcp.Seq(be32(h[8:]))
 	flagsWin := be32(h[12:])
 	s.Flags, s.Win = tcp.Flags(flagsWin>>16&0x1ff), uint16(flagsWin)
-	s.Len = uint32(total - at - size)
-	if size == 32 && be32(h[20:]) == nopNopTimestamps {
-		s.TSVal, s.TSEcr = be32(h[24:]), be32(h[28:])
+	s.Len = uint32(total - size)
+	if size == 32 && be32(b[20:32]) == nopNopTimestamps {
+		s.TSVal, s.TSEcr = be32(b[24:32]), be32(b[28:32])
 		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
 	} else if size > 20 {
-		readOptions(s, h[20:size])
+		readOptions(s, b[20:size])
 	}
-	data := at + size
-	p.Data, p.DataLen = base+uint32(data), uint32(min(total, len(b))-data)
+	p.Data, p.DataLen = base+uint32(size), uint32(min(total, len(b))-size)
 	p.HeaderLen = uint8(size)
 	p.Proto = TCP
 	return true
 }
 
 // straightSum reports whether the checksum of an IPv4 header of 20 octets is
-// right. The sum is the same in any byte order.
-func straightSum(b []byte) bool {
-	sum, carry := bits.Add64(be64(b), be64(b[8:]), 0)
-	sum, carry = bits.Add64(sum, uint64(be32(b[16:])), carry)
-	sum = sum>>32 + sum&0xffffffff + carry
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
-	return sum>>16+sum&0xffff == 0xffff
+// right: the sum of its words is a multiple of 2^16-1, in any byte order.
+func straightSum(h *[20]byte) bool {
+	return (uint64(le32(h[0:]))+uint64(le32(h[4:]))+uint64(le32(h[8:]))+uint64(le32(h[12:]))+uint64(le32(h[16:])))%0xffff == 0
 }

@@ -42,41 +42,43 @@ const (
 	stHeard                         // it has acknowledged more since it last sent something new
 )
 
-// cold is the rest of a flow's record: 168 octets. What few flows need at a
-// time (an unsure baseline, a shut window, missing octets) is kept in Table.rare.
+// cold is the rest of a flow's record: 168 octets. What the short way touches
+// stands first, so that it lies in one or two lines of the cache. What few
+// flows need at a time (an unsure baseline, a shut window, missing octets) is
+// kept in Table.rare.
 type cold struct {
+	waitAt      tcp.Instant // a probe of a steady run that waits for its answer; 0 none
+	waitOrd     tcp.Ordinal
+	story       block
+	segments    [2]uint32
+	probes      [2]uint32 // keepalive probes sent
+	answered    [2]uint32 // of them answered
+	rtt         [2]half   // from this end's SYN or probe to its answer: minimum and maximum
+	open        [2]uint16 // keepalive probes not answered
+	way         [2]uint16 // capture.Packet.Way of the last segment
+	ipid        [2]uint16
+	flags       uint16
+	ttl         [2]uint8
+	steadyEnd   uint8 // who sent the last segment of the short way
+	afterGap    uint8 // so many further segments are kept as events of their own
+	rsts, icmps uint8 // saturated
+	stream      uint32
 	first       tcp.Instant
 	firstOrd    tcp.Ordinal
 	octets      [2]uint64 // new payload octets sent
 	advanced    [2]uint32 // when next last moved, in ticks of 2^20 ns
-	segments    [2]uint32
-	probes      [2]uint32 // keepalive probes sent
-	answered    [2]uint32 // of them answered
 	retrans     [2]uint32
 	isn         [2]tcp.Seq
 	fingerprint [2]uint32
-	waitAt      tcp.Instant // a probe of a steady run that waits for its answer; 0 none
-	waitOrd     tcp.Ordinal
-	rtt         [2]half // from this end's SYN or probe to its answer: minimum and maximum
-	stream      uint32
-	story       block
-	older       uint32    // slot+1 of the instance before on the same key
-	open        [2]uint16 // keepalive probes not answered
+	older       uint32 // slot+1 of the instance before on the same key
 	mss         [2]uint16
 	app         [2]uint16 // index into Table.banners
-	ipid        [2]uint16
-	way         [2]uint16 // capture.Packet.Way of the last segment
 	full        uint16    // largest payload of either end, saturated
 	scale       [2]uint8  // window shift + 1; 0 where the SYN was not seen
-	ttl         [2]uint8
 	ttlMin      [2]uint8
 	ttlMax      [2]uint8
 	lastOctet   [2]uint8
 	probeLen    [2]uint8
-	rsts, icmps uint8 // saturated
-	afterGap    uint8 // so many further segments are kept as events of their own
-	steadyEnd   uint8 // who sent the last segment of the short way
-	flags       uint16
 }
 
 // rare is what only few flows need at a time.

@@ -42,7 +42,9 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 	}
 	switch seg.Seq {
 	case h.next[d] - 1:
-		if c.waitAt != 0 || !t.expects(c, d, h, pkt.At) {
+		// Behind an answer of the short way to this end nothing has changed but the time.
+		again := c.flags&coldSteady != 0 && int(c.steadyEnd) == e
+		if c.waitAt != 0 || again && pkt.At.Sub(h.last) < gapMin || !again && !t.expects(c, d, h, pkt.At) {
 			return false
 		}
 		c.waitAt, c.waitOrd, h.echo = pkt.At, pkt.Ord, seg.TSEcr
@@ -72,11 +74,14 @@ func (t *Table) steadyRun(c *cold, d int) (head, last *event) {
 	evs := t.arena.events(c.story)
 	for n, looked := len(evs), 0; n >= 2 && looked < 2; n, looked = n-2, looked+1 {
 		head, last = &evs[n-2], &evs[n-1]
-		run := last.bits&evTail != 0 && last.kind == KeepaliveProbe
-		if !run && !isPair(head, last) {
-			return nil, nil
+		prober := last // a tail tells it, too: its head need not be touched
+		if last.bits&evTail == 0 || last.kind != KeepaliveProbe {
+			if !isPair(head, last) {
+				return nil, nil
+			}
+			prober = head
 		}
-		if head.from() == d {
+		if prober.from() == d {
 			return head, last
 		}
 	}

@@ -43,7 +43,7 @@ const (
 func (t *Table) segment(b *capture.Batch, i int) {
 	pkt := &b.Pkts[i]
 	p := t.poolOf(&pkt.Key)
-	hash := p.index.hash(&pkt.Key)
+	hash := t.hashes[i]
 	slot, ok := p.find(hash, &pkt.Key)
 	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
 		if alt, split := t.apart(p, slot, pkt); split {

@@ -39,6 +39,8 @@ type Table struct {
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
+	hashes       [capture.BatchSize]uint32 // of the batch at hand
+	touched      uint64                    // what ahead read, so that it is read
 }
 
 // handle names a slot of either pool in 32 bits.
@@ -74,6 +76,7 @@ func (t *Table) Add(b *capture.Batch) {
 		t.init()
 	}
 	t.holes = append(t.holes, b.Holes...)
+	t.prepare(b)
 	for i := range b.N {
 		p := &b.Pkts[i]
 		t.now, t.last = max(t.now, p.At), p.Ord
