@@ -23,6 +23,7 @@ type desk struct {
 	unasked  map[string]Unasked
 	plain    []plainCase
 	survived time.Duration // longest silence that a plain connection survived
+	expect   *Expectation  // nil: nothing is compared
 }
 
 // plainCase is a connection in which nothing happened.
@@ -247,6 +248,9 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
 	}
 	diag.Remedies = remedies(s, &diag)
+	if d.expect != nil {
+		diag.Checks = expect(s, d.expect)
+	}
 	diag.Timeline = timeline(s)
 	diag.Filters = filters(s, &diag)
 	diag.Spans = spans(s)

@@ -66,8 +66,8 @@ func trains(f *flows.Flow, side uint8) []train {
 				active.reset = ev.At
 			}
 			active = nil
-		case ev.From != side && ev.Kind == flows.KeepaliveProbe && ev.Run == nil:
-			// Receiving a probe does not count as activity.
+		case ev.From != side && (ev.Kind == flows.KeepaliveProbe || ev.Kind == flows.ZeroWindowProbe) && ev.Run == nil:
+			// Receiving a probe, of either kind, does not count as activity.
 		case ev.From != side && (ev.Kind == flows.KeepaliveACK || ev.Answers != 0):
 			heard = ev.At
 		default:

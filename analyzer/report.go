@@ -92,9 +92,10 @@ type Diagnosis struct {
 	Timeline    []Row
 	Filters     []Filter
 	Related     []Related
-	Spans       []Span // first and last frame, one for each of Pair.Seen; nil where not resolved
-	Path        int    // number of its path in Report.Paths, from 1; 0 none
-	Advice      string // the numbers behind Remedies and how they follow from the idle limit; "" where there is none
+	Spans       []Span     // first and last frame, one for each of Pair.Seen; nil where not resolved
+	Path        int        // number of its path in Report.Paths, from 1; 0 none
+	Checks      []EndCheck // where Options.Expect asked for them
+	Advice      string     // the numbers behind Remedies and how they follow from the idle limit; "" where there is none
 }
 
 // Span is the stretch of frames that one vantage point recorded of a flow.

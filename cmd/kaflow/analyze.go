@@ -95,7 +95,8 @@ const briefReport = 64
 
 // diagnosis says how many flows the report has to hold.
 func (a *app) diagnosis(formats []format) analyzer.Options {
-	o := analyzer.Options{Tool: version(), Flow: a.flags.flow}
+	o := a.ask
+	o.Tool, o.Flow = version(), a.flags.flow
 	switch {
 	case a.flags.all:
 		o.MaxListed = math.MaxInt

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"kaflow/analyzer"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -35,6 +37,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	flags          flags
+	ask            analyzer.Options // what a command wants of the report beyond its flags
 
 	damaged bool         // an input was damaged or unreadable
 	limited bool         // a limit was hit

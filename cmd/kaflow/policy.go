@@ -18,8 +18,9 @@ import (
 
 func (a *app) policyCommand() *cobra.Command {
 	var s settings
+	var expected string
 	c := &cobra.Command{
-		Use:   "policy [SYSTEM]",
+		Use:   "policy [SYSTEM | --expect idle=T,interval=T,count=N CAPTURE...]",
 		Short: "when a keepalive policy notices a death, which path limits it outlives, the lines to set it",
 		Long: `Compute a keepalive policy: a system's default, a system told other values, or plain
 numbers. Values are in the units of the system (FreeBSD, macOS, Windows and Solaris
@@ -28,12 +29,25 @@ count milliseconds), else in seconds; 90s, 5m and 2h can be written everywhere.
   kaflow policy linux
   kaflow policy freebsd --idle 10000 --interval 5000 --count 8
   kaflow policy openssh --interval 15 --count 3
-  kaflow policy --idle 60 --interval 10 --count 3`,
-		RunE: func(c *cobra.Command, args []string) error { return a.policy(c, args, s) },
+  kaflow policy --idle 60 --interval 10 --count 3
+
+--expect verifies a setting in captures, per end: pass, fail (exit status 1), or not seen.
+Capture on the host whose keepalive is checked and break the path beyond it: unplug the
+far end or drop in between. With its own cable out a host's probes never reach its capture.
+
+  kaflow policy --expect idle=60,interval=10,count=3 host.pcap
+  kaflow policy --expect client:idle=60,interval=10 client.pcap server.pcap`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if expected != "" {
+				return a.expect(c, args, expected, s)
+			}
+			return a.policy(c, args, s)
+		},
 	}
 	c.Flags().StringVar(&s.idle, "idle", "", "silence before the first probe")
 	c.Flags().StringVar(&s.interval, "interval", "", "spacing of unanswered probes; of ssh ServerAliveInterval")
 	c.Flags().IntVar(&s.count, "count", 0, "unanswered probes before giving up")
+	c.Flags().StringVar(&expected, "expect", "", "verify [client:|server:]idle=T,interval=T,count=N in captures")
 	return c
 }
 
