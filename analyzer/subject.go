@@ -215,21 +215,31 @@ func (s *Subject) lostAnswers(c clockwork) []Passage {
 	}
 	var out []Passage
 	for prober := uint8(0); prober < 2; prober++ {
-		near, far := &s.Seen[0], &s.Seen[len(s.Seen)-1]
-		if prober == flows.Server {
-			near, far = far, near
+		way := slices.Clone(s.Seen) // of the answers
+		if prober == flows.Client {
+			slices.Reverse(way)
 		}
-		for i := range far.Flow.Events {
-			ev := &far.Flow.Events[i]
-			if ev.Run == nil || ev.Kind != flows.KeepaliveProbe || ev.From != prober {
-				continue
-			}
-			from, to := c.to(s.Base, far.Vantage, ev.At), c.to(s.Base, far.Vantage, ev.Run.Until)
-			if s.heard(c, near, other(prober), from.Add(-time.Second), to.Add(time.Second)) {
-				continue
-			}
-			out = append(out, s.lostRun(near, far, ev, from, to, c))
+		for k := 0; k+1 < len(way); k++ {
+			out = append(out, s.lostBetween(prober, &way[k], &way[k+1], c)...)
 		}
+	}
+	return out
+}
+
+// lostBetween finds the runs of answers to a prober that one vantage point
+// holds and the next on their way does not.
+func (s *Subject) lostBetween(prober uint8, far, near *pairing.Sighting, c clockwork) []Passage {
+	var out []Passage
+	for i := range far.Flow.Events {
+		ev := &far.Flow.Events[i]
+		if ev.Run == nil || ev.Kind != flows.KeepaliveProbe || ev.From != prober {
+			continue
+		}
+		from, to := c.to(s.Base, far.Vantage, ev.At), c.to(s.Base, far.Vantage, ev.Run.Until)
+		if s.heard(c, near, other(prober), from.Add(-time.Second), to.Add(time.Second)) {
+			continue
+		}
+		out = append(out, s.lostRun(near, far, ev, from, to, c))
 	}
 	return out
 }

@@ -90,10 +90,10 @@ type Pair struct {
 	Seen      []Sighting
 	Path      []int // vantage points from client to server, those that should have seen it and did not included
 	OrderWhy  string
-	SamePoint bool   // two neighbours in Path recorded the same frames at the same place: they prove nothing about the path
+	SamePoint bool   // all of Path recorded the same frames at the same place: they prove nothing about the path
 	ClosedAt  []int  // vantage points where it ended well and its story is no longer kept
 	Fates     []Fate // of every probe and significant segment, by time
-	Method    string // "addresses+isn", "addresses+sequence", "single"; what matched
+	Method    string // what matched: "addresses+isn", "addresses+sequence", "isn", "sequence", "timestamps", "addresses+ipid"; "single"
 	Score     float64
 	Margin    float64
 	Ambiguous []flows.FlowID

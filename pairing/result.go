@@ -279,21 +279,22 @@ func (m *matcher) closedAt(s *strand, v int) bool {
 	return false
 }
 
-// samePoint reports whether two neighbours on the path recorded the same
-// frames with no distance between them, and counts that for the points.
+// samePoint reports whether all neighbours on the path recorded the same frames
+// with no distance between them, and counts for every two whether they did.
 func (m *matcher) samePoint(s *strand, path []int, fates []Fate, same *sameness) bool {
-	found := false
+	all := len(path) > 1
 	for k := 0; k+1 < len(path); k++ {
 		i, j := min(path[k], path[k+1]), max(path[k], path[k+1])
 		crossings := s.meet[[2]int{i, j}]
 		if len(crossings) < 3 {
+			all = false
 			continue
 		}
 		is := m.noDistance(crossings, i, j) && allCrossed(fates, i, j)
 		same.count([2]int{i, j}, is)
-		found = found || is
+		all = all && is
 	}
-	return found
+	return all
 }
 
 // noDistance reports whether the segments of both directions kept their TTL

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ type said struct {
 		Client, Server string
 		Verdict        struct {
 			ID, Confidence, Cause string
+			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
 		}
 		Policies []struct {
@@ -132,6 +134,28 @@ func judgePolicy(t *testing.T, want lab.Keepalive, end string, idle, interval *f
 	}
 }
 
+// judgeFour asks about the captures of both ends and of both sides of the
+// router, in two orders: what the router did must be laid at its door.
+func judgeFour(t *testing.T, set *lab.Run) {
+	t.Helper()
+	way := []string{set.Captures[lab.AtClient], set.Captures[lab.AtRouterClient], set.Captures[lab.AtRouterServer], set.Captures[lab.AtServer]}
+	for _, order := range [][]string{way, {way[2], way[0], way[3], way[1]}} {
+		answer := ask(t, order...)
+		for _, f := range set.Truth.Flows {
+			judgeFlow(t, set, answer, f, strings.Join(bases(order), " "))
+		}
+		for i := range answer.Flows {
+			v := &answer.Flows[i].Verdict
+			switch v.ID {
+			case "silent-drop", "path-cut", "one-way-drop":
+				if want := bases(way[1:3]); !slices.Equal(v.Between, want) {
+					t.Errorf("%v: %s is laid between %v, want %v", bases(order), v.ID, v.Between, want)
+				}
+			}
+		}
+	}
+}
+
 func show(f *float64) any {
 	if f == nil {
 		return "unknown"
@@ -184,6 +208,7 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 				t.Fatal(outcome.Err)
 			}
 			judge(t, outcome.Run)
+			judgeFour(t, outcome.Run)
 		})
 	}
 }
