@@ -16,24 +16,30 @@ import (
 // healthy connections cost a glance each.
 type desk struct {
 	points   []pairing.Point
+	result   *pairing.Result
 	clocks   []pairing.Clock
 	spans    []span
 	subjects []*Subject // of pairs
 	byHosts  map[hostsKey][]*Subject
 	unasked  map[string]Unasked
 	plain    []plainCase
+
+	plainHosts map[hostsKey][]int      // of Result.Plain
+	plainRead  map[hostsKey][]*Subject // those that were opened last
+
 	survived time.Duration // longest silence that a plain connection survived
 	expect   *Expectation  // nil: nothing is compared
 }
 
 // plainCase is a connection in which nothing happened.
 type plainCase struct {
-	id     flows.FlowID
+	id     flows.FlowID       // of a single capture
+	pair   *pairing.PlainPair // of several; nil for a single one
 	closed bool
 }
 
 func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
-	d := &desk{points: points, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
+	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
 	for _, pair := range result.Pairs {
 		s := newSubject(points, clocks, pair, d.spans)
 		d.subjects = append(d.subjects, s)
@@ -45,6 +51,11 @@ func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Cl
 // single reports whether the subjects come straight from one table.
 func (d *desk) single() bool {
 	return len(d.subjects) == 0 && len(d.points) == 1 && d.points[0].Table != nil
+}
+
+// open builds the subject of a pair in which nothing happened.
+func (d *desk) open(p *pairing.PlainPair) *Subject {
+	return newSubject(d.points, d.clocks, d.result.Pair(p), d.spans)
 }
 
 // fetch builds the subject of one flow of a single capture.
@@ -60,7 +71,7 @@ func (d *desk) fetch(id flows.FlowID) *Subject {
 // others returns connections between two hosts, as controls for each other.
 func (d *desk) others(k hostsKey) []*Subject {
 	if !d.single() {
-		return d.byHosts[k]
+		return append(slices.Clip(d.byHosts[k]), d.plainOf(k)...)
 	}
 	if list, ok := d.byHosts[k]; ok {
 		return list
@@ -79,11 +90,40 @@ func (d *desk) others(k hostsKey) []*Subject {
 	return list
 }
 
+// plainOf returns some of the pairs between two hosts in which nothing happened:
+// the first ones, and mostly the last.
+func (d *desk) plainOf(k hostsKey) []*Subject {
+	if d.plainHosts == nil {
+		d.plainHosts, d.plainRead = map[hostsKey][]int{}, map[hostsKey][]*Subject{}
+		for i := range d.result.Plain {
+			key := &d.result.Plain[i].Key
+			d.plainHosts[hostsKey{key.Lo, key.Hi}] = append(d.plainHosts[hostsKey{key.Lo, key.Hi}], i)
+		}
+	}
+	list, read := d.plainRead[k]
+	if read {
+		return list
+	}
+	some := d.plainHosts[k]
+	if most := maxControls - min(len(d.byHosts[k]), maxControls); len(some) > most {
+		some = append(slices.Clone(some[:most/4]), some[len(some)-(most-most/4):]...)
+	}
+	for _, i := range some {
+		list = append(list, d.open(&d.result.Plain[i]))
+	}
+	if len(d.plainRead) > 64 { // bounded: hosts come in runs
+		clear(d.plainRead)
+	}
+	d.plainRead[k] = list
+	return list
+}
+
 // brief is what is kept of every connection while all are weighed: enough to
 // rank it and to compare it with the others.
 type brief struct {
 	index     int // of subjects; -1 for a flow of a single capture
 	id        flows.FlowID
+	pair      *pairing.PlainPair // of several captures, where nothing happened
 	danger    int
 	verdict   string
 	cause     string
@@ -104,12 +144,17 @@ func (d *desk) cases(r *Report) []brief {
 		for i, s := range d.subjects {
 			out = append(out, d.judge(s, i, s.flow.ID))
 		}
+		for i := range d.result.Plain {
+			p := &d.result.Plain[i]
+			d.plain = append(d.plain, plainCase{pair: p, closed: p.Closed})
+			d.survived = max(d.survived, p.Survived)
+		}
 	} else {
 		end := d.spans[0].last
 		d.plain = make([]plainCase, 0, d.points[0].Table.Live())
 		for g := range d.points[0].Table.Glances() {
-			if isPlain(&g, end) {
-				d.plain = append(d.plain, plainCase{g.ID, g.Closed})
+			if g.Settled(end) {
+				d.plain = append(d.plain, plainCase{id: g.ID, closed: g.Closed})
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
@@ -133,13 +178,6 @@ func (p *plainCase) verdict() string {
 		return ClosedNormally
 	}
 	return Healthy
-}
-
-// isPlain reports whether a connection is healthy or closed at a glance. One
-// that was silent at the end is left to the rules, which weigh whether it was
-// idle.
-func isPlain(g *flows.Glance, end tcp.Instant) bool {
-	return g.Plain && g.Answered && (g.Closed || end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period)
 }
 
 func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
@@ -221,7 +259,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	for i := range d.plain {
 		n := len(cases) + i
 		if n < most || n+1 == o.Flow {
-			add(n+1, &brief{index: -1, id: d.plain[i].id})
+			add(n+1, &brief{index: -1, id: d.plain[i].id, pair: d.plain[i].pair})
 		} else if n >= o.Flow {
 			break
 		}
@@ -230,8 +268,11 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 }
 
 func (d *desk) subject(b *brief) *Subject {
-	if b.index >= 0 {
+	switch {
+	case b.index >= 0:
 		return d.subjects[b.index]
+	case b.pair != nil:
+		return d.open(b.pair)
 	}
 	return d.fetch(b.id)
 }
@@ -324,11 +365,20 @@ func (d *desk) paths(cases []brief) []Path {
 // joinPlain adds what connections in which nothing happened survived on the
 // paths on which others died.
 func (d *desk) joinPlain(byPath map[[2]string]*Path) {
-	if d.survived == 0 || len(byPath) == 0 || !d.single() {
+	if d.survived == 0 || len(byPath) == 0 {
+		return
+	}
+	for i := range d.result.Plain {
+		x := &d.result.Plain[i]
+		if p := byPath[[2]string{d.points[x.Ends[0]].Name, d.points[x.Ends[1]].Name}]; p != nil && x.Survived >= time.Second {
+			p.join(&IdleBracket{Survived: x.Survived})
+		}
+	}
+	if !d.single() {
 		return
 	}
 	for g := range d.points[0].Table.Glances() {
-		if !isPlain(&g, d.spans[0].last) || g.Survived < time.Second {
+		if !g.Settled(d.spans[0].last) || g.Survived < time.Second {
 			continue
 		}
 		lo, hi := g.Key.LoEnd().Addr().String(), g.Key.HiEnd().Addr().String()

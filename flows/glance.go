@@ -21,6 +21,20 @@ type Glance struct {
 	Survived    time.Duration // longest silence that was followed by more, both ways
 	Period      time.Duration // longest pause between its events
 	Answered    bool          // somebody answered somebody
+
+	// What other vantage points can know it by. Indexes are Client and Server.
+	ClientHi   bool // the client is the key's Hi end
+	RolesKnown bool // by a SYN
+	ISN        [2]tcp.Seq
+	ISNKnown   [2]bool
+	Next       [2]tcp.Seq // one past the highest octet sent; valid where Plain
+}
+
+// Settled reports whether nothing ever happened to the connection, in a capture
+// that ends at end. One that was silent at the end is not settled: whether it
+// was idle or dead has to be weighed.
+func (g *Glance) Settled(end tcp.Instant) bool {
+	return g.Plain && g.Answered && (g.Closed || end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period)
 }
 
 // Glances yields a glance at every flow that the table holds whole, in stream
@@ -47,6 +61,14 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 		c.open[0]|c.open[1] == 0 && c.waitAt == 0 && c.icmps == 0 && c.rsts == 0 &&
 		h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
 	g.Survived, g.Period = t.pauses(c)
+	g.RolesKnown, g.ClientHi = c.flags&coldRoles != 0, c.flags&coldReversed != 0
+	for side := range g.ISN {
+		e := side
+		if g.ClientHi {
+			e = 1 - side
+		}
+		g.ISN[side], g.ISNKnown[side], g.Next[side] = c.isn[e], h.state[e]&stSYN != 0, h.next[e]
+	}
 	return g
 }
 

@@ -25,6 +25,7 @@ func (m *matcher) readBystanders() {
 	for p := range m.alone {
 		m.alone[p] = bystanders{}
 	}
+	m.readPlain()
 	for _, s := range m.strands {
 		at := s.points()
 		if len(at) == 1 {
@@ -42,6 +43,22 @@ func (m *matcher) readBystanders() {
 				}
 				m.services[passing{i, j, s.seen[i].Sides[flows.Server].Addr}] = true
 				m.services[passing{j, i, s.seen[j].Sides[flows.Server].Addr}] = true
+			}
+		}
+	}
+}
+
+// readPlain notes the servers of plain connections whose addresses are
+// translated.
+func (m *matcher) readPlain() {
+	for k := range m.plain {
+		for i := range m.sides {
+			for j := range m.sides {
+				f, g := &m.sides[i].cards[m.plain[k].at[i]], &m.sides[j].cards[m.plain[k].at[j]]
+				if i != j && f.Key != g.Key {
+					_, server := endsOfKey(f)
+					m.services[passing{i, j, server}] = true
+				}
 			}
 		}
 	}

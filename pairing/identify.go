@@ -177,8 +177,9 @@ func anchored(a, b *flows.Flow) []crossing {
 		}
 		for i := range f.Events {
 			e := &f.Events[i]
-			if r := e.Run; r != nil && e.HasTS && comparableEvent(e) && r.LastFrom == e.From {
-				put(print{role: runEndPrint, from: e.From, seq: r.Seq, ack: r.Ack, ts: r.TSVal}, r.Until, r.UntilOrd)
+			// A keepalive run ends with an answer, and TSVal is that of the probe.
+			if r := e.Run; r != nil && e.HasTS && comparableEvent(e) && (r.LastFrom == e.From || e.Kind == flows.KeepaliveProbe) {
+				put(print{role: runEndPrint, from: r.LastFrom, seq: r.Seq, ack: r.Ack, ts: r.TSVal}, r.Until, r.UntilOrd)
 			}
 		}
 		return in

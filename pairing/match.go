@@ -35,14 +35,13 @@ const (
 // those without a handshake are no longer compared one by one.
 const manyInstances = 500
 
-// matchFlows groups the flows of all points into connections. notes tells what
-// was left out.
-func matchFlows(sides []*side) (found []connection, notes []string) {
+// matchFlows groups flows of all points into connections. notes tells what was
+// left out.
+func matchFlows(sides []*side, all []place) (found []connection, notes []string) {
 	byKey := map[capture.Key][]place{}
-	for p, s := range sides {
-		for i, f := range s.flows {
-			byKey[f.Key] = append(byKey[f.Key], place{p, i})
-		}
+	for _, p := range all {
+		key := sides[p.point].cards[p.flow].Key
+		byKey[key] = append(byKey[key], p)
 	}
 	left := 0
 	for _, places := range byKey { // sorted at the end
@@ -87,7 +86,7 @@ func connect(sides []*side, places []place) (found []connection, skipped int) {
 			if a.point == b.point {
 				continue
 			}
-			f, g := sides[a.point].flows[a.flow], sides[b.point].flows[b.flow]
+			f, g := sides[a.point].flow(a.flow), sides[b.point].flow(b.flow)
 			if l, ok := compare(f, g); ok {
 				l.a, l.b = a, b
 				if l.score < 1 || rivals {
@@ -141,7 +140,7 @@ func handshakeLinks(sides []*side, places []place) []link {
 	first := map[[2]tcp.Seq]place{}
 	var links []link
 	for _, p := range places {
-		f := sides[p.point].flows[p.flow]
+		f := sides[p.point].flow(p.flow)
 		lo, hi := ends(f)
 		if !lo.ISNKnown || !hi.ISNKnown {
 			continue
@@ -346,7 +345,7 @@ func (g *groups) clash(sides []*side, i, j int) bool {
 				return true
 			}
 			if len(g.conns[i].at)+len(g.conns[j].at) > 2 {
-				if _, ok := compare(sides[a.point].flows[a.flow], sides[b.point].flows[b.flow]); !ok {
+				if _, ok := compare(sides[a.point].flow(a.flow), sides[b.point].flow(b.flow)); !ok {
 					return true
 				}
 			}
@@ -402,7 +401,7 @@ func otherEnd(sides []*side, l, o *link) flows.FlowID {
 	if p == l.a || p == l.b {
 		p = o.b
 	}
-	return sides[p.point].flows[p.flow].ID
+	return sides[p.point].flow(p.flow).ID
 }
 
 func (g *groups) connections(sides []*side) []connection {

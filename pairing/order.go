@@ -143,7 +143,6 @@ func roundTrip(crossings []crossing) time.Duration {
 type atlas struct {
 	sides []*side
 	roles map[int]uint8
-	own   []map[[2]int]evidence       // by strand
 	hosts map[hostsKey]map[[2]int]int // leaning towards the key's Lo end
 	all   map[[2]int]int              // leaning towards the clients
 	route map[hostsKey]route
@@ -163,39 +162,46 @@ func (r route) add(point int, k hostsKey) {
 }
 
 func survey(sides []*side, strands []*strand, roles map[int]uint8) *atlas {
-	a := &atlas{sides: sides, roles: roles, own: make([]map[[2]int]evidence, len(strands)),
-		hosts: map[hostsKey]map[[2]int]int{}, all: map[[2]int]int{}, route: map[hostsKey]route{}}
-	for n, s := range strands {
+	a := &atlas{sides: sides, roles: roles, hosts: map[hostsKey]map[[2]int]int{}, all: map[[2]int]int{}, route: map[hostsKey]route{}}
+	for _, s := range strands {
+		s.own = map[[2]int]evidence{}
 		at := s.points()
-		if len(at) < 2 {
-			continue
-		}
-		a.own[n] = map[[2]int]evidence{}
 		for x, i := range at {
 			for _, j := range at[x+1:] {
-				a.take(n, s, [2]int{i, j})
+				a.take(s, [2]int{i, j})
 			}
 		}
 	}
 	return a
 }
 
-// take adds one connection's word about two points.
-func (a *atlas) take(n int, s *strand, ij [2]int) {
-	names := s.hostsAt()
+// passes notes that hosts were seen together at several points, under these
+// names.
+func (a *atlas) passes(points []int, names []hostsKey) {
 	for _, k := range names {
 		if a.route[k] == nil {
-			a.route[k], a.hosts[k] = route{}, map[[2]int]int{}
+			a.route[k] = route{}
 		}
-		for _, p := range ij {
-			a.route[k].add(p, hostsOf(&s.seen[p].Key))
+		for n, p := range points {
+			a.route[k].add(p, names[n])
 		}
 	}
+}
+
+// take adds one connection's word about two points.
+func (a *atlas) take(s *strand, ij [2]int) {
+	a.passes(ij[:], []hostsKey{hostsOf(&s.seen[ij[0]].Key), hostsOf(&s.seen[ij[1]].Key)})
 	if s.self {
 		return
 	}
+	names := s.hostsAt()
+	for _, k := range names {
+		if a.hosts[k] == nil {
+			a.hosts[k] = map[[2]int]int{}
+		}
+	}
 	e := weigh(a.sides, s, ij[0], ij[1])
-	a.own[n][ij] = e
+	s.own[ij] = e
 	a.all[ij] += e.leaning()
 	for _, k := range names {
 		a.hosts[k][ij] += e.leaning() * s.clientward(k)
@@ -225,14 +231,14 @@ func (a *atlas) ofHosts(s *strand, ij [2]int) (votes int) {
 	return votes
 }
 
-// nearer tells which of two points (i < j) is nearer to the client of strand n
+// nearer tells which of two points (i < j) is nearer to the client of a strand
 // and why: positive for i.
-func (a *atlas) nearer(n int, s *strand, i, j int) (int, string) {
+func (a *atlas) nearer(s *strand, i, j int) (int, string) {
 	if l := a.named(i) - a.named(j); l != 0 {
 		return l, "as the captures are named"
 	}
 	ij := [2]int{i, j}
-	if e, ok := a.own[n][ij]; ok && e.leaning() != 0 {
+	if e, ok := s.own[ij]; ok && e.leaning() != 0 {
 		return e.leaning(), e.text
 	}
 	if l := a.ofHosts(s, ij); l != 0 {
@@ -262,11 +268,11 @@ func (a *atlas) named(point int) int {
 
 // arrange puts the given points into the order in which the client's packets
 // pass them.
-func (a *atlas) arrange(n int, s *strand, at []int) (order []int, why string) {
+func (a *atlas) arrange(s *strand, at []int) (order []int, why string) {
 	wins := map[int]int{}
 	for x, i := range at {
 		for _, j := range at[x+1:] {
-			l, text := a.nearer(n, s, i, j)
+			l, text := a.nearer(s, i, j)
 			if l > 0 {
 				wins[i]++
 			} else {
@@ -288,24 +294,24 @@ func (a *atlas) arrange(n int, s *strand, at []int) (order []int, why string) {
 		return i - j
 	})
 	if len(order) > 2 {
-		_, why = a.nearer(n, s, min(order[0], order[1]), max(order[0], order[1]))
+		_, why = a.nearer(s, min(order[0], order[1]), max(order[0], order[1]))
 	}
 	return order, why
 }
 
 // ordered reports whether anything but names tells which of two points is
 // nearer to the client.
-func (a *atlas) ordered(n int, s *strand, i, j int) bool {
+func (a *atlas) ordered(s *strand, i, j int) bool {
 	ij := [2]int{min(i, j), max(i, j)}
-	return a.named(i) != a.named(j) || a.own[n][ij].leaning() != 0 || a.ofHosts(s, ij) != 0 || a.all[ij] != 0
+	return a.named(i) != a.named(j) || s.own[ij].leaning() != 0 || a.ofHosts(s, ij) != 0 || a.all[ij] != 0
 }
 
 // samples turns what a connection's points share into samples for the clock
 // between two of them (i < j).
 func (a *atlas) samples(n int, s *strand, i, j int) (out []sample) {
 	crossings := s.meet[[2]int{i, j}]
-	known := a.ordered(n, s, i, j)
-	lean, _ := a.nearer(n, s, i, j)
+	known := a.ordered(s, i, j)
+	lean, _ := a.nearer(s, i, j)
 	for k := range crossings {
 		c := &crossings[k]
 		if !c.sharp {

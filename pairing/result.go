@@ -26,6 +26,7 @@ type Options struct {
 // but that indexes and the signs of offsets follow it.
 type Result struct {
 	Pairs  []*Pair // by first sight, each at its first point on the path
+	Plain  []PlainPair // those in which nothing happened and that are not in Pairs: Pair builds theirs
 	Clocks []Clock // by From and To (From < To), then by time
 	Notes  []string
 	// Same lists points whose shared connections show no distance between
@@ -34,6 +35,8 @@ type Result struct {
 	// ClosedPaired counts connections that ended well and were matched by row
 	// at two points or more, ClosedSingle those at one.
 	ClosedPaired, ClosedSingle int
+
+	matcher *matcher
 }
 
 // Match says which flows of several points are one connection, how the clocks
@@ -51,6 +54,7 @@ type matcher struct {
 	sides   []*side
 	opts    Options
 	strands []*strand
+	plain   []PlainPair
 	atlas   *atlas
 	clocks  clockSet
 	ipids   map[[2]int]ipidHabit
@@ -65,9 +69,10 @@ type matcher struct {
 
 func matchSides(sides []*side, o Options) *Result {
 	m := &matcher{sides: sides, opts: o, clocks: clockSet{}}
-	r := &Result{}
+	r := &Result{matcher: m}
 	m.readClosed(r)
-	conns, notes := matchFlows(sides)
+	left := m.setAside()
+	conns, notes := matchFlows(sides, left)
 	m.notes = notes
 	sortConnections(conns)
 	m.weave(conns)
@@ -78,11 +83,12 @@ func matchSides(sides []*side, o Options) *Result {
 	m.ipids = ipidHabits(m.strands)
 	m.readBystanders()
 	same := newSameness(len(sides))
-	for n, s := range m.strands {
-		r.Pairs = append(r.Pairs, m.pair(n, s, same))
+	for _, s := range m.strands {
+		r.Pairs = append(r.Pairs, m.pair(s, same))
 	}
 	r.Same = same.points()
 	m.sortPairs(r.Pairs)
+	r.Plain = m.arrangePlain()
 	r.Clocks = m.listClocks()
 	m.report(r)
 	return r
@@ -95,6 +101,7 @@ func (m *matcher) weave(conns []connection) {
 		m.strands = append(m.strands, newStrand(m.sides, c))
 	}
 	m.atlas = survey(m.sides, m.strands, m.opts.Roles)
+	m.passPlain()
 	m.clocks = clockSet{}
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
@@ -185,12 +192,12 @@ func (m *matcher) giveOffset() {
 }
 
 // pair turns a strand into what the caller reads.
-func (m *matcher) pair(n int, s *strand, same *sameness) *Pair {
+func (m *matcher) pair(s *strand, same *sameness) *Pair {
 	at := s.points()
-	order, why := m.atlas.arrange(n, s, at)
+	order, why := m.atlas.arrange(s, at)
 	path := order
 	if !s.self && len(s.conn.ambiguous) == 0 {
-		path, _ = m.atlas.arrange(n, s, m.withMissing(s, at))
+		path, _ = m.atlas.arrange(s, m.withMissing(s, at))
 	}
 	p := &Pair{Path: path, OrderWhy: why, Method: s.conn.method, Score: s.conn.score, Margin: s.conn.margin, Ambiguous: s.conn.ambiguous}
 	for _, v := range order {
@@ -403,7 +410,7 @@ func (m *matcher) report(r *Result) {
 	}
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
-			if !m.shares(i, j) {
+			if len(m.plain) == 0 && !m.shares(i, j) {
 				r.Notes = append(r.Notes, fmt.Sprintf("%s and %s share no connection", m.sides[i].name, m.sides[j].name))
 			}
 		}

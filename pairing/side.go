@@ -12,7 +12,9 @@ import (
 // side is one vantage point as the rest of the package reads it.
 type side struct {
 	name        string
-	flows       []*flows.Flow
+	cards       []flows.Glance // of all flows
+	flows       []*flows.Flow  // their views; nil until asked for
+	table       *flows.Table
 	closed      []*flows.Closed
 	hosts       func(*capture.Key) (flows.HostPair, bool)
 	files       []capture.File
@@ -33,11 +35,11 @@ func newSide(p Point, covers []capture.Interval) *side {
 	if p.Table != nil {
 		s.hosts = p.Table.HostPair
 		s.evicted = p.Table.Evicted()
-		for id := range p.Table.Flows() {
-			if f, ok := p.Table.Flow(id); ok {
-				s.flows = append(s.flows, f)
-			}
+		s.table = p.Table
+		for g := range p.Table.Glances() {
+			s.cards = append(s.cards, g)
 		}
+		s.flows = make([]*flows.Flow, len(s.cards))
 		for c := range p.Table.ClosedFlows() {
 			s.closed = append(s.closed, c)
 		}
@@ -68,21 +70,41 @@ func (s *side) settle() {
 			s.drops = 0 // the holes tell when
 		}
 	}
-	s.tick = resolution(s.flows)
+	s.tick = s.resolution()
 }
+
+// flow returns the view of a flow, which is built the first time.
+func (s *side) flow(i int) *flows.Flow {
+	if s.flows[i] == nil {
+		f, ok := s.table.Flow(s.cards[i].ID)
+		if !ok {
+			return &flows.Flow{ID: s.cards[i].ID, Key: s.cards[i].Key}
+		}
+		s.flows[i] = f
+	}
+	return s.flows[i]
+}
+
+// fewFlows are so few that the time of every event is looked at.
+const fewFlows = 256
 
 // resolution returns the coarsest usual unit of which all times of the flows
 // are multiples: a file in microseconds cuts off up to 999 ns of each.
-func resolution(all []*flows.Flow) tcp.Instant {
+func (s *side) resolution() tcp.Instant {
 	tick := tcp.Instant(1e9)
-	for _, f := range all {
-		for i := range f.Events {
-			for tick > 1 && f.Events[i].At%tick != 0 {
-				tick /= 10
-			}
+	fits := func(at tcp.Instant) {
+		for tick > 1 && at%tick != 0 {
+			tick /= 10
 		}
-		if tick == 1 {
-			break
+	}
+	for i := range s.cards {
+		fits(s.cards[i].First)
+		fits(s.cards[i].Last)
+		if len(s.cards) > fewFlows {
+			continue
+		}
+		for k := range s.flow(i).Events {
+			fits(s.flow(i).Events[k].At)
 		}
 	}
 	return tick
@@ -119,11 +141,12 @@ type service struct {
 func (s *side) keysOf(k service) []capture.Key {
 	if s.services == nil {
 		s.services = map[service][]capture.Key{}
-		for _, f := range s.flows {
-			for i := range f.Sides {
-				at := service{hostsOf(&f.Key), f.Sides[i].Addr}
-				if keys := s.services[at]; len(keys) < 2 && !slices.Contains(keys, f.Key) { // two tell whether there is another
-					s.services[at] = append(keys, f.Key)
+		for i := range s.cards {
+			key := &s.cards[i].Key
+			for _, end := range [2]netip.AddrPort{key.LoEnd(), key.HiEnd()} {
+				at := service{hostsOf(key), end}
+				if keys := s.services[at]; len(keys) < 2 && !slices.Contains(keys, *key) { // two tell whether there is another
+					s.services[at] = append(keys, *key)
 				}
 			}
 		}

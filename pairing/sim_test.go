@@ -201,6 +201,7 @@ func sideOf(k int, worlds ...*world) *side {
 			continue
 		}
 		s.flows = append(s.flows, f)
+		s.cards = append(s.cards, flows.Glance{ID: f.ID, Key: f.Key, First: f.First, Last: f.Last})
 		h := pairs[hostsOf(&f.Key)]
 		if h == nil {
 			h = &flows.HostPair{A: f.Key.LoEnd().Addr(), B: f.Key.HiEnd().Addr()}

@@ -14,7 +14,8 @@ type strand struct {
 	views []*flows.Flow // the same with the sequence numbers of one of them
 	shift [][2]uint32   // by point: seen's sequence numbers minus those of views
 	meet  map[[2]int][]crossing
-	self  bool // both ends are the same: no direction
+	own   map[[2]int]evidence // what it says itself of the order of two points
+	self  bool                // both ends are the same: no direction
 }
 
 // newStrand brings a connection's views to one opinion about its roles and to
@@ -23,7 +24,7 @@ func newStrand(sides []*side, c connection) *strand {
 	s := &strand{conn: c, seen: make([]*flows.Flow, len(sides)), views: make([]*flows.Flow, len(sides)),
 		shift: make([][2]uint32, len(sides)), meet: map[[2]int][]crossing{}}
 	for _, p := range c.at {
-		s.self = s.self || selfConnected(sides[p.point].flows[p.flow])
+		s.self = s.self || selfConnected(sides[p.point].flow(p.flow))
 	}
 	s.align(sides)
 	for a, i := range c.at {
@@ -40,14 +41,14 @@ func newStrand(sides []*side, c connection) *strand {
 // then all of them take the roles that most of them, or a SYN, speak for.
 func (s *strand) align(sides []*side) {
 	first := s.conn.at[0]
-	f := sides[first.point].flows[first.flow]
+	f := sides[first.point].flow(first.flow)
 	s.seen[first.point], s.views[first.point] = f, f
 	votes := s.opinion(f, false)
 	open := slices.Clone(s.conn.at[1:])
 	for len(open) > 0 {
 		k, r := s.next(sides, open)
 		p := open[k]
-		f := sides[p.point].flows[p.flow]
+		f := sides[p.point].flow(p.flow)
 		votes += s.opinion(f, r.turned)
 		if r.turned {
 			f = mirrored(f)
@@ -64,7 +65,7 @@ func (s *strand) align(sides []*side) {
 // is placed, and how. Places are joined by relations, so there is one.
 func (s *strand) next(sides []*side, open []place) (int, relation) {
 	for k, p := range open {
-		f := sides[p.point].flows[p.flow]
+		f := sides[p.point].flow(p.flow)
 		for _, q := range s.conn.at {
 			if v := s.views[q.point]; v != nil {
 				if v.Key == f.Key && s.conn.method != byStamps && s.conn.method != byIPID {

@@ -96,11 +96,14 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 
 // open reports whether a connection may still be joined with another.
 func (t *translator) open(i int) bool {
+	if t.joined[i] != i {
+		return false
+	}
 	c := &t.conns[i]
-	return t.joined[i] == i && len(c.at) < len(t.sides) && len(c.ambiguous) == 0 && !selfConnected(t.flow(c.at[0]))
+	return len(c.at) < len(t.sides) && len(c.ambiguous) == 0 && !selfConnected(t.flow(c.at[0]))
 }
 
-func (t *translator) flow(p place) *flows.Flow { return t.sides[p.point].flows[p.flow] }
+func (t *translator) flow(p place) *flows.Flow { return t.sides[p.point].flow(p.flow) }
 
 // severalPoints reports whether open connections lie at more than one point.
 func (t *translator) severalPoints() bool {
@@ -146,6 +149,9 @@ func round[K comparable](t *translator, keys func(f *flows.Flow, put func(K))) {
 	}
 	slices.SortFunc(t.ties, func(x, y tie) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
 	for t.settle() {
+		for i := range t.ties {
+			t.ties[i].a, t.ties[i].b = t.root(t.ties[i].a), t.root(t.ties[i].b)
+		}
 		t.ties = slices.DeleteFunc(t.ties, func(x tie) bool { return !t.possible(&x) })
 	}
 }
@@ -267,12 +273,14 @@ func (t *translator) margin(k *tie, of map[int][]int) float64 {
 
 // possible reports whether both connections of a tie can still be joined.
 func (t *translator) possible(k *tie) bool {
-	return t.open(k.a) && t.open(k.b) && !t.apart(k.a, k.b)
+	a, b := t.root(k.a), t.root(k.b)
+	return a != b && t.open(a) && t.open(b) && !t.apart(a, b)
 }
 
-// join makes one connection of two. The other ties of b are a's from then on.
+// join makes one connection of two.
 func (t *translator) join(k *tie, margin float64) {
-	a, b := &t.conns[k.a], &t.conns[k.b]
+	into, from := t.root(k.a), t.root(k.b)
+	a, b := &t.conns[into], &t.conns[from]
 	method, score, best := k.method, k.score, margin
 	for _, c := range []*connection{a, b} {
 		if c.method == alone {
@@ -286,18 +294,16 @@ func (t *translator) join(k *tie, margin float64) {
 	a.at = append(a.at, b.at...)
 	slices.SortFunc(a.at, func(x, y place) int { return x.point - y.point })
 	a.method, a.score, a.margin = method, score, best
-	t.joined[k.b] = k.a
-	for i := range t.ties {
-		o := &t.ties[i]
-		if o == k {
-			continue
-		}
-		if o.a == k.b {
-			o.a = k.a
-		} else if o.b == k.b {
-			o.b = k.a
-		}
+	t.joined[from] = into
+}
+
+// root returns the connection that one has become part of.
+func (t *translator) root(i int) int {
+	for t.joined[i] != i {
+		t.joined[i] = t.joined[t.joined[i]]
+		i = t.joined[i]
 	}
+	return i
 }
 
 // markAmbiguous notes, for every connection that could be one of several, which

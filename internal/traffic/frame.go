@@ -60,6 +60,8 @@ const (
 type frames struct {
 	seed      uint64
 	ipv6      bool
+	nat       bool
+	shift     bool
 	ip        int // where the IP header begins
 	port      uint16
 	templates [2][kindCount]template
@@ -76,7 +78,7 @@ type template struct {
 }
 
 func newFrames(c *Config) *frames {
-	f := &frames{seed: mix(c.Seed ^ 0x6b61666c6f77), ipv6: c.IPv6, ip: 14, port: 22}
+	f := &frames{seed: mix(c.Seed ^ 0x6b61666c6f77), ipv6: c.IPv6, nat: c.NAT, shift: c.Shift, ip: 14, port: 22}
 	if c.Shape == Churn {
 		f.port = 80
 	}
@@ -166,10 +168,17 @@ func (f *frames) put(b []byte, seg *segment) {
 	t := f.template(seg)
 	copy(b, t.octets)
 	client, server, port := ends(seg.flow)
+	if f.nat {
+		client, port = public(seg.flow)
+		client -= netClient
+	}
 	flowSum := f.putIP(b[f.ip:], t, seg, client, server)
 
 	isn := mix(f.seed ^ seg.flow)
 	clock := mix(isn)
+	if f.shift {
+		isn = mix(clock)
+	}
 	seq, ack := uint32(isn>>32)+seg.seq, uint32(isn)+seg.ack
 	val, ecr := uint32(clock>>32), uint32(clock)
 	ports := uint32(port)<<16 | uint32(f.port)
@@ -230,6 +239,7 @@ func (f *frames) putIP(ip []byte, t *template, seg *segment, client, server uint
 const (
 	netClient    = uint32(198<<24 | 18<<16)
 	netServer    = uint32(198<<24 | 19<<16)
+	netPublic    = uint32(198<<24 | 51<<16 | 100<<8) // RFC 5737
 	prefixClient = uint64(0x20010db8_00000001)
 	prefixServer = uint64(0x20010db8_00000002)
 )
@@ -241,6 +251,12 @@ func ends(flow uint64) (client, server uint32, port uint16) {
 	n := flow%flowsPerHost + host/clients*flowsPerHost
 	host %= clients
 	return uint32(host) + 1, uint32(host%servers) + 1, uint16(firstPort + n)
+}
+
+// public returns the address and port that a source NAT gives a flow.
+func public(flow uint64) (addr uint32, port uint16) {
+	const ports = 60_000
+	return netPublic + uint32(flow/ports) + 7, uint16(firstPort + flow%ports*7919%ports)
 }
 
 // ticks turns a moment into the unit of the timestamps option: 1 ms.

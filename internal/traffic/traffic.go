@@ -9,8 +9,10 @@
 package traffic
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 )
 
@@ -114,6 +116,21 @@ type Config struct {
 	ServerSide bool          // the capture taken at the server instead of at the client
 	OneWay     time.Duration // delay between the two, each way; RTT/2 − 10 µs, at least 1 ns
 	Clock      time.Duration // added to every timestamp: this vantage point's clock error
+	NAT        bool          // as seen beyond a source NAT: Public tells what it makes of a flow; IPv4 alone
+	Shift      bool          // as seen beyond a firewall that makes sequence numbers random
+}
+
+// Public returns the address and port that the source NAT gives a flow. They do
+// not follow the order of the flows.
+func Public(flow uint64) netip.AddrPort {
+	addr, port := public(flow)
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, addr))), port)
+}
+
+// Private returns the flow's client as it is before the source NAT.
+func Private(flow uint64) netip.AddrPort {
+	client, _, port := ends(flow)
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, netClient+client))), port)
 }
 
 // Truth is what a capture holds.
@@ -155,6 +172,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("interval %v is not longer than the RTT %v", c.Interval, c.RTT)
 	case int(c.Shape) >= len(shapeWords) || int(c.Begin) >= len(beginWords) || int(c.Format) >= len(formatWords):
 		return c, fmt.Errorf("unknown shape, beginning or format: %d, %d, %d", c.Shape, c.Begin, c.Format)
+	case c.NAT && c.IPv6:
+		return c, fmt.Errorf("the source NAT has no IPv6 addresses")
 	case c.VLAN > 4094:
 		return c, fmt.Errorf("VLAN %d: the highest is 4094", c.VLAN)
 	}

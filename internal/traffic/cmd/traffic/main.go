@@ -63,6 +63,8 @@ func parseFlags(args []string, stderr io.Writer) (c traffic.Config, file string,
 	set.BoolVar(&c.ServerSide, "server-side", false, "as captured at the server")
 	set.DurationVar(&c.OneWay, "one-way", 0, "delay between client and server (default RTT/2 - 10µs)")
 	set.DurationVar(&c.Clock, "clock", 0, "clock error of this vantage point")
+	set.BoolVar(&c.NAT, "nat", false, "as seen beyond a source NAT")
+	set.BoolVar(&c.Shift, "shift", false, "as seen beyond a firewall that makes sequence numbers random")
 	set.StringVar(&file, "o", "-", "file to write; - is standard output")
 	if err = set.Parse(args); err != nil {
 		return c, "", err
