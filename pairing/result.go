@@ -25,9 +25,9 @@ type Options struct {
 // Result is what Match found. It does not depend on the order of the points,
 // but that indexes and the signs of offsets follow it.
 type Result struct {
-	Pairs  []*Pair // by first sight, each at its first point on the path
+	Pairs  []*Pair     // by first sight, each at its first point on the path
 	Plain  []PlainPair // those in which nothing happened and that are not in Pairs: Pair builds theirs
-	Clocks []Clock // by From and To (From < To), then by time
+	Clocks []Clock     // by From and To (From < To), then by time
 	Notes  []string
 	// Same lists points whose shared connections show no distance between
 	// them: two files of one place.
