@@ -1,9 +1,10 @@
 package flows
 
 import (
-	"container/heap"
 	"fmt"
 	"time"
+
+	"kaflow/tcp"
 )
 
 // Flows that ended well stay whole until this many newer ones have ended;
@@ -14,45 +15,65 @@ const (
 	closedLimit = 65_536
 )
 
-type closedRow struct {
-	Closed
-	print uint32
-}
-
-// closedRows is a heap with the highest print on top.
+// closedRows holds what remains of flows that ended well.
 type closedRows struct {
-	rows    []closedRow
+	rows    []Closed
+	heap    []printed // one per row, the highest print on top
 	dropped uint64
 }
 
-func (h *closedRows) Len() int           { return len(h.rows) }
-func (h *closedRows) Less(i, j int) bool { return h.rows[i].print > h.rows[j].print }
-func (h *closedRows) Swap(i, j int)      { h.rows[i], h.rows[j] = h.rows[j], h.rows[i] }
-func (h *closedRows) Push(x any)         { h.rows = append(h.rows, x.(closedRow)) }
-func (h *closedRows) Pop() any {
-	last := h.rows[len(h.rows)-1]
-	h.rows = h.rows[:len(h.rows)-1]
-	return last
+// printed is the print of a row and its place among the rows.
+type printed struct{ print, at uint32 }
+
+// wants reports whether a row of this print is among those that are kept.
+func (c *closedRows) wants(print uint32) bool {
+	return len(c.rows) < closedLimit || print < c.heap[0].print
 }
 
-func (h *closedRows) keep(row Closed) {
-	r := closedRow{row, isnPrint(&row)}
-	switch {
-	case len(h.rows) < closedLimit:
-		heap.Push(h, r)
-	case r.print < h.rows[0].print:
-		h.rows[0] = r
-		heap.Fix(h, 0)
-		h.dropped++
-	default:
-		h.dropped++
+func (c *closedRows) keep(row *Closed, print uint32) {
+	if len(c.rows) < closedLimit {
+		c.heap = append(c.heap, printed{print, uint32(len(c.rows))})
+		c.rows = append(c.rows, *row)
+		c.rise(len(c.heap) - 1)
+		return
+	}
+	c.dropped++
+	c.rows[c.heap[0].at] = *row
+	c.heap[0].print = print
+	c.sink(0)
+}
+
+func (c *closedRows) rise(i int) {
+	for i > 0 {
+		above := (i - 1) / 2
+		if c.heap[above].print >= c.heap[i].print {
+			return
+		}
+		c.heap[above], c.heap[i] = c.heap[i], c.heap[above]
+		i = above
+	}
+}
+
+func (c *closedRows) sink(i int) {
+	for {
+		most := i
+		for below := 2*i + 1; below <= 2*i+2 && below < len(c.heap); below++ {
+			if c.heap[below].print > c.heap[most].print {
+				most = below
+			}
+		}
+		if most == i {
+			return
+		}
+		c.heap[most], c.heap[i] = c.heap[i], c.heap[most]
+		i = most
 	}
 }
 
 // isnPrint ranks a flow by its initial sequence numbers alone, so that all
 // vantage points rank alike.
-func isnPrint(c *Closed) uint32 {
-	return uint32(mix(uint64(c.ISN[0])<<32|uint64(c.ISN[1]), 0x9e3779b97f4a7c15))
+func isnPrint(isn [2]tcp.Seq) uint32 {
+	return uint32(mix(uint64(isn[0])<<32|uint64(isn[1]), 0x9e3779b97f4a7c15))
 }
 
 // finished queues a flow that has just ended.
@@ -74,28 +95,68 @@ func (t *Table) finished(p *pool, slot uint32) {
 
 // shrink leaves of a flow that ended well its row.
 func (t *Table) shrink(p *pool, slot uint32) {
-	row := t.closedRow(p, slot)
-	if t.Options.Retired != nil {
-		t.Options.Retired(&row, Ended)
+	c := p.cold(slot)
+	print := isnPrint(c.isns())
+	wanted := t.closed.wants(print)
+	if t.Options.Retired != nil || wanted {
+		row := t.closedRow(p, slot)
+		if t.Options.Retired != nil {
+			t.Options.Retired(&row, Ended)
+		}
+		if wanted {
+			t.closed.keep(&row, print)
+		}
 	}
-	t.closed.keep(row)
+	if !wanted {
+		t.closed.dropped++
+	}
 	t.drop(p, slot)
 }
 
-func (t *Table) closedRow(p *pool, slot uint32) Closed {
-	f := t.view(p, slot)
-	row := Closed{
-		Key: f.Key, First: f.First, Last: f.Last, Stream: uint32(f.Stream),
-		ISN: f.isns(), Fingerprint: f.Sides[Client].Fingerprint,
-		End:      [2]Ending{f.Sides[Client].Ending, f.Sides[Server].Ending},
-		Reversed: p.cold(slot).flags&coldReversed != 0,
+// isns returns the initial sequence numbers, client's first.
+func (c *cold) isns() [2]tcp.Seq {
+	if c.flags&coldReversed != 0 {
+		return [2]tcp.Seq{c.isn[1], c.isn[0]}
 	}
-	for _, g := range f.Gaps {
-		if d := g.Duration(); d > row.Longest {
-			row.Longest, row.LongestFrom = d, g.From
+	return c.isn
+}
+
+// closedRow condenses a flow. It does without a view: flows end by the million.
+func (t *Table) closedRow(p *pool, slot uint32) Closed {
+	t.flush(p, slot)
+	h, c := p.hot(slot), p.cold(slot)
+	client := 0
+	if c.flags&coldReversed != 0 {
+		client = 1
+	}
+	row := Closed{
+		Key: p.key(slot), First: c.first, Last: h.last, Stream: c.stream, ISN: c.isns(), Fingerprint: c.fingerprint[client],
+		End: [2]Ending{h.ending(client), h.ending(1 - client)}, Reversed: client == 1,
+	}
+	end := c.first
+	for _, ev := range t.arena.events(c.story) {
+		if d := ev.at.Sub(end); d >= gapMin && ev.bits&evTail == 0 && d > row.Longest {
+			row.Longest, row.LongestFrom = d, end
 		}
+		end = max(end, ev.at)
 	}
 	return row
+}
+
+// ending says how an end left a flow, as far as its flags alone tell. Those
+// that ended otherwise are kept whole (coldOddEnd).
+func (h *hot) ending(e int) Ending {
+	switch {
+	case h.state[e]&stRST != 0:
+		return EndRST
+	case h.state[1-e]&stRST != 0:
+		return EndReset
+	case h.state[e]&stFIN != 0:
+		return EndFIN
+	case h.state[e]&stSeen == 0:
+		return EndUnknown
+	}
+	return EndOpen
 }
 
 func plural(n uint64, what string) string {

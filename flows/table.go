@@ -129,7 +129,7 @@ func (t *Table) ClosedCount() int { return len(t.closed.rows) + int(t.closed.dro
 func (t *Table) ClosedFlows() iter.Seq[*Closed] {
 	rows := make([]*Closed, len(t.closed.rows))
 	for i := range t.closed.rows {
-		rows[i] = &t.closed.rows[i].Closed
+		rows[i] = &t.closed.rows[i]
 	}
 	slices.SortFunc(rows, func(a, b *Closed) int { return int(a.Stream) - int(b.Stream) })
 	return slices.Values(rows)

@@ -359,9 +359,6 @@ func (f *Flow) timedOut(side uint8, now tcp.Instant) bool {
 	return now.Sub(times[n-1]) > 3*spacing+time.Second && f.Sides[side].SndUna.Before(f.Sides[side].SndNxt)
 }
 
-// isns returns the initial sequence numbers, client's first.
-func (f *Flow) isns() [2]tcp.Seq { return [2]tcp.Seq{f.Sides[Client].ISN, f.Sides[Server].ISN} }
-
 // Application returns the word for the flow's application, by its first
 // octets, and the client's and server's banners where they are lines of text.
 func (f *Flow) Application() (word string, banners [2]tcp.Untrusted) {
