@@ -17,8 +17,9 @@ test: ## install what tests need where allowed, then formatting, vet, staticchec
 build: ## a static binary in bin/
 	$(GO) build -trimpath -o bin/kaflow ./cmd/kaflow
 
-bench: ## Go benchmarks with allocation counts, in the form benchstat reads
+bench: ## Go benchmarks with allocation counts, for benchstat; then kaflow beside the tools that are installed
 	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
+	$(GO) run ./internal/traffic/cmd/bench $(BENCHFLAGS)
 
 fuzz: ## every fuzz target for FUZZTIME each (default 60s)
 	@./scripts/fuzz.sh

@@ -8,15 +8,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // output is where a report goes: stdout, or a file that appears whole or not
 // at all.
 type output struct {
 	*bufio.Writer
-	temp  *os.File // nil for stdout
-	final string
-	force bool
+	temp   *os.File // nil for stdout and devices
+	device *os.File
+	final  string
+	force  bool
 }
 
 // outputBuffer is large enough that the number of writes does not matter.
@@ -30,6 +32,13 @@ func (a *app) output(inputs []string) (*output, error) {
 	if path == "" || path == "-" {
 		return &output{Writer: bufio.NewWriterSize(a.stdout, outputBuffer)}, nil
 	}
+	if isDevice(path) {
+		dev, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, outputError{fmt.Errorf("write %s: %w", path, cause(err))}
+		}
+		return &output{Writer: bufio.NewWriterSize(dev, outputBuffer), device: dev, final: path}, nil
+	}
 	if err := mayWrite(path, inputs, a.flags.force); err != nil {
 		return nil, err
 	}
@@ -38,6 +47,17 @@ func (a *app) output(inputs []string) (*output, error) {
 		return nil, outputError{fmt.Errorf("write %s: %w", path, cause(err))}
 	}
 	return &output{Writer: bufio.NewWriterSize(temp, outputBuffer), temp: temp, final: path, force: a.flags.force}, nil
+}
+
+// isDevice reports whether a path names something to write into and never to
+// replace: a device, a pipe, a socket, or a stream that is open already.
+func isDevice(path string) bool {
+	switch clean := filepath.Clean(path); {
+	case clean == "/dev/stdout", clean == "/dev/stderr", strings.HasPrefix(clean, "/dev/fd/"), strings.HasPrefix(clean, "/proc/"):
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
 }
 
 // mayWrite returns an error where path is an input or would be replaced
@@ -72,6 +92,12 @@ func cause(err error) error {
 // finish makes the output complete: it flushes, and gives a file its name.
 func (o *output) finish() error {
 	err := o.Flush()
+	if o.device != nil {
+		if err = errors.Join(err, o.device.Close()); err != nil {
+			return outputError{fmt.Errorf("write %s: %w", o.final, cause(err))}
+		}
+		return nil
+	}
 	if o.temp == nil {
 		if err != nil {
 			return outputError{fmt.Errorf("write to stdout: %w", cause(err))}
@@ -113,6 +139,9 @@ func (o *output) publish() error {
 
 // discard removes what was written; after finish it does nothing.
 func (o *output) discard() {
+	if o.device != nil {
+		o.device.Close()
+	}
 	if o.temp == nil {
 		return
 	}

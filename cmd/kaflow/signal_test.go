@@ -129,3 +129,39 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("exit status %d, want %d", got, statusOutput)
 	}
 }
+
+// A pipe, or a device, that -o names is written into; --force does not make a
+// file of it.
+func TestOutputIntoWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	pipe, capture := filepath.Join(dir, "pipe"), filepath.Join(dir, "talk.pcap")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skipf("no named pipes here: %v", err)
+	}
+	if err := os.WriteFile(capture, talk(t, "3"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string)
+	go func() {
+		got, err := os.ReadFile(pipe)
+		if err != nil {
+			got = []byte(err.Error())
+		}
+		read <- string(got)
+	}()
+	if status := run([]string{"frames", "--summary", "--force", "-o", pipe, capture}, nil, io.Discard, io.Discard); status != statusDone {
+		t.Fatalf("exit status %d", status)
+	}
+	if got := <-read; !strings.Contains(got, "talk.pcap") {
+		t.Errorf("read from the pipe: %q", got)
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("the pipe became %v, %v", info, err)
+	}
+	if _, err := os.Stat("/dev/full"); err != nil {
+		return
+	}
+	if status := run([]string{"frames", "--force", "-o", "/dev/full", capture}, nil, io.Discard, io.Discard); status != statusOutput {
+		t.Errorf("on a full disk the exit status is %d, want %d", status, statusOutput)
+	}
+}

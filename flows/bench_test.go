@@ -1,0 +1,74 @@
+package flows_test
+
+import (
+	"testing"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/internal/traffic"
+)
+
+// batches reads generated traffic into memory, so that a benchmark measures
+// the table alone.
+func batches(b *testing.B, c traffic.Config) (all []*capture.Batch, packets int) {
+	b.Helper()
+	set := generated(b, c)
+	for {
+		var read capture.Batch
+		if set.Read(&read) != nil {
+			return all, packets
+		}
+		kept := read
+		kept.Buf = append([]byte(nil), read.Buf...)
+		all = append(all, &kept)
+		packets += read.N
+	}
+}
+
+// BenchmarkTable measures what a packet costs in the flow table, the table's
+// own making and that of its flows included.
+func BenchmarkTable(b *testing.B) {
+	for name, c := range map[string]traffic.Config{
+		"keepalive-1e3": {Shape: traffic.Keepalive, Flows: 1000, Packets: 200_000},
+		"keepalive-1e5": {Shape: traffic.Keepalive, Flows: 100_000, Packets: 1_000_000},
+		"bulk":          {Shape: traffic.Bulk, Flows: 100, Packets: 50_000},
+		"churn":         {Shape: traffic.Churn, Flows: 1000, Packets: 200_000},
+	} {
+		b.Run(name, func(b *testing.B) {
+			all, packets := batches(b, c)
+			b.ReportAllocs()
+			for b.Loop() {
+				table := &flows.Table{}
+				for _, batch := range all {
+					table.Add(batch)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(packets), "ns/packet")
+		})
+	}
+}
+
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	set := generated(t, traffic.Config{Shape: traffic.Keepalive, Flows: 1000, Packets: 400_000, Seed: 9})
+	table := &flows.Table{}
+	var b capture.Batch
+	for range 1000 {
+		if err := set.Read(&b); err != nil {
+			t.Fatal(err)
+		}
+		table.Add(&b)
+	}
+	packets := 0
+	perBatch := testing.AllocsPerRun(4000, func() {
+		if set.Read(&b) == nil {
+			table.Add(&b)
+			packets += b.N
+		}
+	})
+	if packets < 200_000 {
+		t.Fatalf("only %d packets were read", packets)
+	}
+	if perBatch*4000/float64(packets) > 0.01 {
+		t.Errorf("%.3f allocations a packet, want at most 0.01", perBatch*4000/float64(packets))
+	}
+}
