@@ -120,7 +120,7 @@ func newClock(from, to int, samples []sample, f *fit) Clock {
 }
 
 // fitClocks returns the clock between two points over all samples: one piece,
-// two around a step, or one marked as a contradiction.
+// several around steps, or one marked as a contradiction.
 func fitClocks(from, to int, samples []sample) []Clock {
 	slices.SortFunc(samples, func(a, b sample) int {
 		if a.ord != b.ord {
@@ -131,7 +131,7 @@ func fitClocks(from, to int, samples []sample) []Clock {
 	if f, ok := fitSamples(samples); ok {
 		return []Clock{newClock(from, to, samples, f)}
 	}
-	if clocks, ok := splitOnce(from, to, samples); ok {
+	if clocks, ok := splitAtSteps(from, to, samples); ok {
 		return clocks
 	}
 	low, high := samples[0].v, samples[0].v
@@ -140,32 +140,79 @@ func fitClocks(from, to int, samples []sample) []Clock {
 	}
 	c := Clock{From: from, To: to, Since: samples[0].x, Until: samples[len(samples)-1].x, At: samples[0].x,
 		Min: low, Max: high, Offset: low/2 + high/2, Contradiction: true,
-		Note: fmt.Sprintf("no clock fits all %d crossings, even with one step: a wrong pair, or several steps", len(samples))}
+		Note: fmt.Sprintf("no clock fits all %d crossings, even with steps: a wrong pair, or a clock that is set again and again", len(samples))}
 	for _, s := range samples {
 		c.Since, c.Until = min(c.Since, s.x), max(c.Until, s.x)
 	}
 	return []Clock{c}
 }
 
-// splitOnce fits a clock that steps once. The step lies somewhere between the
-// longest fitting end and the longest fitting beginning, so the first piece
-// holds what surely came before it and the second what surely came after.
-func splitOnce(from, to int, samples []sample) ([]Clock, bool) {
-	beginning := longestFitting(len(samples), func(n int) []sample { return samples[:n] })
-	ending := len(samples) - longestFitting(len(samples), func(n int) []sample { return samples[len(samples)-n:] })
-	if ending > beginning || ending == 0 || beginning == len(samples) {
+const (
+	mostPieces = 8 // of a clock that steps
+	pieceLeast = 4 // crossings that each of several steps must have on either side: one odd crossing makes no two steps
+)
+
+// splitAtSteps fits a clock that steps. Pieces are as few as possible: each
+// made as long as it fits from the beginning on, which ends it at the latest
+// possible moment, and from the end on, which begins it at the earliest. A step
+// lies somewhere between, so a piece holds what surely came after the step
+// before it and surely before the next.
+func splitAtSteps(from, to int, samples []sample) ([]Clock, bool) {
+	ends, ok := latestEnds(samples)
+	if !ok {
 		return nil, false
 	}
-	before, after := samples[:ending], samples[beginning:]
-	first, _ := fitSamples(before)
-	second, _ := fitSamples(after)
-	clocks := []Clock{newClock(from, to, before, first), newClock(from, to, after, second)}
-	last, next := before[len(before)-1], after[0]
-	grace := max(next.x.Sub(last.x), next.x.Sub(last.x)+next.v-last.v) // on the clock that did not step
-	clocks[0].grace, clocks[1].grace = grace, grace
-	step := clocks[1].Offset - clocks[0].Offset
-	clocks[1].Note = fmt.Sprintf("one of the two clocks steps by about %v before this stretch", step.Round(time.Microsecond))
+	begins := earliestBegins(samples, len(ends))
+	if len(begins) != len(ends) {
+		return nil, false
+	}
+	var clocks []Clock
+	var cores [][2]int
+	for k := range ends {
+		core := [2]int{0, len(samples)}
+		if k > 0 {
+			core[0] = ends[k-1]
+		}
+		if k+1 < len(begins) {
+			core[1] = begins[k+1]
+		}
+		if core[0] >= core[1] || len(ends) > 2 && core[1]-core[0] < pieceLeast {
+			return nil, false
+		}
+		f, _ := fitSamples(samples[core[0]:core[1]])
+		clocks, cores = append(clocks, newClock(from, to, samples[core[0]:core[1]], f)), append(cores, core)
+	}
+	for k := 1; k < len(clocks); k++ {
+		last, next := samples[cores[k-1][1]-1], samples[cores[k][0]]
+		grace := max(next.x.Sub(last.x), next.x.Sub(last.x)+next.v-last.v) // on the clock that did not step
+		clocks[k-1].grace, clocks[k].grace = max(clocks[k-1].grace, grace), max(clocks[k].grace, grace)
+		step := clocks[k].Offset - clocks[k-1].Offset
+		clocks[k].Note = fmt.Sprintf("one of the two clocks steps by about %v before this stretch", step.Round(time.Microsecond))
+	}
 	return clocks, true
+}
+
+// latestEnds returns where the pieces end, each at the latest place; ok is
+// false where there would be too many.
+func latestEnds(samples []sample) (ends []int, ok bool) {
+	for at := 0; at < len(samples); {
+		if len(ends) == mostPieces {
+			return nil, false
+		}
+		at += longestFitting(len(samples)-at, func(n int) []sample { return samples[at : at+n] })
+		ends = append(ends, at)
+	}
+	return ends, true
+}
+
+// earliestBegins returns where the pieces begin, each at the earliest place.
+func earliestBegins(samples []sample, most int) (begins []int) {
+	for at := len(samples); at > 0 && len(begins) <= most; {
+		at -= longestFitting(at, func(n int) []sample { return samples[at-n : at] })
+		begins = append(begins, at)
+	}
+	slices.Reverse(begins)
+	return begins
 }
 
 // longestFitting returns the greatest n for which part(n) can be fitted; what
@@ -278,9 +325,23 @@ func (cs clockSet) estimate(x, y int, t tcp.Instant) tcp.Instant {
 		return t
 	}
 	if x == i {
-		return pieces[0].Map(t)
+		return nearestPiece(pieces, func(*Clock) tcp.Instant { return t }).Map(t)
 	}
-	return pieces[0].Unmap(t)
+	return nearestPiece(pieces, func(c *Clock) tcp.Instant { return c.Unmap(t) }).Unmap(t)
+}
+
+// nearestPiece returns the first of the pieces whose crossings lie around an
+// instant of From's clock, or that has one least far away.
+func nearestPiece(pieces []Clock, at func(*Clock) tcp.Instant) (best *Clock) {
+	var least time.Duration
+	for k := range pieces {
+		c := &pieces[k]
+		t := at(c)
+		if away := max(c.Since.Sub(t), t.Sub(c.Until), 0); best == nil || away < least {
+			best, least = c, away
+		}
+	}
+	return best
 }
 
 // doubt says why the clocks of two points cannot be relied on.

@@ -1,6 +1,7 @@
 package pairing
 
 import (
+	stdcmp "cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -28,6 +29,23 @@ func drawTaps(t *rapid.T, count int) []tap {
 		})
 	}
 	return taps
+}
+
+// drawBoxes draws what boxes between the taps do to addresses and numbers.
+func drawBoxes(t *rapid.T, taps []tap) {
+	ends, shift := [2]netip.AddrPort{clientEnd, serverEnd}, [2]uint32{}
+	for k := 1; k < len(taps); k++ {
+		switch rapid.IntRange(0, 4).Draw(t, "box") {
+		case 0:
+			ends[0] = netip.AddrPortFrom(publicEnd.Addr(), uint16(61000+k))
+		case 1:
+			ends[1] = hiddenEnd
+		case 2:
+			any := rapid.Uint32Range(1<<24, 1<<32-1<<24) // a shift by some octets would be no randomness
+			shift = [2]uint32{any.Draw(t, "client's shift"), any.Draw(t, "server's shift")}
+		}
+		taps[k].ends, taps[k].shift = ends, shift
+	}
 }
 
 // drawTalk draws a conversation: data both ways, some of it lost and sent
@@ -150,15 +168,16 @@ func TestStepStaysWithinTheBounds(t *testing.T) {
 	})
 }
 
-// evident reports whether the frames that are left prove that wire i arrived:
-// its octets were acknowledged afterwards, or its answer is in the prober's
-// capture.
-func evident(w *world, i int, from int) bool {
+// evident reports whether the frames that are left of a pair prove that wire i
+// arrived: its octets were acknowledged afterwards, or its answer is in the
+// prober's capture.
+func evident(w *world, p *Pair, i int, from int) bool {
 	x := &w.wires[i]
 	if !x.arrives() {
 		return false
 	}
-	for k := range w.taps {
+	for _, seen := range p.Seen {
+		k := seen.Vantage
 		for _, r := range w.frames(k) {
 			y := &w.wires[r.wire]
 			if y.from == x.from || y.at < x.at {
@@ -179,6 +198,7 @@ func evident(w *world, i int, from int) bool {
 func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		taps := drawTaps(t, rapid.IntRange(2, 3).Draw(t, "taps"))
+		drawBoxes(t, taps)
 		w := drawTalk(t, taps)
 		gone := map[[2]int]bool{}
 		for range rapid.IntRange(0, 12).Draw(t, "removals") {
@@ -195,7 +215,7 @@ func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
 				x, y := f.Between[0], f.Between[1]
 				i := frames[x][f.Sent.Ord-1].wire
 				_, passed := w.passes(i, y)
-				if f.How == Lost && passed && evident(w, i, x) {
+				if f.How == Lost && passed && evident(w, p, i, x) {
 					t.Errorf("wire %d %+v passed tap %d and was acknowledged, yet: %+v", i, w.wires[i], y, f)
 				}
 				if f.How == Crossed && f.Seen.Ord != 0 && frames[y][f.Seen.Ord-1].wire != i {
@@ -244,6 +264,7 @@ func turned(r *Result, order []int) *Result {
 func TestOrderOfThePointsDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		taps := drawTaps(t, rapid.IntRange(2, 4).Draw(t, "taps"))
+		drawBoxes(t, taps)
 		w := drawTalk(t, taps)
 		straight := matchSides(sidesOf(w), Options{})
 		order := rapid.Permutation([]int{0, 1, 2, 3}[:len(taps)]).Draw(t, "order")
@@ -262,6 +283,65 @@ func TestOrderOfThePointsDoesNotMatter(t *testing.T) {
 		}
 		if d := cmp.Diff(want.Same, got.Same); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
+		}
+	})
+}
+
+// mirrored returns the same conversation as it would be had server and client
+// changed places: each wire is the other's, and the path is walked backwards.
+func (w *world) mirrored() *world {
+	m := &world{ends: [2]netip.AddrPort{serverEnd, clientEnd}, noTS: w.noTS}
+	last := len(w.taps) - 1
+	for k := range w.taps {
+		x := w.taps[last-k]
+		x.ttl = w.taps[last].ttl - x.ttl
+		x.shift[0], x.shift[1] = x.shift[1], x.shift[0]
+		if x.ends[0].IsValid() {
+			x.ends[0], x.ends[1] = x.ends[1], x.ends[0]
+		}
+		m.taps = append(m.taps, x)
+	}
+	for _, x := range w.wires {
+		x.from = 1 - x.from
+		m.wires = append(m.wires, x)
+	}
+	return m
+}
+
+// wireFate is what became of one wire on one step of its way.
+type wireFate struct {
+	wire, x, y int
+	how        How
+}
+
+// wireFates lists the fates of a result by wire; taps are counted backwards
+// where the world was mirrored.
+func wireFates(w *world, r *Result, backwards bool) (all []wireFate) {
+	for _, p := range r.Pairs {
+		for _, f := range p.Fates {
+			x, y := f.Between[0], f.Between[1]
+			i := w.frames(x)[f.Sent.Ord-1].wire
+			if last := len(w.taps) - 1; backwards {
+				x, y = last-x, last-y
+			}
+			all = append(all, wireFate{i, x, y, f.How})
+		}
+	}
+	slices.SortFunc(all, func(a, b wireFate) int {
+		return stdcmp.Or(stdcmp.Compare(a.wire, b.wire), stdcmp.Compare(a.x, b.x), stdcmp.Compare(a.y, b.y))
+	})
+	return all
+}
+
+func TestMirroredCapturesGiveMirroredFates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		taps := drawTaps(t, rapid.IntRange(2, 3).Draw(t, "taps"))
+		drawBoxes(t, taps)
+		w := drawTalk(t, taps)
+		m := w.mirrored()
+		straight, back := matchSides(sidesOf(w), Options{}), matchSides(sidesOf(m), Options{})
+		if d := cmp.Diff(wireFates(w, straight, false), wireFates(m, back, true), cmp.AllowUnexported(wireFate{})); d != "" {
+			t.Errorf("(-straight +mirrored):\n%s", d)
 		}
 	})
 }

@@ -110,7 +110,7 @@ type Clock struct {
 	Samples             [2]int // crossings used, From→To and To→From
 	NoMin, NoMax        bool   // no packet bounds the offset from that side: only one direction crossed
 	Given               bool   // Offset is the user's
-	Contradiction       bool   // no clock fits all crossings, even with one step: a wrong pair, or several steps
+	Contradiction       bool   // no clock fits all crossings, even with steps: a wrong pair, or a clock that is set again and again
 	Note                string // what the user should know of it; "" where nothing
 
 	fit   *fit          // of the crossings; nil for a clock built by hand

@@ -42,6 +42,7 @@ type tap struct {
 	ppm    float64
 	step   time.Duration // added to the clock from stepAt on
 	stepAt time.Duration
+	steps  map[time.Duration]time.Duration // more of them: by true time, what is added from then on
 	tick   tcp.Instant
 	ttl    uint8 // hops from the client
 	drop   func(wire int) bool
@@ -54,6 +55,11 @@ func (t *tap) clock(at time.Duration) tcp.Instant {
 	shown := epoch.Add(at + t.offset + time.Duration(t.ppm*1e-6*float64(at)))
 	if t.step != 0 && at >= t.stepAt {
 		shown = shown.Add(t.step)
+	}
+	for from, by := range t.steps {
+		if at >= from {
+			shown = shown.Add(by)
+		}
 	}
 	if t.tick > 1 {
 		shown -= shown % t.tick

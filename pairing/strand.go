@@ -62,18 +62,23 @@ func (s *strand) align(sides []*side) {
 }
 
 // next returns the first of the open places that can be related to a view that
-// is placed, and how. Places are joined by relations, so there is one.
+// is placed, and how it reads in terms of the first one. Places are joined by relations, so there is one.
 func (s *strand) next(sides []*side, open []place) (int, relation) {
 	for k, p := range open {
 		f := sides[p.point].flow(p.flow)
 		for _, q := range s.conn.at {
-			if v := s.views[q.point]; v != nil {
-				if v.Key == f.Key && s.conn.method != byStamps && s.conn.method != byIPID {
-					return k, relation{turned: clientIsHi(v) != clientIsHi(f)}
+			v := s.seen[q.point]
+			if v == nil {
+				continue
+			}
+			if v.Key == f.Key && s.conn.method != byStamps && s.conn.method != byIPID {
+				return k, relation{turned: clientIsHi(v) != clientIsHi(f), shift: s.shift[q.point]}
+			}
+			if r, ok := relate(v, f); ok {
+				for side := range r.shift {
+					r.shift[side] += s.shift[q.point][side]
 				}
-				if r, ok := relate(v, f); ok {
-					return k, r
-				}
+				return k, r
 			}
 		}
 	}
