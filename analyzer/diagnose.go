@@ -275,11 +275,31 @@ func rewritten(s *Subject) []Finding {
 				Suggests: "a firewall that makes initial sequence numbers random; it cannot pass on what it has no state for"})
 		}
 	}
+	if p := s.Partner; p != nil {
+		out = append(out, proxied(s, p))
+	}
 	if n := len(s.Ambiguous); n > 0 {
 		out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("this can be any of %d connections of another capture, and nothing tells which", n),
 			Suggests: "it is read from one capture alone"})
 	}
 	return out
+}
+
+// proxied says that a proxy ends the connection, and which other one it opened
+// or was asked by.
+func proxied(s *Subject, p *pairing.Partner) Finding {
+	here, there := s.Points[s.Seen[0].Vantage].Name, s.Points[p.Vantage].Name
+	f := Finding{Rule: "proxy", Suggests: "each side has its own keepalive, and no packet of one is a packet of the other: nothing is said to be lost between",
+		Evidence: []pairing.Ref{
+			s.ref(&s.Seen[0], s.flow.FirstOrd, flows.SYN, s.flow.First),
+			refAt(s.Points, p.Vantage, p.Flow.FirstOrd, flows.SYN, p.Flow.First),
+		}}
+	if p.Transparent {
+		f.Says = fmt.Sprintf("a proxy between %s and %s ends this connection and opens another with the same addresses: timestamps and numbers are those of two", here, there)
+		return f
+	}
+	f.Says = fmt.Sprintf("a proxy between %s and %s ends this connection, it seems: another one in %s carries as many octets each way at the same time", here, there, there)
+	return f
 }
 
 // lossFinding reports single losses that the flow got over.
@@ -373,7 +393,7 @@ func filters(s *Subject, d *Diagnosis) []Filter {
 			hi = max(hi, ref.Frame)
 		}
 		expr := fmt.Sprintf("tcp.stream eq %d", seen.Flow.Stream)
-		if lo > 0 {
+		if hi > lo {
 			expr += fmt.Sprintf(" && frame.number in {%d..%d}", lo, hi)
 		}
 		if len(s.Points[seen.Vantage].Files) > 1 {
@@ -438,9 +458,12 @@ func nothingShared(points []pairing.Point, result *pairing.Result) string {
 		return ""
 	}
 	for _, pair := range result.Pairs {
-		if len(pair.Seen) > 1 {
+		if len(pair.Seen) > 1 || pair.Partner != nil {
 			return ""
 		}
+	}
+	if len(result.Plain) > 0 {
+		return ""
 	}
 	names := make([]string, len(points))
 	for i := range points {

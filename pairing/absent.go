@@ -113,11 +113,11 @@ func (m *matcher) mayBe(f *flows.Flow, v int, g *flows.Flow, p int) bool {
 	if hostsOf(&f.Key) == hostsOf(&g.Key) && f.Key != g.Key && !m.rebinds[ij] {
 		return false
 	}
-	if !m.shifts[ij] && isnsDiffer(f, g) {
-		return false
-	}
 	from, _, _ := m.clocks.window(v, p, f.First)
 	_, to, _ := m.clocks.window(v, p, f.Last)
+	if !m.shifts[ij] && isnsDiffer(f, g) {
+		return f.Key == g.Key && from <= g.Last && g.First <= to // a proxy may stand between
+	}
 	return from.Add(-longestDelay) <= g.Last && g.First <= to.Add(longestDelay)
 }
 

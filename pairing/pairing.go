@@ -97,6 +97,15 @@ type Pair struct {
 	Score     float64
 	Margin    float64
 	Ambiguous []flows.FlowID
+	Partner   *Partner // nil where it is not cut in two by a proxy, as far as is known
+}
+
+// Partner is the other connection of two that a proxy between two points joins.
+// No packet of one is a packet of the other.
+type Partner struct {
+	Vantage     int
+	Flow        *flows.Flow
+	Transparent bool // it has the same addresses: that it is another one is sure
 }
 
 // Clock is what is known of clock(To) − clock(From) from At on: bounds that no

@@ -64,6 +64,7 @@ type matcher struct {
 	alone    []bystanders     // by point
 	shifts   map[[2]int]bool  // points between which some connection's numbers are rewritten
 	rebinds  map[[2]int]bool  // points between which some connection changes a port and no address
+	proxied  map[[2]int]bool  // points between which a proxy ends some connection
 	services map[passing]bool // servers whose connections are seen elsewhere too
 }
 
@@ -83,9 +84,13 @@ func matchSides(sides []*side, o Options) *Result {
 	m.ipids = ipidHabits(m.strands)
 	m.readBystanders()
 	same := newSameness(len(sides))
-	for _, s := range m.strands {
-		r.Pairs = append(r.Pairs, m.pair(s, same))
+	partners := m.findPartners()
+	for n, s := range m.strands {
+		p := m.pair(s, same)
+		p.Partner = partners[n]
+		r.Pairs = append(r.Pairs, p)
 	}
+	m.notePartners(r)
 	r.Same = same.points()
 	m.sortPairs(r.Pairs)
 	r.Plain = m.arrangePlain()
@@ -410,7 +415,7 @@ func (m *matcher) report(r *Result) {
 	}
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
-			if len(m.plain) == 0 && !m.shares(i, j) {
+			if len(m.plain) == 0 && !m.shares(i, j) && !m.proxied[[2]int{i, j}] {
 				r.Notes = append(r.Notes, fmt.Sprintf("%s and %s share no connection", m.sides[i].name, m.sides[j].name))
 			}
 		}

@@ -195,3 +195,63 @@ func TestTwinsAreAmbiguousAndNothingOfThemIsLost(t *testing.T) {
 		}
 	}
 }
+
+// proxied is one session through a proxy: two conversations with octets in
+// common, each seen at one end.
+func proxied(client, server [2]netip.AddrPort, octets uint32) (near, far *world) {
+	for k, ends := range [2][2]netip.AddrPort{client, server} {
+		taps := twoTaps(0)
+		taps[0].ends, taps[1].ends = ends, ends
+		taps[1-k].drop = func(int) bool { return true }
+		s := talk(taps, steadyHop(time.Duration(5+k)*time.Millisecond))
+		s.nxt = [2]tcp.Seq{tcp.Seq(1000 + 7919*k), tcp.Seq(9000 + 104729*k)}
+		s.tsBase = [2]uint32{uint32(5000 + 600_000*k), uint32(90_000 + 700_000*k)}
+		s.now = time.Duration(k) * 20 * time.Millisecond
+		s.handshake().data(flows.Client, octets, never).data(flows.Server, 2*octets, never)
+		s.wait(time.Minute).probe(flows.Client).wait(time.Second)
+		if k == 0 {
+			near = s.w
+		} else {
+			far = s.w
+		}
+	}
+	return near, far
+}
+
+func TestProxyJoinsTwoConnectionsOfWhichNothingIsLost(t *testing.T) {
+	inside, outside := [2]netip.AddrPort{insideEnd, serviceAt}, [2]netip.AddrPort{publicEnd, hiddenEnd}
+	for _, tc := range []struct {
+		name        string
+		far         [2]netip.AddrPort
+		transparent bool
+	}{
+		{"with its own address", outside, false},
+		{"under the client's address", inside, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := proxied(inside, tc.far, 400)
+			r := matchSides([]*side{sideOf(0, a, b), sideOf(1, a, b)}, Options{})
+			if len(r.Pairs) != 2 {
+				t.Fatalf("%d connections, want two", len(r.Pairs))
+			}
+			for _, p := range r.Pairs {
+				if p.Partner == nil || p.Partner.Vantage == p.Seen[0].Vantage || p.Partner.Transparent != tc.transparent || len(p.Fates) != 0 {
+					t.Errorf("seen at %d: partner %+v, fates %v", p.Seen[0].Vantage, p.Partner, p.Fates)
+				}
+			}
+		})
+	}
+}
+
+func TestTwoSessionsOfEqualSizeHaveNoPartnerNamed(t *testing.T) {
+	inside, outside := [2]netip.AddrPort{insideEnd, serviceAt}, [2]netip.AddrPort{publicEnd, hiddenEnd}
+	a, b := proxied(inside, outside, 400)
+	inside[0], outside[0] = netip.AddrPortFrom(insideEnd.Addr(), 40113), netip.AddrPortFrom(publicEnd.Addr(), 61045)
+	c, d := proxied(inside, outside, 400)
+	r := matchSides([]*side{sideOf(0, a, b, c, d), sideOf(1, a, b, c, d)}, Options{})
+	for _, p := range r.Pairs {
+		if p.Partner != nil {
+			t.Errorf("%v has the partner %v, and two could be it", p.Seen[0].Flow.Sides[0].Addr, p.Partner.Flow.Sides[0].Addr)
+		}
+	}
+}

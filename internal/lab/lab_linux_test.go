@@ -93,6 +93,7 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 	"silent-drop-started-late":     bothGaveUp,
 	"ssh-snat-silent-drop":         bothGaveUp,
 	"ssh-dnat-silent-drop":         bothGaveUp,
+	"ssh-through-proxy":            answered,
 	"ssh-one-way-drop": func(t *testing.T, r *lab.Run, timers lab.Timers) {
 		// The client's probes and its RST arrive; only the answers are lost.
 		probes(t, r, timers.Count, 0)
