@@ -29,6 +29,7 @@ type desk struct {
 
 	survived time.Duration // longest silence that a plain connection survived
 	expect   *Expectation  // nil: nothing is compared
+	whatIf   *WhatIf       // nil: nothing is asked
 }
 
 // plainCase is a connection in which nothing happened.
@@ -134,7 +135,9 @@ type brief struct {
 	from, at  tcp.Instant // the silence before the death
 	path      [2]string   // of connections that say something of a path
 	bracket   IdleBracket
-	causeWhy  string // where all connections together raised the cause
+	causeWhy  string        // where all connections together raised the cause
+	interval  time.Duration // of the keepalives seen; 0 none
+	port      int           // of the server
 }
 
 // cases gives every connection its verdict.
@@ -186,6 +189,7 @@ func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
 	b := brief{
 		index: index, id: id, danger: dangerOf(v.ID, v.Confidence), verdict: v.ID, cause: v.Cause,
 		proven: v.Confidence == Proven, causeSure: v.CauseConfidence == Proven,
+		interval: intervalOf(diag.Policies), port: int(s.flow.Sides[flows.Server].Addr.Port()),
 		survived: diag.Idle.Survived, killed: diag.Idle.Killed, from: v.At.Add(-v.Silence), at: v.At, bracket: diag.Idle,
 	}
 	if b.survived > 0 || b.killed > 0 {
@@ -236,6 +240,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 		most = 10_000
 	}
 	r.Paths = d.paths(cases)
+	d.answer(cases, r)
 	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
 	slices.SortStableFunc(d.plain, func(a, b plainCase) int {
 		if a.closed == b.closed {
@@ -289,6 +294,11 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
 	}
 	diag.Remedies = remedies(s, &diag)
+	diag.Owner = askOwner(s, &diag)
+	if d.whatIf != nil {
+		w := d.whatIf.would(b.circumstances(known, &diag))
+		diag.WhatIf = &w
+	}
 	if d.expect != nil {
 		diag.Checks = expect(s, d.expect)
 	}
@@ -299,6 +309,39 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 		diag.Path = 1 + slices.IndexFunc(known, func(p Path) bool { return p.Between == b.path })
 	}
 	return diag
+}
+
+// answer counts the answers to a WhatIf over all connections.
+func (d *desk) answer(cases []brief, r *Report) {
+	if d.whatIf == nil {
+		return
+	}
+	r.Totals.ByWhatIf = map[string]int{}
+	for i := range cases {
+		r.Totals.ByWhatIf[d.whatIf.would(cases[i].circumstances(r.Paths, nil)).Answer]++
+	}
+	if len(d.plain) > 0 {
+		r.Totals.ByWhatIf[NothingToSave] += len(d.plain)
+	}
+}
+
+// circumstances are what a WhatIf asks about; of a connection that was plain,
+// diag knows more than the brief.
+func (b *brief) circumstances(known []Path, diag *Diagnosis) *circumstances {
+	c := &circumstances{verdict: b.verdict, cause: b.cause, limit: b.bracket, interval: b.interval, port: b.port}
+	if diag != nil {
+		c.verdict, c.cause = diag.Verdict.ID, diag.Verdict.Cause
+	}
+	share(&c.limit, b.path, known)
+	for i := range known {
+		if known[i].Between == b.path {
+			c.note = known[i].Note
+			if known[i].Limit.RefreshedBy != "unknown" {
+				c.limit.RefreshedBy = known[i].Limit.RefreshedBy
+			}
+		}
+	}
+	return c
 }
 
 // spans resolves the first and last frame of every sighting.

@@ -18,6 +18,7 @@ type Options struct {
 	Tool      string       // name and version, for the report
 	MaxListed int          // diagnoses in the report beyond those that ask for attention; 0 means 10,000
 	Flow      int          // this one is listed in any case; 0 none
+	WhatIf    *WhatIf      // other keepalives to answer for; nil none
 	Expect    *Expectation // keepalive policy to compare the ends of listed connections with; nil none
 }
 
@@ -35,7 +36,7 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 	r.Vantages = vantages(points, result, d.spans)
 	cases := d.cases(r)
 	d.weigh(cases)
-	d.expect = o.Expect
+	d.expect, d.whatIf, r.WhatIf = o.Expect, o.WhatIf, o.WhatIf
 	d.list(cases, r, o)
 	for _, k := range sortedKeys(d.unasked) {
 		r.Unasked = append(r.Unasked, d.unasked[k])

@@ -52,6 +52,7 @@ type Report struct {
 	Unasked   []Unasked
 	Limits    []string // which limits were hit
 	Hints     []string // notes to the user about the input as a whole
+	WhatIf    *WhatIf  // what was asked; nil nothing
 	Unrelated string   // the hint for vantage points of which no two share a connection; "" where two do
 }
 
@@ -68,6 +69,7 @@ type Vantage struct {
 type Totals struct {
 	Flows, Closed, Evicted, Listed int
 	ByVerdict                      map[string]int
+	ByWhatIf                       map[string]int // answers to Report.WhatIf over all flows; nil where nothing was asked
 }
 
 // Diagnosis is what is said of one connection.
@@ -92,10 +94,13 @@ type Diagnosis struct {
 	Timeline    []Row
 	Filters     []Filter
 	Related     []Related
-	Spans       []Span     // first and last frame, one for each of Pair.Seen; nil where not resolved
-	Path        int        // number of its path in Report.Paths, from 1; 0 none
-	Checks      []EndCheck // where Options.Expect asked for them
-	Advice      string     // the numbers behind Remedies and how they follow from the idle limit; "" where there is none
+	Spans       []Span        // first and last frame, one for each of Pair.Seen; nil where not resolved
+	Path        int           // number of its path in Report.Paths, from 1; 0 none
+	Caveats     []string      // that hold for all Remedies
+	WhatIf      *Would        // where Options.WhatIf asked
+	Owner       *OwnerRequest // what to ask the owner of the device between; nil where none is meant
+	Checks      []EndCheck    // where Options.Expect asked for them
+	Advice      string        // the numbers behind Remedies and how they follow from the idle limit; "" where there is none
 }
 
 // Span is the stretch of frames that one vantage point recorded of a flow.
@@ -192,9 +197,11 @@ type Fit struct {
 
 // Remedy is lines to paste.
 type Remedy struct {
-	System, Where string
-	Lines         []string
+	System, Where string   // Where is "client", "server", "application" or "device between"
+	Lines         []string // until the next start, where the system tells that apart
+	Persistent    []string // for good; nil where Lines are that
 	Why           string
+	Caveats       []string
 }
 
 // Filter is a display filter to paste into Wireshark.

@@ -188,6 +188,7 @@ type totalsDoc struct {
 	Evicted   int            `json:"evicted"`
 	ByVerdict map[string]int `json:"by_verdict"`
 	Listed    int            `json:"listed"`
+	ByWhatIf  map[string]int `json:"by_what_if"`
 }
 
 type unaskedDoc struct {
@@ -222,7 +223,11 @@ func totalsOf(r *analyzer.Report) totalsDoc {
 	for id, n := range t.ByVerdict {
 		by[escape(id)] = n
 	}
-	return totalsDoc{t.Flows, t.Closed, t.Evicted, by, t.Listed}
+	whatIf := map[string]int{}
+	for answer, n := range t.ByWhatIf {
+		whatIf[escape(answer)] = n
+	}
+	return totalsDoc{t.Flows, t.Closed, t.Evicted, by, t.Listed, whatIf}
 }
 
 type captureDoc struct {

@@ -29,6 +29,9 @@ type flowDoc struct {
 	Hypotheses  []hypothesisDoc `json:"hypotheses"`
 	Remedies    []remedyDoc     `json:"remedies"`
 	Advice      *text           `json:"advice"`
+	Caveats     []text          `json:"caveats"`
+	WhatIf      *wouldDoc       `json:"what_if"`
+	Owner       *ownerDoc       `json:"ask_owner"`
 	Filters     []filterDoc     `json:"filters"`
 	Timeline    []rowDoc        `json:"timeline"`
 }
@@ -53,6 +56,9 @@ type remedyDoc struct {
 	Where  text   `json:"where"`
 	Lines  []text `json:"lines"`
 	Why    text   `json:"why"`
+
+	Persistent []text `json:"persistent"`
+	Caveats    []text `json:"caveats"`
 }
 
 type filterDoc struct {
@@ -82,9 +88,9 @@ func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
 			return hypothesisDoc{text(h.Verdict), texts(h.For), texts(h.Against), orNull(text(h.Next))}
 		}),
 		Remedies: mapped(d.Remedies, func(m *analyzer.Remedy) remedyDoc {
-			return remedyDoc{text(m.System), text(m.Where), texts(m.Lines), text(m.Why)}
+			return remedyDoc{text(m.System), text(m.Where), texts(m.Lines), text(m.Why), texts(m.Persistent), texts(m.Caveats)}
 		}),
-		Advice: orNull(text(d.Advice)),
+		Advice: orNull(text(d.Advice)), Caveats: texts(d.Caveats), WhatIf: wouldOf(d.WhatIf), Owner: ownerOf(r, d.Owner),
 		Filters: mapped(d.Filters, func(f *analyzer.Filter) filterDoc {
 			return filterDoc{vantageName(r, f.Vantage), text(f.Expr), text(f.What)}
 		}),

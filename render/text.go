@@ -460,6 +460,9 @@ func (p *page) doing(r *analyzer.Report, d *analyzer.Diagnosis) {
 		change = append(change, "("+d.Advice+")")
 	}
 	p.topic("what to change", change...)
+	p.topic("remember", p.caveats(d)...)
+	p.topic("what if", wouldText(d.WhatIf))
+	p.topic("ask the device's owner", p.owner(r, d)...)
 
 	var check []string
 	for _, f := range d.Filters {
@@ -525,6 +528,7 @@ func (p *page) footer(r *analyzer.Report) {
 		unasked = append(unasked, u.Rule+": "+u.Why)
 	}
 	p.topic("not asked", unasked...)
+	p.topic("what if", whatIfTotal(r))
 	p.topic("limits hit", r.Limits...)
 	p.topic("note", r.Hints...)
 }

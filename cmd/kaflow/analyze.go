@@ -50,6 +50,9 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	if err != nil {
 		return err
 	}
+	if a.ask.WhatIf, err = parseWhatIf(a.flags.whatIf); err != nil {
+		return err
+	}
 	points, err := a.open(c, args)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ func (a *app) expect(c *cobra.Command, args []string, text string, s settings) e
 	if s.given() {
 		return usageError{"--expect takes all values itself: idle=60,interval=10,count=3"}
 	}
-	if err := refuse(c, "fail-on", "all"); err != nil {
+	if err := refuse(c, "fail-on", "all", "what-if"); err != nil {
 		return err
 	}
 	wanted, err := parseExpectation(text)
@@ -84,6 +84,22 @@ func parseExpectation(text string) (*analyzer.Expectation, error) {
 		},
 	})
 	return e, err
+}
+
+// parseWhatIf reads "idle=60,interval=10"; nil where nothing is asked.
+func parseWhatIf(text string) (*analyzer.WhatIf, error) {
+	if text == "" {
+		return nil, nil
+	}
+	w := &analyzer.WhatIf{}
+	err := assignments("--what-if", text, map[string]func(string) error{
+		"idle":     func(v string) (err error) { w.Idle, err = parseSetting("idle", v, time.Second); return err },
+		"interval": func(v string) (err error) { w.Interval, err = parseSetting("interval", v, time.Second); return err },
+	})
+	if err == nil && w.Idle == 0 {
+		err = usageError{fmt.Sprintf("--what-if %s: want idle=T", text)}
+	}
+	return w, err
 }
 
 // assignments reads a comma list of name=value.

@@ -39,6 +39,7 @@ type flags struct {
 	maxFlows int
 	maxInput string
 	quiet    bool
+	whatIf   string
 	all      bool
 }
 
@@ -66,6 +67,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.maxInput, "max-input", "", "octets that one input may have, unpacked: 500M, 2T (default 1T)")
 	s.DurationVar(&f.offset, "clock-offset", 0, "clock of the second capture minus that of the first, where you know it")
 	s.StringArrayVar(&f.covers, "covers", nil, "NAME=FROM..UNTIL: that capture was recording all that time (RFC 3339; repeatable)")
+	s.StringVar(&f.whatIf, "what-if", "", "would the flows have lived with idle=T,interval=T? (interval: as seen, where not given)")
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "no hints and no progress")
 }
 

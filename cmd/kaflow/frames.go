@@ -20,7 +20,7 @@ func (a *app) framesCommand() *cobra.Command {
 		Long: `Print every TCP frame with its kind. Several files, and all files of a directory,
 are taken one by one. Frame numbers are Wireshark's; flows count from 0 as tcp.stream does.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := refuse(c, "flow", "fail-on", "all", "color", "ascii", "width", "utc", "tz", "clock-offset", "covers"); err != nil {
+			if err := refuse(c, "flow", "fail-on", "all", "color", "ascii", "width", "utc", "tz", "clock-offset", "covers", "what-if"); err != nil {
 				return err
 			}
 			return a.frames(c, args, summary)

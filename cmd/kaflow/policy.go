@@ -318,7 +318,7 @@ func didYouMean(word string, known []string, otherwise string) string {
 }
 
 // reportFlags are the common flags that have no meaning without a capture.
-var reportFlags = []string{"read", "host", "port", "flow", "from", "until", "utc", "tz", "all", "fail-on", "max-flows", "max-input", "clock-offset", "covers"}
+var reportFlags = []string{"read", "host", "port", "flow", "from", "until", "utc", "tz", "all", "fail-on", "max-flows", "max-input", "clock-offset", "covers", "what-if"}
 
 // outcomes of a policy on path limits, in the order in which they are told.
 var outcomes = []struct {
