@@ -10,7 +10,7 @@ import (
 type Section struct {
 	Head, Right string // Right stands at the right margin
 	Says        []string
-	Rows        [][]string // a table without lines; the last column is shortened where it must be
+	Rows        [][]string // a table without lines; each row has a cell at least
 	Topics      []Topic
 }
 
@@ -53,7 +53,7 @@ func (p *page) section(s *Section) {
 	}
 }
 
-// grid writes rows in aligned columns.
+// grid writes rows in aligned columns; the last one is wrapped.
 func (p *page) grid(rows [][]string) {
 	var wide []int
 	for _, row := range rows {
@@ -66,17 +66,19 @@ func (p *page) grid(rows [][]string) {
 	}
 	for _, row := range rows {
 		var line strings.Builder
-		room := p.wide
-		for i, cell := range row {
-			cell = p.clean(cell)
-			if i == len(row)-1 {
-				line.WriteString(p.fit(cell, max(room, 1)))
-				break
-			}
-			line.WriteString(pad(cell, wide[i]+gutter))
-			room -= wide[i] + gutter
+		at := 0
+		for i, cell := range row[:len(row)-1] {
+			line.WriteString(pad(p.clean(cell), wide[i]+gutter))
+			at += wide[i] + gutter
 		}
-		p.text(line.String())
+		lines := wrap(p.clean(row[len(row)-1]), max(p.wide-at, leastPage/4))
+		for i, l := range lines {
+			if i > 0 {
+				line.Reset()
+				line.WriteString(strings.Repeat(" ", at))
+			}
+			p.text(line.String() + l)
+		}
 	}
 }
 

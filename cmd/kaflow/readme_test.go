@@ -6,8 +6,47 @@ import (
 	"strings"
 	"testing"
 
+	"kaflow/analyzer"
 	"kaflow/internal/golden"
 )
+
+// README's table of verdicts is made from the pages that kaflow explain prints,
+// of the verdicts that this version gives.
+func TestREADMEListsTheVerdictsThatArePrinted(t *testing.T) {
+	const readme, begin, end = "../../README.md", "<!-- verdicts:begin -->\n", "<!-- verdicts:end -->"
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	shown, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatal("README.md has no place for the verdicts")
+	}
+	want := "| verdict | what happened | captures of both ends prove it | one capture shows it |\n|---|---|---|---|\n"
+	for _, p := range analyzer.Pages() {
+		if p.Kind == analyzer.OfVerdict && given(&p) {
+			want += "| `" + p.ID + "` | " + p.Short + " | " + p.Both + " | " + p.One + " |\n"
+		}
+	}
+	if golden.Updating() {
+		if err := os.WriteFile(readme, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if shown != want {
+		t.Error("README.md lists other verdicts than the program explains; go test ./cmd/kaflow -run README -update writes them")
+	}
+}
+
+func TestEveryVerdictOfFailOnHasAPage(t *testing.T) {
+	for _, id := range verdicts {
+		if p, ok := analyzer.PageOf(id); !ok || p.Kind != analyzer.OfVerdict {
+			t.Errorf("kaflow explain %s: no page", id)
+		}
+	}
+}
 
 // TestREADMEShowsTheRealReport runs the README's command and compares. Its
 // report is in UTC, whatever the zone of the machine: -update writes it.
