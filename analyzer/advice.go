@@ -141,7 +141,7 @@ func systemOf(s *Subject, d *Diagnosis, side uint8) string {
 			continue
 		}
 		for _, name := range p.Resembles {
-			if id := remedyOf(name); id != "" {
+			if id := facts.SystemRemedy(name); id != "" {
 				return id
 			}
 		}
@@ -152,17 +152,6 @@ func systemOf(s *Subject, d *Diagnosis, side uint8) string {
 		return "linux-sysctl"
 	case e.TTL > 64 && e.TTL <= 128:
 		return "windows-registry"
-	}
-	return ""
-}
-
-// remedyOf returns the first remedy of an operating system by its name, ""
-// where the name is another's.
-func remedyOf(name string) string {
-	for _, d := range facts.Defaults() {
-		if d.Name == name && d.Kind == "os" && len(d.Remedies) > 0 {
-			return d.Remedies[0]
-		}
 	}
 	return ""
 }

@@ -235,6 +235,17 @@ func DefaultByID(id string) (Default, bool) {
 	return byID(defaults[:], id, func(d *Default) string { return d.ID })
 }
 
+// SystemRemedy returns the id of the remedy that changes the keepalives of the
+// operating system with that name, "" where there is none.
+func SystemRemedy(name string) string {
+	for i := range defaults {
+		if d := &defaults[i]; d.Name == name && d.Kind == "os" && len(d.Remedies) > 0 {
+			return d.Remedies[0]
+		}
+	}
+	return ""
+}
+
 // TimeoutByID returns the row with that id.
 func TimeoutByID(id string) (Timeout, bool) {
 	return byID(timeouts[:], id, func(t *Timeout) string { return t.ID })

@@ -188,6 +188,7 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 	default:
 		t.Skipf("no lab: %s", why)
 	}
+	t.Parallel()
 	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("LAB_SEED"), "1"), 10, 64)
 	if err != nil {
 		t.Fatalf("LAB_SEED: %v", err)

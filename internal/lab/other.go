@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 type stage struct{}
@@ -14,6 +15,12 @@ func Missing() string { return "not Linux" }
 
 // Scenarios returns nothing: a lab needs Linux.
 func Scenarios() []Scenario { return nil }
+
+// BeforeAdvice returns nothing: a lab needs Linux.
+func BeforeAdvice() Scenario { return Scenario{} }
+
+// AfterAdvice returns nothing: a lab needs Linux.
+func AfterAdvice(time.Duration, time.Duration, int) Scenario { return Scenario{} }
 
 func systems() []string { return nil }
 
