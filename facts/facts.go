@@ -88,6 +88,7 @@ type Default struct {
 	Unit        time.Duration // what one step of its settings is worth; 0 is a second
 	Sum         Sum           // how Detection follows from its settings
 	SingleTimer string        // the one setting that stands for idle time and interval; "" where there are two
+	Unpaced     bool          // its numbers do not say how often the path sees a packet
 	SetOn       string        // on which hosts it must be set, and why; "" where either end will do
 	Readings    []Reading     // what sources claim, where they contradict each other or leave room
 	Backing

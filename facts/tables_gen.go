@@ -708,6 +708,7 @@ var defaults = [...]Default{
 		GivesUpWith: "connection closed",
 		Notes:       "The single value is the whole time without TCP activity, probe spacing is not published.",
 		Unit:        60000 * time.Millisecond,
+		Unpaced:     true,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,
@@ -1427,6 +1428,7 @@ var defaults = [...]Default{
 		Remedies: []string{
 			"grpc",
 		},
+		Unpaced: true,
 		Backing: Backing{
 			Confidence: Documented,
 			Checked:    true,

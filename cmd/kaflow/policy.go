@@ -203,7 +203,29 @@ func computeFor(d *facts.Default, s settings) (computed, error) {
 	default:
 		c.plan = asked.Or(d.Plan())
 	}
+	if d.Payload && d.Sum == facts.Probes {
+		c.plan.Idle = 0 // its timeout; what is sent is sent every interval
+	}
 	return c, nil
+}
+
+// paced reports whether it is known how often the path sees a packet.
+func (p *computed) paced() bool {
+	switch {
+	case p.system != nil && p.system.Unpaced && p.asked.Idle == 0:
+		return false
+	case p.plan.Idle > 0:
+		return true
+	}
+	return p.payload && p.plan.Interval > 0
+}
+
+// on says what becomes of an idle connection behind a device.
+func (p *computed) on(t *facts.Timeout) facts.Outcome {
+	if !p.paced() {
+		return facts.NotTold
+	}
+	return p.plan.On(t, p.payload)
 }
 
 // exampleOf returns the numbers of the reading that a row follows.
@@ -255,7 +277,7 @@ func (p *computed) values() facts.Values {
 		plan = exampleOf(p.system) // its own timer is off by default
 	}
 	v := facts.Values{Idle: plan.Idle, Interval: plan.Interval, Count: plan.Count, Abort: plan.Abort}
-	if v.Idle == 0 && (p.payload || p.system != nil && p.system.SingleTimer != "") {
+	if v.Idle == 0 && (p.payload && p.paced() || p.system != nil && p.system.SingleTimer != "") {
 		v.Idle = v.Interval
 	}
 	return v
@@ -337,7 +359,7 @@ var outcomes = []struct {
 func (p *computed) meets() map[facts.Outcome][]facts.Timeout {
 	by := map[facts.Outcome][]facts.Timeout{}
 	for _, t := range facts.PathLimits() {
-		o := p.plan.On(&t, p.payload)
+		o := p.on(&t)
 		by[o] = append(by[o], t)
 	}
 	return by

@@ -106,6 +106,8 @@ func (p *computed) json() policyJSON {
 	}
 	if _, total, ok := p.sum.Of(p.plan, p.step); ok {
 		j.Detection = known(total)
+	} else if p.system != nil && p.asked == (facts.Plan{}) {
+		j.Detection = known(p.system.Detection)
 	}
 	if p.outages() != "" {
 		sure, best := p.plan.Outages()
@@ -120,7 +122,7 @@ func (p *computed) json() policyJSON {
 		}
 	}
 	for _, t := range facts.PathLimits() {
-		j.Limits = append(j.Limits, limitJSON{t.ID, t.Label(), t.Idle.Seconds(), p.plan.On(&t, p.payload).String(), t.Shaky()})
+		j.Limits = append(j.Limits, limitJSON{t.ID, t.Label(), t.Idle.Seconds(), p.on(&t).String(), t.Shaky()})
 	}
 	for _, r := range p.remedies() {
 		j.Lines = append(j.Lines, remedyOf(&r, p.values()))

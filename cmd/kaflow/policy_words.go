@@ -12,7 +12,7 @@ import (
 // words says what the policy does.
 func (p *computed) words() string {
 	var says []string
-	if p.payload && p.plan.Idle == 0 && p.plan.Interval > 0 {
+	if p.paced() && p.plan.Idle == 0 {
 		says = append(says, "a request after "+p.setting(p.plan.Interval)+" without data from the peer")
 	}
 	if p.plan.Idle > 0 {
@@ -23,8 +23,10 @@ func (p *computed) words() string {
 		says = append(says, "then every "+p.setting(p.plan.Interval))
 	case p.plan.Idle > 0 && p.sum == facts.IdleAndAbort:
 		says = append(says, "then as the retransmission timer says, doubling up to 60 s")
-	case p.plan.Interval > 0:
+	case p.plan.Interval > 0 && p.paced():
 		says = append(says, "again every "+p.setting(p.plan.Interval))
+	case p.plan.Interval > 0:
+		says = append(says, "idle time as the program sets it, then every "+p.setting(p.plan.Interval))
 	}
 	switch {
 	case p.plan.Count > 0:
@@ -96,10 +98,10 @@ func (p *computed) outages() string {
 
 // limits says which known path limits the policy outlives.
 func (p *computed) limits() []string {
-	by := p.meets()
-	if len(by[facts.NotTold]) == len(facts.PathLimits()) {
-		return nil // the policy has no idle time
+	if !p.paced() {
+		return nil
 	}
+	by := p.meets()
 	var says []string
 	for _, o := range outcomes {
 		if rows := by[o.is]; len(rows) > 0 {
@@ -114,7 +116,7 @@ func (p *computed) lines() []string {
 	var says []string
 	v := p.values()
 	for _, r := range p.remedies() {
-		if missing := r.Unfilled(v); len(missing) > 0 {
+		if missing := r.Unfilled(v); len(missing) > 0 && v.Idle > 0 && v.Interval > 0 && v.Count > 0 {
 			says = append(says, fmt.Sprintf("%s: cannot be set to these values (%s)", r.Platform, strings.Join(missing, ", ")))
 			continue
 		}

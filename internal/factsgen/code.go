@@ -74,6 +74,7 @@ func (w *writer) defaultRow(r defaultRow) {
 	}
 	w.sum(r.Sum)
 	w.text("SingleTimer", r.SingleTimer)
+	w.flag("Unpaced", r.Unpaced)
 	w.text("SetOn", r.SetOn)
 	w.readings(r.Readings)
 	w.backing(r.backing)

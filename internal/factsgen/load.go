@@ -59,6 +59,7 @@ type defaultRow struct {
 	UnitMS      int          `yaml:"unit_ms"`
 	Sum         string       `yaml:"sum"`
 	SingleTimer string       `yaml:"single_timer"`
+	Unpaced     bool         `yaml:"unpaced"`
 	SetOn       string       `yaml:"set_on"`
 	Readings    []readingRow `yaml:"readings"`
 	backing     `yaml:",inline"`
