@@ -20,6 +20,7 @@ import (
 type said struct {
 	Flows []struct {
 		Client, Server string
+		Seen           []struct{ Client string }
 		Verdict        struct {
 			ID, Confidence, Cause string
 			Between               []string
@@ -63,6 +64,7 @@ func judge(t *testing.T, set *lab.Run) {
 		for _, f := range set.Truth.Flows {
 			judgeFlow(t, set, answer, f, strings.Join(bases(order), " "))
 		}
+		judgePairs(t, set, answer, order)
 	}
 	for _, one := range []string{client, server} {
 		answer := ask(t, one)
@@ -75,6 +77,31 @@ func judge(t *testing.T, set *lab.Run) {
 				}
 			}
 		}
+	}
+}
+
+// judgePairs counts the connections behind a translation that were paired
+// rightly: none may be paired wrongly, and here none need be left alone.
+func judgePairs(t *testing.T, set *lab.Run, answer said, order []string) {
+	t.Helper()
+	truth := set.Truth.Translated
+	if len(truth) == 0 {
+		return
+	}
+	right, wrong, alone := 0, 0, 0
+	for i := range answer.Flows {
+		switch seen := answer.Flows[i].Seen; {
+		case len(seen) < 2:
+			alone++
+		case truth[seen[0].Client] == seen[1].Client:
+			right++
+		default:
+			wrong++
+		}
+	}
+	t.Logf("%v: of %d connections %d paired rightly, %d wrongly, %d not", bases(order), len(truth), right, wrong, alone)
+	if wrong > 0 || right != len(truth) {
+		t.Errorf("%v: of %d connections %d paired rightly, %d wrongly, %d not", bases(order), len(truth), right, wrong, alone)
 	}
 }
 

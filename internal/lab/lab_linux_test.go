@@ -94,6 +94,18 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 	"ssh-snat-silent-drop":         bothGaveUp,
 	"ssh-dnat-silent-drop":         bothGaveUp,
 	"ssh-through-proxy":            answered,
+	"snat-crowd": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		dead := 0
+		for _, f := range r.Truth.Flows {
+			if f.Expect.Verdict == "silent-drop" {
+				dead++
+			}
+		}
+		resets(t, r, dead, 0)
+		if len(r.Truth.Translated) != len(r.Truth.Flows) || dead == 0 || r.Truth.Path.Dropped != dead*(timers.Count+1) {
+			t.Errorf("%d connections, %d translated, %d dead, %d packets dropped", len(r.Truth.Flows), len(r.Truth.Translated), dead, r.Truth.Path.Dropped)
+		}
+	},
 	"ssh-one-way-drop": func(t *testing.T, r *lab.Run, timers lab.Timers) {
 		// The client's probes and its RST arrive; only the answers are lost.
 		probes(t, r, timers.Count, 0)

@@ -37,6 +37,8 @@ type Truth struct {
 
 	// Clocks holds, by capture, what was added to its timestamps, in seconds.
 	Clocks map[string]float64 `json:"clock_added_s,omitempty"`
+	// Translated says, by the client's address, as what the server knows it.
+	Translated map[string]string `json:"translated,omitempty"`
 	// Stretched lists the silence that was put in, on the original time axis.
 	Stretched []Insertion `json:"stretched,omitempty"`
 	// Find holds frame numbers by capture: what a reader should find where.
