@@ -35,7 +35,10 @@ func remedies(s *Subject, d *Diagnosis) []Remedy {
 	case likely.OK:
 		safe, d.Advice = likely, likely.Why+"; no shorter silence was seen to pass, so this is likely, not proven, to be safe"
 	default:
-		return []Remedy{{System: "the path", Where: "device between", Why: safe.Why + "; " + likely.Why + ": raise the idle timeout of the device between, or keep silences well below " + facts.Compact(d.Idle.Killed)}}
+		d.Advice = safe.Why + "; " + likely.Why + "; or keep silences well below " + facts.Compact(d.Idle.Killed)
+		a.values = facts.Values{Port: port, TNew: longEnough(d.Idle.Killed)}
+		a.device()
+		return a.out
 	}
 	a.values = facts.Values{Idle: safe.Idle, Interval: safe.Interval, Count: safe.Count, Port: port, TNew: longEnough(d.Idle.Killed)}
 	a.application()

@@ -62,7 +62,7 @@ func TestLinesForTheSystemsSeen(t *testing.T) {
 			[]string{"either end, client", "firewall or NAT, device between"}},
 		{"one device fits", 4711, "", 1000 * time.Second, 1200 * time.Second, [2]end{linux, linux},
 			[]string{"Linux, client", "Google Cloud NAT, device between"}},
-		{"no room for a keepalive", 22, "ssh", 2 * time.Second, 3 * time.Second, [2]end{linux, linux}, []string{"the path, device between"}},
+		{"no room for a keepalive", 22, "ssh", 2 * time.Second, 3 * time.Second, [2]end{linux, linux}, []string{"firewall or NAT, device between"}},
 	} {
 		var got []string
 		_, out := advised(c.port, c.application, c.survived, c.killed, c.ends)

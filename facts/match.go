@@ -29,6 +29,7 @@ type Match struct {
 	Score   int      // higher is closer; comparable within one answer of Resembles
 	For     []string // what fits
 	Against []string // what does not
+	timed   bool     // a timer fits, or a doubling one does: empty probes at a fixed pace are sent by most
 }
 
 // What fits earns. What does not fit rules a row out, since its default is then
@@ -56,7 +57,7 @@ func Resembles(p Observed) []Match {
 		if d.OSValues || d.Payload || d.rulesOut(p) {
 			continue
 		}
-		if m := weigh(d, p, wheel); m.Score >= leastScore {
+		if m := weigh(d, p, wheel); m.Score >= leastScore && m.timed {
 			found = append(found, m)
 		}
 	}
@@ -89,18 +90,22 @@ func (d *Default) period() time.Duration { return max(d.Idle, d.Interval) }
 func weigh(d *Default, p Observed, wheel []Grid) Match {
 	m := Match{Default: *d}
 	if p.Idle > 0 && d.Idle > 0 {
+		m.timed = true
 		m.fits(scoreIdle, "first probe after %s s, default %s s", seconds(p.Idle), seconds(d.Idle))
 	}
 	if _, hi := p.intervals(); hi > 0 && d.Interval > 0 {
+		m.timed = true
 		m.fits(scoreInterval, "unanswered probes %s s apart, default %s s", seconds(hi), seconds(d.Interval))
 	}
 	if p.Period > 0 && d.Idle > 0 {
+		m.timed = true
 		m.fits(scorePeriod, "answered probes %s s apart, default %s s", seconds(p.Period), seconds(d.period()))
 	}
 	if p.OctetsKnown && d.ProbeOctets >= 0 {
 		m.fits(scoreOctets, "payload of the probes: %d", p.ProbeOctets)
 	}
 	if p.Backoff != Unknown && d.Backoff != "" {
+		m.timed = m.timed || d.Backoff == "exponential"
 		m.fits(scoreBackoff, "%s spacing of unanswered probes", d.Backoff)
 	}
 	m.count(p)

@@ -34,6 +34,8 @@ func TestSystemsThatAPolicyResembles(t *testing.T) {
 			"windows-2000-xp-2003", []string{"linux"}},
 		{"doubling with one octet", facts.Observed{Backoff: facts.Yes, ProbeOctets: 1, OctetsKnown: true},
 			"solaris-10", []string{"linux", "windows-vista-plus"}},
+		{"numbers that somebody set, with libuv's interval among them", facts.Observed{Idle: 8100 * ms, IntervalMin: 1020 * ms, IntervalMax: 1024 * ms,
+			Count: 9, OctetsKnown: true, Backoff: facts.No}, "node-setkeepalive", []string{"cisco-ios-xe", "nginx-listen", "linux"}},
 		{"answered every 15.36 s", facts.Observed{Period: 15360 * ms}, "go-net", []string{"linux"}},
 	} {
 		got := names(facts.Resembles(c.p))
@@ -51,6 +53,7 @@ func TestSystemsThatAPolicyResembles(t *testing.T) {
 func TestNothingSeenResemblesNothing(t *testing.T) {
 	for _, p := range []facts.Observed{
 		{}, {RTT: time.Second}, {OctetsKnown: true}, {Count: 9}, {Backoff: facts.No},
+		{Backoff: facts.No, OctetsKnown: true}, {Backoff: facts.No, OctetsKnown: true, Count: 4},
 		{Idle: 20500 * ms}, {IntervalMin: 7 * time.Minute},
 	} {
 		if got := facts.Resembles(p); len(got) != 0 {

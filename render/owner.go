@@ -83,10 +83,7 @@ func (p *page) owner(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 		return nil
 	}
 	says := []string{"times are UTC, by the clock of the capture named; compare with the device's clock first"}
-	for i := range r.Clocks {
-		c := &r.Clocks[i]
-		says = append(says, clockText(c, vantageName(r, c.From), vantageName(r, c.To)))
-	}
+	says = append(says, clocksOfOwner(r, o)...)
 	says = append(says, namesText(r, o)...)
 	if o.Forgot[0] != 0 {
 		what := "its state went"
@@ -115,6 +112,26 @@ func (p *page) owner(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 		says = append(says, searchText(&s))
 	}
 	return append(says, "(kaflow facts logs: how to make these and other devices log it)")
+}
+
+// clocksOfOwner says how the clocks compare by which the times are: that of the
+// first vantage point and of those that saw what was dropped.
+func clocksOfOwner(r *analyzer.Report, o *analyzer.OwnerRequest) []string {
+	named := []int{0}
+	for _, lost := range o.Dropped {
+		named = append(named, lost.Vantage)
+	}
+	var says []string
+	var told [][2]int
+	for i := range r.Clocks {
+		c := &r.Clocks[i]
+		pair := [2]int{c.From, c.To}
+		if slices.Contains(named, c.From) && slices.Contains(named, c.To) && !slices.Contains(told, pair) {
+			told = append(told, pair)
+			says = append(says, clockText(c, vantageName(r, c.From), vantageName(r, c.To)))
+		}
+	}
+	return says
 }
 
 // namesText says how the connection is called on each side, once where all

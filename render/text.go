@@ -488,6 +488,9 @@ func remedyHead(m *analyzer.Remedy) string {
 	if m.Why != "" {
 		text += " (" + m.Why + ")"
 	}
+	if len(m.Lines) == 0 {
+		return text
+	}
 	return text + ":"
 }
 
