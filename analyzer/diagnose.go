@@ -79,6 +79,9 @@ func closeTotals(points []pairing.Point, result *pairing.Result, r *Report) {
 	r.Totals.Flows += closed
 	if closed > 0 {
 		r.Totals.ByVerdict[ClosedNormally] += closed
+		if r.WhatIf != nil {
+			r.Totals.ByWhatIf[NothingToSave] += closed
+		}
 	}
 	for i := range points {
 		if t := points[i].Table; t != nil {

@@ -13,9 +13,10 @@ import (
 
 func (a *app) explainCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain [ID]",
-		Short: "what a verdict, cause or finding means, what proves it, what refutes it, what to do",
-		RunE:  func(c *cobra.Command, args []string) error { return a.explain(c, args) },
+		Use:               "explain [ID]",
+		Short:             "what a verdict, cause or finding means, what proves it, what refutes it, what to do",
+		ValidArgsFunction: completing(func() []string { return idsOf(analyzer.Pages()) }),
+		RunE:              func(c *cobra.Command, args []string) error { return a.explain(c, args) },
 	}
 }
 

@@ -23,7 +23,8 @@ guesses, are marked as shaky.
   kaflow facts timeouts
   kaflow facts timeouts asa
   kaflow facts ssh`,
-		RunE: func(c *cobra.Command, args []string) error { return a.facts(c, args) },
+		ValidArgsFunction: completing(tableNames),
+		RunE:              func(c *cobra.Command, args []string) error { return a.facts(c, args) },
 	}
 }
 

@@ -37,6 +37,7 @@ far end or drop in between. With its own cable out a host's probes never reach i
 
   kaflow policy --expect idle=60,interval=10,count=3 host.pcap
   kaflow policy --expect client:idle=60,interval=10 client.pcap server.pcap`,
+		ValidArgsFunction: completing(systemIDs),
 		RunE: func(c *cobra.Command, args []string) error {
 			if expected != "" {
 				return a.expect(c, args, expected, s)
@@ -181,6 +182,27 @@ func systemsCalled(word string) ([]facts.Default, error) {
 		ids = append(ids, first, d.ID)
 	}
 	return nil, usageError{fmt.Sprintf("%s: no such system%s", word, didYouMean(word, ids, "kaflow facts defaults lists them"))}
+}
+
+// systemIDs lists the systems that a policy can be asked of.
+func systemIDs() []string {
+	var ids []string
+	for _, d := range facts.Defaults() {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+// completing offers words for the first argument of a command; after it, and
+// where a flag says that captures follow, files.
+func completing(words func() []string) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 || c.Flags().Changed("expect") {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		others := func(w string) bool { return !strings.HasPrefix(w, begun) }
+		return slices.DeleteFunc(words(), others), cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // computeFor puts the user's values in place of a system's defaults.
