@@ -1,7 +1,10 @@
 package analyzer
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -17,6 +20,35 @@ func TestEveryIDOfTheRulesHasAPage(t *testing.T) {
 		if _, ok := PageOf(rule.ID); !ok {
 			t.Errorf("rule %s has no page", rule.ID)
 		}
+	}
+}
+
+// Findings are told by their ids in JSON: what a program reads there can be
+// looked up.
+func TestEveryFindingOfTheRulesHasAPage(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`Finding\{Rule:\s*"([a-z-]+)"|\tRule:\s*"([a-z-]+)"|\{Rule:\s*"([a-z-]+)", Says`).FindAllStringSubmatch(string(source), -1) {
+			id := m[1] + m[2] + m[3]
+			found++
+			if _, ok := PageOf(id); !ok {
+				t.Errorf("%s: the finding %s has no page in explain.go", file, id)
+			}
+		}
+	}
+	if found < 12 {
+		t.Errorf("%d findings found in the source, expected more", found)
 	}
 }
 

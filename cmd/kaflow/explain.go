@@ -81,7 +81,7 @@ func contents(pages []analyzer.Page) []render.Section {
 	}
 	out[0].Says = []string{"what happened to a connection; the earliest event that made the later ones inevitable"}
 	out[1].Says = []string{"why, where a verdict of the path carries one"}
-	out[2].Says = []string{"what else was noticed"}
+	out[2].Says = []string{"what can be noticed besides, and what verdicts stand on"}
 	return out
 }
 
