@@ -136,6 +136,9 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 	if i := s.lastSign(); i >= 0 {
 		p := &s.Passages[i]
 		d.AliveUntil, d.AliveRef = max(p.At, p.Until), p.Refs[len(p.Refs)-1]
+		if p.Last.Frame != 0 {
+			d.AliveRef = p.Last
+		}
 	}
 	d.Findings = append(d.Findings, findings(s, &d)...)
 	return d

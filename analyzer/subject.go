@@ -49,6 +49,7 @@ type Passage struct {
 	Between [2]int // of a loss: the vantage points
 	Why     string
 	Count   int
+	Last    pairing.Ref // of a run: its last segment, where it was first seen
 }
 
 // First returns the sighting nearest to the sender.
@@ -279,6 +280,14 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	return p
 }
 
+// lastOf returns the kind of a run's last segment, as far as the run tells.
+func lastOf(run *flows.Event) flows.Kind {
+	if run.Kind == flows.KeepaliveProbe {
+		return flows.KeepaliveACK
+	}
+	return run.Kind
+}
+
 // follow takes a segment from where it was first seen to where its way ends.
 func (s *Subject) follow(seen *pairing.Sighting, ev *flows.Event, next map[place]*pairing.Fate, c clockwork) Passage {
 	p := Passage{
@@ -288,6 +297,7 @@ func (s *Subject) follow(seen *pairing.Sighting, ev *flows.Event, next map[place
 	}
 	if ev.Run != nil {
 		p.Count = int(ev.Run.Count[0] + ev.Run.Count[1])
+		p.Last = s.ref(seen, ev.Run.UntilOrd, lastOf(ev), ev.Run.Until)
 	}
 	at := place{seen.Vantage, ev.Ord}
 	for range len(s.Path) + 1 {
