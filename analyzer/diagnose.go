@@ -104,6 +104,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // diagnose asks the rules about one connection.
 func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]Unasked) Diagnosis {
+	s.others = others
 	if o, ok := findOnset(s); ok {
 		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[o.first].At, o.survived)
 	} else if t, ok := findTail(s); ok {
@@ -359,7 +360,7 @@ func dangerOf(verdict string, confidence Confidence) int {
 		n = 1
 	case PathCut:
 		n = 2
-	case PeerLostState, HostDrop:
+	case PeerLostState, HostDrop, ForgedReset, NATRebind, ProxyAnswer, PathRejected, PeerGone, MTUBlackHole, HalfOpen, AppHung:
 		n = 3
 	case ReceiverStalled:
 		n = 4
@@ -369,7 +370,7 @@ func dangerOf(verdict string, confidence Confidence) int {
 		n = 6
 	case CaptureGap:
 		n = 7
-	case Idle:
+	case Idle, IdleClose:
 		return harmless
 	case Healthy:
 		return harmless + 1

@@ -38,6 +38,15 @@ const (
 	Undecided       = "undecided"
 	CaptureGap      = "capture-gap"
 	HostDrop        = "host-drop"
+	ForgedReset     = "forged-reset"
+	ProxyAnswer     = "proxy-answer"
+	NATRebind       = "nat-rebind"
+	PathRejected    = "path-rejected"
+	PeerGone        = "peer-gone"
+	MTUBlackHole    = "mtu-black-hole"
+	AppHung         = "app-hung"
+	HalfOpen        = "half-open"
+	IdleClose       = "idle-close"
 )
 
 // Report is the answer to one run. It is bounded: Flows holds what is shown,

@@ -26,6 +26,7 @@ type Subject struct {
 	Ends     [2]tcp.Instant // first and last instant of all captures, on Base's clock
 	Verdict  *Verdict       // nil until one is found
 	flow     *flows.Flow    // at Base
+	others   func(hostsKey) []*Subject
 }
 
 // Flow returns the connection as the first vantage point saw it.

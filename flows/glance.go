@@ -21,6 +21,7 @@ type Glance struct {
 	Survived    time.Duration // longest silence that was followed by more, both ways
 	Period      time.Duration // longest pause between its events
 	Answered    bool          // somebody answered somebody
+	Closing     time.Duration // silence before the first FIN
 
 	// What other vantage points can know it by. Indexes are Client and Server.
 	ClientHi   bool // the client is the key's Hi end
@@ -30,11 +31,15 @@ type Glance struct {
 	Next       [2]tcp.Seq // one past the highest octet sent; valid where Plain
 }
 
+// idleClosing is the silence before a FIN from which on it may be the work of a
+// timer.
+const idleClosing = 10 * time.Second
+
 // Settled reports whether nothing ever happened to the connection, in a capture
 // that ends at end. One that was silent at the end is not settled: whether it
 // was idle or dead has to be weighed.
 func (g *Glance) Settled(end tcp.Instant) bool {
-	return g.Plain && g.Answered && (g.Closed || end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period)
+	return g.Plain && g.Answered && (g.Closed && g.Closing < idleClosing || end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period)
 }
 
 // Glances yields a glance at every flow that the table holds whole, in stream
@@ -60,7 +65,7 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 	g.Plain = h.state[0]&h.state[1]&settled == settled && bits&(stRST|stTentative|stShut|stChallenge|stLate) == 0 &&
 		c.open[0]|c.open[1] == 0 && c.waitAt == 0 && c.icmps == 0 && c.rsts == 0 &&
 		h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
-	g.Survived, g.Period = t.pauses(c)
+	g.Survived, g.Period, g.Closing = t.pauses(c)
 	g.RolesKnown, g.ClientHi = c.flags&coldRoles != 0, c.flags&coldReversed != 0
 	for side := range g.ISN {
 		e := side
@@ -73,8 +78,9 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 }
 
 // pauses scans a story for the longest silence that was survived and the
-// longest pause of any kind.
-func (t *Table) pauses(c *cold) (survived, longest time.Duration) {
+// longest pause of any kind, and for the silence before the first FIN.
+func (t *Table) pauses(c *cold) (survived, longest, closing time.Duration) {
+	closed := false
 	evs := t.arena.events(c.story)
 	for i := range evs {
 		ev := &evs[i]
@@ -89,11 +95,14 @@ func (t *Table) pauses(c *cold) (survived, longest time.Duration) {
 		}
 		pause := ev.at.Sub(evs[i-1].at)
 		longest = max(longest, pause)
+		if ev.kind == FIN && !closed {
+			closed, closing = true, pause
+		}
 		if pause >= gapMin && ev.kind != RST && ev.bits&evOpen == 0 {
 			survived = max(survived, pause)
 		}
 	}
-	return survived, longest
+	return survived, longest, closing
 }
 
 // SomeOfHosts returns up to limit flows between the two hosts of a key: the

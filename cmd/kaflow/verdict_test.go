@@ -139,7 +139,82 @@ drop S
 `, "closed", "closed", "closed"},
 	{"the service resets an idle session", session + `
 +600s S > C RST,ACK seq 900 ack 157 ts 646057 42046
+`, "idle-close likely", "idle-close possible", "idle-close possible"},
+	{"the service resets a session after no known timer's time", session + `
++437s S > C RST,ACK seq 900 ack 157 ts 483057 42046
 `, "closed", "closed", "closed"},
+	{"the shell logs out after an hour", session + `
++3600s S > C PSH,ACK seq 900 ack 157 ts 3646057 42046 len 60
++1ms   S > C FIN,ACK seq 960 ack 157 ts 3646058 42046
++11ms  C > S FIN,ACK seq 157 ack 961 ts 3642069 3646058
++11ms  S > C ACK seq 961 ack 158 ts 3646080 3642069
+`, "closed", "closed", "closed"},
+	{"a server closes what was idle for its documented time", session + `
++600s  S > C FIN,ACK seq 900 ack 157 ts 646057 42046
++11ms  C > S FIN,ACK seq 157 ack 901 ts 642057 646057
++11ms  S > C ACK seq 901 ack 158 ts 646079 642057
+`, "idle-close likely", "idle-close likely", "idle-close likely"},
+	{"a firewall rejects what it forgot with a RST of its own", session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
++1ms   S > C RST seq 900 win 0 id 0 ttl 64 @client
++20s   S > C ACK seq 899 ack 157 ts 1866057 42046 lost
++75s   S > C ACK seq 899 ack 157 ts 1941057 42046 lost
+`, "forged-reset proven idle-expiry likely", "not silent-drop", "undecided possible"},
+	{"a router nearer than the server sends the RST", `hops 8
+` + session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
++1ms   S > C RST seq 900 win 0 id 0 ttl 63 @client
+`, "-", "forged-reset likely", "-"},
+	{"a firewall says that it prohibits", `
+R 203.0.113.9
+` + session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
++2ms   R > C ICMP 3/13 quoting 8
++75s   C > S ACK seq 156 ack 900 ts 1917068 46057 lost
++2ms   R > C ICMP 3/13 quoting 10
+`, "path-rejected proven idle-expiry likely", "path-rejected proven idle-expiry likely", "not silent-drop"},
+	{"the last router cannot reach the host", `
+R 203.0.113.9
+` + session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
++3s    R > C ICMP 3/1 quoting 8
++72s   C > S ACK seq 156 ack 900 ts 1917068 46057 lost
++3s    R > C ICMP 3/1 quoting 10
+`, "peer-gone proven", "peer-gone proven", "not silent-drop"},
+	{"an ICMP error passes, and the session lives on", `
+R 203.0.113.9
+` + session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
++2ms   R > C ICMP 3/1 quoting 8
++75s   C > S ACK seq 156 ack 900 ts 1917068 46057
++11ms  S > C ACK seq 900 ack 157 ts 1921057 42046
+`, "healthy", "healthy", "healthy"},
+	{"a device on the way answers keepalives", session + `
++60s  C > S ACK seq 156 ack 900 ts 102068 46057 lost
++1ms  S > C ACK seq 900 ack 157 ts 106057 42046 @client
++60s  C > S ACK seq 156 ack 900 ts 162068 106057 lost
++1ms  S > C ACK seq 900 ack 157 ts 166057 42046 @client
++60s  C > S ACK seq 156 ack 900 ts 222068 166057 lost
++1ms  S > C ACK seq 900 ack 157 ts 226057 42046 @client
++60s  C > S ACK seq 156 ack 900 ts 282068 226057 lost
++1ms  S > C ACK seq 900 ack 157 ts 286057 42046 @client
++30s  S > C ACK seq 899 ack 157 ts 316057 42046 lost
++75s  S > C ACK seq 899 ack 157 ts 391057 42046 lost
+`, "proxy-answer proven", "-", "not silent-drop"},
+	{"a NAT renames the session in its silence", session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 @client
++0s    D > S ACK seq 156 ack 900 ts 1842068 46057 @server
++1ms   S > D RST seq 900 win 0 id 0 @server
++10ms  S > C RST seq 900 win 0 id 0 ttl 63 @client
+`, "nat-rebind proven", "peer-lost-state likely", "nat-rebind proven"},
+	{"the client comes back from a reboot on the same port", session + `
++600s  C > S SYN     seq 70099 mss 1460 sackok ts 900 0 wscale 7
++11ms  S > C ACK     seq 900 ack 157 ts 646068 42046
++11ms  C > S RST     seq 157 win 0 id 0
++1s    C > S SYN     seq 70099 mss 1460 sackok ts 1922 0 wscale 7
++11ms  S > C SYN,ACK seq 80899 ack 70100 mss 1460 sackok ts 647090 1922 wscale 7
++11ms  C > S ACK     seq 70100 ack 80900 ts 1944 647090
+`, "half-open proven", "half-open proven", "half-open proven"},
 	{"the peer's socket is gone", session + `
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
 +10ms  S > C RST seq 900 win 0 id 0
@@ -197,6 +272,9 @@ func TestVerdictsOfConversations(t *testing.T) {
 // expect compares what is said of the session with the words wanted.
 func expect(t *testing.T, which, want string, captures ...string) {
 	t.Helper()
+	if want == "-" {
+		return
+	}
 	for _, f := range ask(t, captures...).Flows {
 		if f.Client != "192.0.2.1:40000" {
 			continue

@@ -1,0 +1,253 @@
+package analyzer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// kin returns the other connections between the same hosts, as each vantage
+// point knows them.
+func (s *Subject) kin() []*Subject {
+	if s.others == nil {
+		return nil
+	}
+	var all []*Subject
+	for i := range s.Seen {
+		k := &s.Seen[i].Flow.Key
+		for _, o := range s.others(hostsKey{k.Lo, k.Hi}) {
+			if !slices.ContainsFunc(all, func(x *Subject) bool { return sameFlows(x, o) }) && !sameFlows(s, o) {
+				all = append(all, o)
+			}
+		}
+	}
+	return all
+}
+
+func sameFlows(a, b *Subject) bool {
+	return a.Seen[0].Vantage == b.Seen[0].Vantage && a.Seen[0].Flow.ID == b.Seen[0].Flow.ID
+}
+
+// natRebind holds where the connection goes on under another address or port:
+// the same numbers, the same clock of timestamps, another name. Sequence and
+// acknowledgment number together are 64 bits that do not meet by chance.
+func natRebind(s *Subject) Answer {
+	for _, o := range s.kin() {
+		for i := range s.Seen {
+			for j := range o.Seen {
+				if s.Seen[i].Vantage != o.Seen[j].Vantage {
+					continue
+				}
+				if side, ok := continues(s.Seen[i].Flow, o.Seen[j].Flow); ok {
+					return s.rebound(&s.Seen[i], &o.Seen[j], side)
+				}
+				if side, ok := continues(o.Seen[j].Flow, s.Seen[i].Flow); ok {
+					return s.rebound(&o.Seen[j], &s.Seen[i], side)
+				}
+			}
+		}
+	}
+	return Answer{}
+}
+
+// continues reports whether b begins where a stopped, one end being the same
+// and the other, whose side is returned, having another name.
+func continues(a, b *flows.Flow) (side uint8, ok bool) {
+	if !b.Midway || len(b.Events) == 0 || b.First <= a.First {
+		return 0, false
+	}
+	ev := &b.Events[0]
+	if ev.From > flows.Server || !ev.Flags.Has(tcp.ACK) || ev.Kind == flows.RST {
+		return 0, false
+	}
+	for side := uint8(0); side < 2; side++ {
+		mine, peer := &a.Sides[side], &a.Sides[1-side]
+		from, to := &b.Sides[ev.From], &b.Sides[1-ev.From]
+		if peer.Addr != to.Addr || mine.Addr == from.Addr || !mine.NxtKnown || !peer.NxtKnown || ev.At < mine.LastSent {
+			continue
+		}
+		if off := ev.Seq.Sub(mine.SndNxt); off != 0 && off != -1 || ev.Ack != peer.SndNxt {
+			continue
+		}
+		if mine.Timestamps != ev.HasTS {
+			continue
+		}
+		return side, true
+	}
+	return 0, false
+}
+
+func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
+	a, b := before.Flow, after.Flow
+	ev := &b.Events[0]
+	at := clockwork(s.Clocks).to(s.Base, after.Vantage, ev.At)
+	first := s.ref(after, ev.Ord, ev.Kind, ev.At)
+	last := s.ref(before, a.LastOrd, flows.Unknown, a.Last)
+	v := &Verdict{ID: NATRebind, Confidence: Proven, At: at, FirstLost: first, Between: [2]int{after.Vantage, after.Vantage},
+		Cause: "idle-expiry", CauseConfidence: Likely}
+	silence := ev.At.Sub(a.Sides[side].LastSent)
+	v.Silence = silence
+	from, to := a.Sides[side].Addr, b.Sides[ev.From].Addr
+	v.Summary = fmt.Sprintf("A NAT gave the connection another name in mid-flow: %s became %s after %s of silence, with the same sequence numbers. %s knows no connection of the new name.",
+		from, to, facts.Compact(silence), capitalised(sideName(1-side)))
+	v.CauseWhy = "the old translation was gone after the silence"
+	v.Unknown = []string{"which device translates: capture on its inside as well"}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("SEQ %d and ACK %d go on from %s to %s", ev.Seq, ev.Ack, from, to),
+		Suggests: "one connection under two names: the translation changed", Evidence: []pairing.Ref{last, first}}}}
+}
+
+func capitalised(word string) string {
+	if word == "" {
+		return ""
+	}
+	return "The " + word
+}
+
+// halfOpen holds where one end opened the connection anew from the same port
+// and the other still held the old one: a SYN in its midst, answered by a
+// challenge ACK (RFC 9293, section 3.10.7.4).
+func halfOpen(s *Subject) Answer {
+	for i := 1; i < len(s.Passages); i++ {
+		syn := &s.Passages[i]
+		if syn.Kind != flows.SYN || syn.From > flows.Server || !s.established(i) || s.endedBefore(i) {
+			continue
+		}
+		for j := i + 1; j < len(s.Passages) && s.Passages[j].At.Sub(syn.At) < promptly; j++ {
+			ack := &s.Passages[j]
+			if ack.From != 1-syn.From || ack.Kind != flows.ChallengeACK {
+				continue
+			}
+			silence, _ := s.silence(i)
+			v := &Verdict{ID: HalfOpen, Confidence: Proven, At: syn.At, FirstLost: syn.First(), Silence: silence, Between: [2]int{s.Base, s.Base},
+				Cause: "unknown",
+				Summary: fmt.Sprintf("The %s had forgotten the connection and opened it anew from the same port, after %s of silence; the %s still held the old one and answered with a challenge ACK.",
+					sideName(syn.From), facts.Compact(silence), sideName(1-syn.From)),
+				Unknown: []string{"why the " + sideName(syn.From) + " had forgotten it: a reboot, a crash, or its own timeout"}}
+			return Answer{Verdict: v, Findings: []Finding{{Rule: "syn-challenged", Says: "a SYN within the living connection is answered by a challenge ACK",
+				Suggests: "one end holds a session that the other has forgotten", Evidence: append(slices.Clone(syn.Refs), ack.Refs...)}}}
+		}
+	}
+	return Answer{}
+}
+
+// appHung holds where the peer's kernel acknowledges an application's own
+// heartbeats and its application answers none of them any more.
+func appHung(s *Subject) Answer {
+	for side := uint8(0); side < 2; side++ {
+		f := s.nearest(side)
+		peer := 1 - side
+		seen := &s.Seen[0]
+		if side == flows.Server {
+			seen = &s.Seen[len(s.Seen)-1]
+		}
+		var asked []pairing.Ref
+		var since tcp.Instant
+		replied := false
+		for i := range f.Events {
+			ev := &f.Events[i]
+			switch {
+			case ev.From == peer && (ev.Kind == flows.HeartbeatReply || ev.Kind == flows.Heartbeat || ev.Len > 0), ev.Run != nil && ev.Run.Octets[peer] > 0:
+				replied = replied || ev.Kind == flows.HeartbeatReply
+				asked, since = nil, ev.End()
+			case ev.From == side && ev.Kind == flows.Heartbeat:
+				asked = append(asked, s.ref(seen, ev.Ord, ev.Kind, ev.At))
+			}
+		}
+		own := &f.Sides[side]
+		if len(asked) < 2 || !replied || !own.NxtKnown || own.SndUna.Before(own.SndNxt.Add(-1)) {
+			continue
+		}
+		v := &Verdict{ID: AppHung, Confidence: Likely, At: clockwork(s.Clocks).to(s.Base, seen.Vantage, since), FirstLost: asked[0], Between: [2]int{s.Base, s.Base},
+			Summary: fmt.Sprintf("The %s's application hangs: its kernel acknowledges the %s's last %s, and the application answers none of them. The path works.",
+				sideName(peer), sideName(side), plural(len(asked), "heartbeat")),
+			Unknown: []string{"why the application does not answer: look at the process on the " + sideName(peer)}}
+		return Answer{Verdict: v, Findings: []Finding{{Rule: "heartbeats-unanswered", Says: fmt.Sprintf("%s of the %s are acknowledged and not answered", plural(len(asked), "heartbeat"), sideName(side)),
+			Suggests: "the peer's kernel lives, its application does not", Evidence: asked}}}
+	}
+	return Answer{}
+}
+
+// closedForIdleness holds where an end closed an idle connection on purpose, as servers
+// do: its FIN comes out of a silence that is a documented timer, or at the same
+// idle age as that of others.
+func closedForIdleness(s *Subject) Answer {
+	i := s.firstOf(flows.FIN)
+	if r := s.firstOf(flows.RST); r >= 0 && (i < 0 || r < i) {
+		i = r
+	}
+	if i < 0 || s.Passages[i].From > flows.Server || !s.established(i) {
+		return Answer{}
+	}
+	p := &s.Passages[i]
+	if _, vain := findTail(s); vain || p.Kind == flows.RST && (!p.Event.Flags.Has(tcp.ACK) || s.askedInVain(p.From)) {
+		return Answer{}
+	}
+	silence := s.payloadSilence(i)
+	if silence < 10*time.Second {
+		return Answer{}
+	}
+	v := &Verdict{ID: IdleClose, Confidence: Likely, At: p.At, Silence: silence, FirstLost: p.First(), Between: [2]int{s.Base, s.Base}}
+	who := sideName(p.From)
+	v.Summary = fmt.Sprintf("The %s closed the idle connection on purpose: its %s comes after %s without data.", who, p.Kind, facts.Compact(silence))
+	a := Answer{Verdict: v}
+	if alike := s.closedAlike(p, silence); alike > 0 {
+		a.Findings = append(a.Findings, Finding{Rule: "same-idle-age", Says: fmt.Sprintf("%s between the same hosts ended in the same way after as long a silence", plural(alike, "other connection")),
+			Suggests: "a timer of the " + who + "'s service", Evidence: p.Refs})
+	}
+	if fit := facts.ClosersFor(int(s.flow.Sides[flows.Server].Addr.Port()), who, silence); len(fit) > 0 && slices.ContainsFunc(fit, func(c facts.Closer) bool { return c.Idle > 0 }) {
+		for _, c := range fit {
+			if c.Idle > 0 {
+				a.Findings = append(a.Findings, Finding{Rule: "documented-timer", Says: fmt.Sprintf("%s closes after %s (%s)", c.Name, facts.Compact(c.Idle), c.Setting),
+					Suggests: "the silence fits", Evidence: p.Refs})
+				break
+			}
+		}
+	}
+	if len(a.Findings) == 0 {
+		return Answer{}
+	}
+	if p.Kind == flows.RST && !s.TwoSided() {
+		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent the RST: needs a capture there")
+		a.Hypotheses = []Hypothesis{
+			{Verdict: IdleClose, For: []string{"the RST comes out of a silence and answers nothing"}, Next: nextCapture(other(p.From))},
+			{Verdict: ForgedReset, For: []string{"some load balancers and firewalls send a RST to both ends when their idle timer runs out"}, Next: nextCapture(other(p.From))},
+		}
+		if len(facts.TimeoutsBetween(silence-silence/50, silence+silence/50)) > 0 {
+			v.Confidence = Possible
+		}
+	}
+	return a
+}
+
+// payloadSilence is how long before passage i no end sent data.
+func (s *Subject) payloadSilence(i int) time.Duration {
+	at := s.Passages[i].At
+	for j := i - 1; j >= 0; j-- {
+		p := &s.Passages[j]
+		if p.Event.Len > 1 || p.Event.Run != nil && p.Kind != flows.KeepaliveProbe || p.Kind == flows.SYN || p.Kind == flows.SYNACK {
+			return max(0, at.Sub(max(p.At, p.Until)))
+		}
+	}
+	return 0
+}
+
+// closedAlike counts the other connections between the hosts that the same end
+// closed after a silence of the same length, within two parts in a hundred.
+func (s *Subject) closedAlike(p *Passage, silence time.Duration) int {
+	n := 0
+	for _, o := range s.kin() {
+		i := o.firstOf(p.Kind)
+		if i < 0 || o.Passages[i].From != p.From || o.flow.Sides[flows.Server].Addr != s.flow.Sides[flows.Server].Addr {
+			continue
+		}
+		if d := o.payloadSilence(i); max(d, silence)-min(d, silence) <= silence/50 {
+			n++
+		}
+	}
+	return n
+}

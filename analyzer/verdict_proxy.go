@@ -1,0 +1,175 @@
+package analyzer
+
+import (
+	"fmt"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// proxyAnswers holds where probes are answered that never reached the peer.
+func proxyAnswers(s *Subject) Answer {
+	if s.TwoSided() {
+		return s.answeredOnTheWay()
+	}
+	return s.answeredTooSoon()
+}
+
+// answeredOnTheWay looks for probes that are lost between two captures and yet
+// answered at the first.
+func (s *Subject) answeredOnTheWay() Answer {
+	var lost [2][]pairing.Ref
+	var first [2]int
+	count := [2]int{}
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.Kind != flows.KeepaliveProbe || p.From > flows.Server || !p.Known || p.How != pairing.Lost || p.Assumed {
+			continue
+		}
+		n := 0
+		if p.Event.Run != nil {
+			n = int(p.Event.Run.Count[1-p.From])
+		} else if p.Event.AnsweredBy != 0 {
+			n = 1
+		}
+		if n == 0 {
+			continue
+		}
+		if count[p.From] == 0 {
+			first[p.From] = i
+		}
+		count[p.From] += n
+		lost[p.From] = append(lost[p.From], p.First())
+	}
+	s.answeredRuns(&first, &count, &lost)
+	for side := uint8(0); side < 2; side++ {
+		if count[side] < 2 {
+			continue
+		}
+		p := &s.Passages[first[side]]
+		between := p.Between
+		if p.How == pairing.Unknowable { // a run is lost on the whole way
+			between = [2]int{s.Seen[0].Vantage, s.Seen[len(s.Seen)-1].Vantage}
+		}
+		v := &Verdict{ID: ProxyAnswer, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: s.alongPath(between)}
+		a, b := s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name
+		v.Summary = fmt.Sprintf("Something between %s and %s answers the %s's keepalives in the %s's place: %d probes got an answer and never reached the %s. The %s believes in a connection that its peer may have lost long ago.",
+			a, b, sideName(side), sideName(other(side)), count[side], sideName(other(side)), sideName(side))
+		v.Unknown = []string{fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", a, b)}
+		return Answer{Verdict: v, Findings: []Finding{{Rule: "answered-and-lost", Says: fmt.Sprintf("%d probes of the %s are answered at %s and are not in the capture beyond", count[side], sideName(side), a),
+			Suggests: "a proxy, a load balancer or a WAN optimiser keeps the connection alive on its own", Evidence: lost[side]}}}
+	}
+	return Answer{}
+}
+
+// answeredRuns adds the runs of answered probes of which the capture beyond,
+// which was recording all the while, holds nothing.
+func (s *Subject) answeredRuns(first, count *[2]int, lost *[2][]pairing.Ref) {
+	if len(s.Seen) < 2 {
+		return
+	}
+	c := clockwork(s.Clocks)
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.Kind != flows.KeepaliveProbe || p.Event.Run == nil || p.From > flows.Server || p.Known && p.How != pairing.Unknowable {
+			continue
+		}
+		near, far := &s.Seen[0], &s.Seen[len(s.Seen)-1]
+		if p.From == flows.Server {
+			near, far = far, near
+		}
+		if p.Refs[0].Vantage != near.Vantage || s.heard(c, far, p.From, p.At.Add(-time.Second), p.Until.Add(time.Second)) ||
+			!s.recorded(far, p.At) || !s.recorded(far, p.Until) {
+			continue
+		}
+		if count[p.From] == 0 {
+			first[p.From] = i
+		}
+		count[p.From] += int(p.Event.Run.Count[1-p.From])
+		lost[p.From] = append(lost[p.From], p.First(), p.Last)
+	}
+}
+
+// answeredTooSoon weighs, in one capture, answers to probes that come sooner
+// than the peer ever answered, and from another distance.
+func (s *Subject) answeredTooSoon() Answer {
+	for side := uint8(0); side < 2; side++ {
+		least := s.handshakeTime(side)
+		if least < 2*time.Millisecond {
+			continue
+		}
+		far, constant, n := s.peerDistance(other(side))
+		if n == 0 || !constant {
+			continue
+		}
+		var refs []pairing.Ref
+		answers, soon, from := 0, 0, -1
+		for i := range s.Passages {
+			p := &s.Passages[i]
+			if p.From != other(side) || p.Kind != flows.KeepaliveACK || p.Event.Answers == 0 {
+				continue
+			}
+			probe := s.passageOf(p.Event.Answers)
+			if probe == nil {
+				continue
+			}
+			answers++
+			if wait := p.At.Sub(probe.At); wait < least/2 && hops(p.Event.TTL) < far {
+				soon++
+				from = hops(p.Event.TTL)
+				refs = append(refs, p.First())
+			}
+		}
+		if soon < 2 || soon < answers {
+			continue
+		}
+		peer := sideName(other(side))
+		v := &Verdict{ID: ProxyAnswer, Confidence: Likely, At: s.Passages[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+			Summary: fmt.Sprintf("The %s's keepalives are answered by something nearer than the %s: all %d answers come in less than half of the %s that the %s needs, and from %s instead of %s away.",
+				sideName(side), peer, soon, facts.Compact(least), peer, plural(from, "hop"), plural(far, "hop")),
+			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
+		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-too-near", Says: fmt.Sprintf("%d answers are too fast and their TTL is too high for the %s", soon, peer),
+			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: []string{"the answers are too fast, and come from too near"}, Next: nextCapture(side)}}}
+	}
+	return Answer{}
+}
+
+// handshakeTime is how long the peer of a side took to answer its SYN, or the
+// side's own ACK took to come back; 0 where the capture does not show it.
+func (s *Subject) handshakeTime(side uint8) time.Duration {
+	syn, synack := s.firstOf(flows.SYN), s.firstOf(flows.SYNACK)
+	if syn < 0 || synack < 0 || s.Passages[syn].From != side {
+		return 0
+	}
+	return s.Passages[synack].At.Sub(s.Passages[syn].At)
+}
+
+// peerDistance is how many hops away a side's handshake and data come from.
+func (s *Subject) peerDistance(side uint8) (far int, constant bool, n int) {
+	constant = true
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.From != side || p.Kind != flows.SYN && p.Kind != flows.SYNACK && p.Kind != flows.Data || p.Event.Run != nil {
+			continue
+		}
+		h := hops(p.Event.TTL)
+		constant = constant && (n == 0 || h == far)
+		far = h
+		n++
+	}
+	return far, constant, n
+}
+
+// passageOf returns the passage that is the frame of an ordinal at the first
+// vantage point; nil where the story does not hold it.
+func (s *Subject) passageOf(ord tcp.Ordinal) *Passage {
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Refs[0].Vantage == s.Base && p.Event.Ord == ord {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package analyzer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// forgedReset holds where the RST that ended an established connection was not
+// sent by the end whose name it bears. Two captures prove it: it is at one
+// place and never passed the place nearer to that end. One capture weighs how
+// the RST looks and when it came.
+func forgedReset(s *Subject) Answer {
+	for i := range s.Passages {
+		rst := &s.Passages[i]
+		if rst.Kind != flows.RST || rst.From > flows.Server || rst.Event.Note&flows.NoteOutOfWindow != 0 {
+			continue
+		}
+		if !s.established(i) || s.endedBefore(i) || s.hasFIN(flows.Client, i) || s.hasFIN(flows.Server, i) {
+			return Answer{}
+		}
+		if o, ok := findOnset(s); ok && rst.At.Sub(s.Passages[o.first].At) > promptly {
+			return Answer{} // lost on the way long before
+		}
+		trigger := s.trigger(i)
+		if s.TwoSided() && len(s.Seen) > 1 {
+			return s.forgedBetween(i, trigger)
+		}
+		return s.forgedByItsLooks(i, trigger)
+	}
+	return Answer{}
+}
+
+// promptly is how soon an answer comes that a box or a host makes on the spot.
+const promptly = 5 * time.Second
+
+// established reports whether before passage i the connection was in use.
+func (s *Subject) established(i int) bool {
+	if s.flow.Complete {
+		return true
+	}
+	for j := range i {
+		if p := &s.Passages[j]; p.Event.Len > 0 || p.Kind == flows.KeepaliveProbe || p.Kind == flows.KeepaliveACK || p.Event.Run != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// trigger is the last segment of the other end before a RST, which it answers;
+// -1 where none lies within a few seconds.
+func (s *Subject) trigger(rst int) int {
+	at := s.Passages[rst].At
+	for j := rst - 1; j >= 0; j-- {
+		p := &s.Passages[j]
+		if at.Sub(max(p.At, p.Until)) > promptly {
+			return -1
+		}
+		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError {
+			return j
+		}
+	}
+	return -1
+}
+
+// forgedBetween asks whether the capture nearer to the alleged sender holds
+// the RST of passage i.
+func (s *Subject) forgedBetween(i, trigger int) Answer {
+	rst := &s.Passages[i]
+	origin := &s.Seen[0]
+	if rst.From == flows.Server {
+		origin = &s.Seen[len(s.Seen)-1]
+	}
+	here := rst.Refs[0].Vantage
+	if here == origin.Vantage || slices.ContainsFunc(origin.Flow.Events, func(ev flows.Event) bool { return ev.Kind == flows.RST && ev.From == rst.From }) {
+		return Answer{}
+	}
+	who := sideName(rst.From)
+	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
+	if !s.recorded(origin, rst.At) {
+		v.Confidence = Likely
+		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
+	}
+	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
+	v.Summary = fmt.Sprintf("Something between %s and %s ended the connection with a RST in the %s's name: it is in %s and never left the %s.",
+		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name, who, s.Points[here].Name, who)
+	a := Answer{Verdict: v, Findings: []Finding{{Rule: "rst-not-sent",
+		Says:     fmt.Sprintf("the RST in %s is not in %s, which is nearer to the %s", s.Points[here].Name, s.Points[origin.Vantage].Name, who),
+		Suggests: "the " + who + " did not send it", Evidence: rst.Refs}}}
+	s.whyReset(v, trigger)
+	return a
+}
+
+// whyReset gives a RST that a box sent its cause: after a silence longer than
+// any survived, state that it forgot.
+func (s *Subject) whyReset(v *Verdict, trigger int) {
+	v.Cause, v.CauseConfidence = "injected", Possible
+	if trigger < 0 {
+		return
+	}
+	silence, before := s.silence(trigger)
+	if before < 0 || !outlasts(silence, longestSurvived(s, trigger)) {
+		return
+	}
+	v.Silence = silence
+	v.Cause, v.CauseConfidence = "idle-expiry", Likely
+	v.CauseWhy = "it answers the first segment after a silence longer than any survived"
+	v.Summary += fmt.Sprintf(" It answers the first segment after %s of silence: most likely a firewall that forgot the connection and rejects what it does not know.", facts.Compact(silence))
+}
+
+// towards returns the vantage points between which something was lost or made
+// that is at one place and not at the other: here, and its neighbour on the way.
+func (s *Subject) towards(here, origin int) [2]int {
+	i, j := slices.Index(s.Path, here), slices.Index(s.Path, origin)
+	switch {
+	case i < 0 || j < 0:
+		return [2]int{here, origin}
+	case i < j:
+		return [2]int{here, s.Path[i+1]}
+	}
+	return [2]int{s.Path[i-1], here}
+}
+
+// recorded reports whether a vantage point provably recorded the hosts at an
+// instant of Base's clock: it holds frames from before and after, of theirs or,
+// where it was not filtered, of anyone's, and misses none around it.
+func (s *Subject) recorded(seen *pairing.Sighting, at tcp.Instant) bool {
+	at = clockwork(s.Clocks).to(seen.Vantage, s.Base, at)
+	point := &s.Points[seen.Vantage]
+	if holesAt(seen.Flow.Missing, at.Add(-time.Second), at.Add(time.Second)) || holesAt(point.Holes, at.Add(-time.Second), at.Add(time.Second)) {
+		return false
+	}
+	if seen.Flow.First < at && seen.Flow.Last > at {
+		return true
+	}
+	if point.Table != nil {
+		if hp, ok := point.Table.HostPair(&seen.Flow.Key); ok && max(hp.Last[0], hp.Last[1]) > at {
+			return true
+		}
+	}
+	for i := range point.Files {
+		if f := &point.Files[i]; f.Unfiltered && f.First < at && f.Last > at {
+			return true
+		}
+	}
+	return false
+}
+
+// looks is the score of a RST that one capture holds: what speaks for a box on
+// the way, with the frames.
+type looks struct {
+	score int
+	says  []string
+}
+
+func (l *looks) add(points int, format string, args ...any) {
+	l.score += points
+	l.says = append(l.says, fmt.Sprintf(format, args...)+fmt.Sprintf(" (%+d)", points))
+}
+
+// forgedScore is what a RST needs to be called forged from one capture: one
+// strong sign (of 3) that no end can give.
+const forgedScore = 3
+
+// forgedByItsLooks weighs the RST of passage i against its alleged sender.
+func (s *Subject) forgedByItsLooks(i, trigger int) Answer {
+	rst := &s.Passages[i]
+	l := s.weighReset(i, trigger)
+	if l.score < forgedScore {
+		return Answer{}
+	}
+	who := sideName(rst.From)
+	v := &Verdict{ID: ForgedReset, Confidence: Likely, At: rst.At, FirstLost: rst.First(), Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The RST that ended the connection bears the %s's address, but it does not look like the %s's: something nearer sent it.", who, who),
+		Unknown: []string{"whether the " + who + " sent it after all: needs a capture there"}}
+	s.whyReset(v, trigger)
+	f := Finding{Rule: "rst-attribution", Suggests: fmt.Sprintf("a device on the way sent it (score %d of at least %d)", l.score, forgedScore), Evidence: slices.Clone(rst.Refs)}
+	for n, says := range l.says {
+		if n > 0 {
+			f.Says += "; "
+		}
+		f.Says += says
+	}
+	if trigger >= 0 {
+		f.Evidence = append(slices.Clone(s.Passages[trigger].Refs), f.Evidence...)
+	}
+	return Answer{Verdict: v, Findings: []Finding{f}, Hypotheses: []Hypothesis{
+		{Verdict: ForgedReset, For: l.says, Next: nextCapture(other(rst.From))},
+		{Verdict: PeerLostState, For: []string{"a host without the socket answers with a RST, too"}, Against: l.says, Next: nextCapture(other(rst.From))},
+	}}
+}
+
+// weighReset collects what a single capture shows about who sent a RST: how far
+// its sender is, how soon it came, and what it copies.
+func (s *Subject) weighReset(i, trigger int) (l looks) {
+	rst := &s.Passages[i]
+	peer, constant := s.distance(rst.From, i)
+	if from := hops(rst.Event.TTL); constant && from < peer {
+		l.add(3, "its TTL of %d tells of %s, the %s's own of %s", rst.Event.TTL, plural(from, "hop"), sideName(rst.From), plural(peer, "hop"))
+	} else if constant && from != peer {
+		l.add(1, "its TTL of %d does not fit the %s's %s", rst.Event.TTL, sideName(rst.From), plural(peer, "hop"))
+	}
+	if trigger < 0 {
+		return l
+	}
+	t := &s.Passages[trigger]
+	// The time of handshake and probes is no sharp minimum: a SYN may have waited for ARP.
+	least := s.flow.Sides[1-rst.From].RTT
+	if wait := rst.At.Sub(t.At); least.Known && least.Min > 2*time.Millisecond && wait >= 0 && wait < least.Min/3 {
+		l.add(2, "it comes %s after the segment that it answers, the fastest answer of the %s took %s", facts.Compact(wait), sideName(rst.From), facts.Compact(least.Min))
+	}
+	if ev := rst.Event; ev.IPID != 0 && ev.IPID == t.Event.IPID {
+		l.add(2, "its IP ID is that of the segment that it answers")
+	}
+	if ev := rst.Event; ev.Flags.Has(tcp.ACK) && s.flow.Sides[rst.From].Timestamps && !ev.HasTS && ev.Win == t.Event.Win && ev.Win != 0 {
+		l.add(2, "its window is that of the segment that it answers, and it lacks the timestamp that the %s's segments carry", sideName(rst.From))
+	}
+	return l
+}
+
+// distance returns how many hops a side's segments came, and whether all of
+// them came as many but the RST of passage i.
+func (s *Subject) distance(side uint8, i int) (far int, constant bool) {
+	own, ttl := &s.flow.Sides[side], uint8(0)
+	for j := range i {
+		p := &s.Passages[j]
+		if p.From != side || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Event.Run != nil || p.Refs[0].Vantage != s.Base {
+			continue
+		}
+		if ttl != 0 && p.Event.TTL != ttl {
+			return 0, false
+		}
+		ttl = p.Event.TTL
+	}
+	rst := s.Passages[i].Event.TTL
+	constant = ttl != 0 && own.Segments > 3 && own.TTLs[0] >= min(ttl, rst) && own.TTLs[1] <= max(ttl, rst) // of what runs hold, the extremes are known
+	return hops(ttl), constant
+}
+
+// hops guesses how many routers a packet passed: what its TTL lacks to the next
+// of the values that hosts begin with.
+func hops(ttl uint8) int {
+	for _, begin := range [...]int{64, 128} {
+		if int(ttl) <= begin {
+			return begin - int(ttl)
+		}
+	}
+	return 255 - int(ttl)
+}
