@@ -333,6 +333,18 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	if icmp := s.icmpSince(t.first); icmp != "" {
 		finding.Suggests = icmp
 	}
+	if n := s.arrived(t); n > 0 && s.TwoSided() {
+		peer := sideName(other(t.side))
+		if a, ok := s.hostDrops(t, v, finding, n); ok {
+			return a
+		}
+		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
+		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")
+		return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
+			{Verdict: HostDrop, For: []string{"the probes are in the capture taken beside the " + peer + ", which shows no answer"}},
+			{Verdict: "peer-gone", For: []string{"a host that hangs or sleeps does not answer either"}, Against: []string{"its network interface still works"}},
+		}}
+	}
 	if idle && alive != nil && s.whole(t) {
 		v.ID, v.Confidence = SilentDrop, Likely
 		v.Cause, v.CauseConfidence = "idle-expiry", Likely
@@ -342,15 +354,6 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))
 		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
 			Hypotheses: []Hypothesis{hostDropHypothesis(t.side)}}
-	}
-	if n := s.arrived(t); n > 0 && s.TwoSided() {
-		peer := sideName(other(t.side))
-		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
-		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")
-		return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
-			{Verdict: HostDrop, For: []string{"the probes are in the capture taken beside the " + peer + ", which shows no answer"}},
-			{Verdict: "peer-gone", For: []string{"a host that hangs or sleeps does not answer either"}, Against: []string{"its network interface still works"}},
-		}}
 	}
 	if s.otherCannotTell() {
 		v.ID = CaptureGap
@@ -362,6 +365,39 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	}
 	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": needs a capture there over the same time")
 	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: tailHypotheses(s, t, idle, alive, dead)}
+}
+
+// hostDrops holds where the questions of a tail reach the capture that was taken
+// on the peer's own host, which goes on sending other traffic and answers none
+// of them: the host itself lost them behind its interface.
+func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived int) (Answer, bool) {
+	side := other(t.side)
+	far := &s.Seen[0]
+	if side == flows.Server {
+		far = &s.Seen[len(s.Seen)-1]
+	}
+	own := &far.Flow.Sides[side]
+	if arrived < 2 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 || s.Points[far.Vantage].Table == nil {
+		return Answer{}, false
+	}
+	hp, ok := s.Points[far.Vantage].Table.HostPair(&far.Flow.Key)
+	if !ok {
+		return Answer{}, false
+	}
+	end := 0
+	if hp.A != own.Addr.Addr() {
+		end = 1
+	}
+	since := clockwork(s.Clocks).to(far.Vantage, s.Base, s.Passages[t.first].At)
+	if hp.Last[end] <= since {
+		return Answer{}, false // nothing shows that the host still sent
+	}
+	peer := sideName(side)
+	v.ID, v.Confidence, v.Cause = HostDrop, Proven, "unknown"
+	v.Between = [2]int{far.Vantage, far.Vantage}
+	v.Summary = fmt.Sprintf("The %s's host drops them itself: %d arrive in the capture taken on it, it goes on sending other traffic to the same host, and answers none of them.", peer, arrived)
+	v.Unknown = append(v.Unknown, "what in the "+peer+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
+	return Answer{Verdict: v, Findings: []Finding{finding}}, true
 }
 
 // arrived counts the questions of a tail that provably reached the other end's
@@ -496,6 +532,11 @@ func gaveUpAfterAnswers(f *flows.Flow, side uint8) bool {
 }
 
 func (s *Subject) frozenAnswer(side uint8, first, last, n int) Answer {
+	if prober, answerer := s.own(side), s.own(other(side)); prober && !answerer {
+		return s.deafProber(side, first, last, n)
+	} else if prober == answerer {
+		return s.frozenSomewhere(side, first, last, n)
+	}
 	a, b := &s.flow.Events[first], &s.flow.Events[last]
 	seen := &s.Seen[0]
 	refs := []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
@@ -507,4 +548,42 @@ func (s *Subject) frozenAnswer(side uint8, first, last, n int) Answer {
 		Suggests: "the answers never reach its TCP", Evidence: refs}},
 		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: []string{"probes are answered and the answers are not accepted"}, Next: nextCapture(other(side))},
 			{Verdict: "host-drop", For: []string{"a filter on the prober's own host looks the same from here"}, Next: nextCapture(other(side))}}}
+}
+
+// own reports whether a side's segments have passed no router yet: the capture
+// was taken on its host, or on its link.
+func (s *Subject) own(side uint8) bool {
+	ttls := s.flow.Sides[side].TTLs
+	return hops(ttls[0]) == 0 && hops(ttls[1]) == 0
+}
+
+// deafProber is the verdict where answers reach the prober's own interface and
+// its TCP takes none of them.
+func (s *Subject) deafProber(side uint8, first, last, n int) Answer {
+	a, b := &s.flow.Events[first], &s.flow.Events[last]
+	seen := &s.Seen[0]
+	refs := []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
+	who := sideName(side)
+	v := &Verdict{ID: HostDrop, Confidence: Likely, Cause: "unknown", At: a.At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The answers to the %s's probes reach its interface, but its TCP takes none of them: %d probes echo the same old timestamp. The %s's own host filter drops the answers.", who, n, who),
+		Unknown: []string{"what on the " + who + "'s host drops them: its firewall sees packets after tcpdump does"}}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, who),
+		Suggests: "the answers never reach its TCP", Evidence: refs}},
+		Hypotheses: []Hypothesis{{Verdict: HostDrop, For: []string{"the capture was taken at the prober (its TTL is what hosts begin with), and the answers are in it"}},
+			{Verdict: OneWayDrop, For: []string{"a mirror port before the last device looks the same"}, Next: nextCapture(other(side))}}}
+}
+
+// frozenSomewhere is what remains where the capture's own place is not known.
+func (s *Subject) frozenSomewhere(side uint8, first, last, n int) Answer {
+	a, b := &s.flow.Events[first], &s.flow.Events[last]
+	seen := &s.Seen[0]
+	refs := []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
+	who := sideName(side)
+	v := &Verdict{ID: Undecided, Confidence: Possible, At: a.At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The %s's probes are answered here, but it echoes the same old timestamp in all %d of them: none of the answers is accepted by its TCP. They are lost on the way back or in the %s's own host.", who, n, who),
+		Unknown: []string{"where the answers are lost: needs a capture on the " + who + "'s host"}}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, who),
+		Suggests: "the answers never reach its TCP", Evidence: refs}},
+		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: []string{"the way back may lose the answers"}, Next: nextCapture(other(side))},
+			{Verdict: HostDrop, For: []string{"the prober's own host filter may drop them"}, Next: nextCapture(other(side))}}}
 }

@@ -189,6 +189,38 @@ R 203.0.113.9
 +75s   C > S ACK seq 156 ack 900 ts 1917068 46057
 +11ms  S > C ACK seq 900 ack 157 ts 1921057 42046
 `, "healthy", "healthy", "healthy"},
+	{"the server's host filter forgot the session", session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057
++75s   C > S ACK seq 156 ack 900 ts 1917068 46057
++5s    D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 9000 wscale 7
++11ms  D > S ACK seq 5000 ack 8000 ts 9022 8000
++60s   C > S ACK seq 156 ack 900 ts 1992068 46057
++75s   C > S ACK seq 156 ack 900 ts 2067068 46057
+`, "host-drop proven", "not path-cut", "-"},
+	{"the client's host filter eats the answers", session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057
++11ms  S > C ACK seq 900 ack 157 ts 1846057 42046
++75s   C > S ACK seq 156 ack 900 ts 1917068 46057
++11ms  S > C ACK seq 900 ack 157 ts 1921057 42046
++75s   C > S ACK seq 156 ack 900 ts 1992068 46057
++11ms  S > C ACK seq 900 ack 157 ts 1996057 42046
++75s   C > S RST,ACK seq 157 ack 900 ts 2067068 46057
+`, "-", "host-drop likely", "one-way-drop likely"},
+	{"the application of the server hangs", session + `
++15s   C > S PSH,ACK seq 157 ack 900 ts 57068 46057 data "PING\r\n"
++11ms  S > C PSH,ACK seq 900 ack 163 ts 61057 57068 data "PONG\r\n"
++11ms  C > S ACK     seq 163 ack 906 ts 57090 61057
++15s   C > S PSH,ACK seq 163 ack 906 ts 72068 61057 data "PING\r\n"
++11ms  S > C PSH,ACK seq 906 ack 169 ts 76057 72068 data "PONG\r\n"
++11ms  C > S ACK     seq 169 ack 912 ts 72090 76057
++15s   C > S PSH,ACK seq 169 ack 912 ts 87068 76057 data "PING\r\n"
++11ms  S > C ACK     seq 912 ack 175 ts 91057 87068
++15s   C > S PSH,ACK seq 175 ack 912 ts 102068 91057 data "PING\r\n"
++11ms  S > C ACK     seq 912 ack 181 ts 106057 102068
++15s   C > S PSH,ACK seq 181 ack 912 ts 117068 106057 data "PING\r\n"
++11ms  S > C ACK     seq 912 ack 187 ts 121057 117068
+`, "app-hung likely", "app-hung likely", "app-hung likely"},
 	{"a device on the way answers keepalives", session + `
 +60s  C > S ACK seq 156 ack 900 ts 102068 46057 lost
 +1ms  S > C ACK seq 900 ack 157 ts 106057 42046 @client
