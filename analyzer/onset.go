@@ -21,6 +21,7 @@ type onset struct {
 	survived  time.Duration // longest silence before that was survived
 	at        tcp.Instant
 	explained bool // a silence longer than every one survived lies right before
+	revived   int  // a passage that crossed after an end had given up; -1 none
 }
 
 // deadDirections says which directions are dead since the onset.
@@ -35,14 +36,14 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	if !s.TwoSided() {
 		return o, false
 	}
-	first := -1
+	first, over := -1, s.gaveUpAt()
 	for side := uint8(0); side < 2; side++ {
 		for i := len(s.Passages) - 1; i >= 0; i-- {
 			p := &s.Passages[i]
 			if p.From != side || !p.Known || p.Kind == flows.ICMPError || p.Kind == flows.Duplicate || p.Kind == flows.Stale {
 				continue
 			}
-			if p.How == pairing.Crossed {
+			if p.How == pairing.Crossed && i <= over {
 				break
 			}
 			if p.How == pairing.Lost && (first < 0 || i < first) {
@@ -59,6 +60,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		o.silence, o.last = 0, -1 // what was sent last may not have arrived: how long the path was idle is not known
 	}
 	lost := 0
+	o.revived = -1
 	for i := first; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
 		if p.From > flows.Server || !p.Known || p.Kind == flows.ICMPError {
@@ -69,6 +71,12 @@ func findOnset(s *Subject) (o onset, ok bool) {
 			o.lost[p.From] = append(o.lost[p.From], i)
 			lost += max(1, p.Count)
 		case pairing.Crossed:
+			if i > over {
+				if o.revived < 0 {
+					o.revived = i
+				}
+				continue
+			}
 			o.crossed[p.From] = append(o.crossed[p.From], i)
 		}
 	}
@@ -80,6 +88,25 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// gaveUpAt returns the first RST by which an end gave up after probes in vain;
+// behind the last passage where none did. What crosses later finds a connection
+// that was already dead.
+func (s *Subject) gaveUpAt() int {
+	at := len(s.Passages)
+	for side := uint8(0); side < 2; side++ {
+		if e := s.nearest(side).Sides[side].Ending; e != flows.EndGaveUp && e != flows.EndUserTimeout {
+			continue
+		}
+		for i := range s.Passages {
+			if p := &s.Passages[i]; p.Kind == flows.RST && p.From == side {
+				at = min(at, i)
+				break
+			}
+		}
+	}
+	return at
 }
 
 // outlasts reports whether a silence was longer than any survived, by more than
@@ -170,7 +197,14 @@ func passed(s *Subject, i int) bool {
 	if p.Kind == flows.RST {
 		return false
 	}
-	for j := i + 1; j < len(s.Passages); j++ { // acknowledged later on
+	return s.acknowledged(i)
+}
+
+// acknowledged reports whether the payload of passage i is acknowledged later
+// on, whichever of its transmissions arrived.
+func (s *Subject) acknowledged(i int) bool {
+	p := &s.Passages[i]
+	for j := i + 1; j < len(s.Passages); j++ {
 		q := &s.Passages[j]
 		if q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && q.Event.Flags.Has(tcp.ACK) &&
 			p.Event.Len > 0 && q.Event.Ack.Sub(p.Event.Seq.Add(int(p.Event.Len))) >= 0 {
@@ -216,7 +250,7 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 				if t.first >= 0 {
 					t.reset = i
 				}
-			case p.Kind == flows.KeepaliveProbe || p.Kind == flows.Retransmission || p.Event.Len > 0:
+			case p.Kind == flows.KeepaliveProbe || p.Kind == flows.Retransmission || p.Kind == flows.FIN || p.Kind == flows.ZeroWindowProbe || p.Event.Len > 0:
 				if t.first < 0 {
 					t.first = i
 					if silence, before := s.silence(i); before >= 0 && s.alive(before) {
@@ -224,7 +258,7 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 					}
 				}
 				t.asked = append(t.asked, i)
-				if p.Kind == flows.KeepaliveProbe {
+				if p.Kind == flows.KeepaliveProbe || p.Kind == flows.ZeroWindowProbe {
 					t.probes++
 				} else {
 					t.data++

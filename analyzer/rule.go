@@ -28,6 +28,7 @@ var verdictRules = [...]Rule{
 	{HalfOpen, "One end holds a session that the other has forgotten: a SYN from the same port is answered by a challenge ACK.", halfOpen},
 	{ForgedReset, "The RST that ended the connection was not sent by the end whose name it bears: it never passed the capture nearer to that end, or came too soon, or from too near.", forgedReset},
 	{ProxyAnswer, "Something between the ends answers keepalives that never reached the peer.", proxyAnswers},
+	{MTUBlackHole, "Large segments vanish while smaller ones of the same end pass.", mtuBlackHole},
 	{PathRejected, "A router, a firewall or the peer's network said by an ICMP error that it does not deliver. Also finds host-drop, peer-gone, path-cut and mtu-black-hole, as the code says.", saidByICMP},
 	{PeerLostState, "The peer rebooted or lost the socket: it answers a probe or data with the RST of a host that knows no such connection.", peerLostState},
 	{SilentDrop, "After a silence nothing of this connection crosses between the captures any more, and nobody says why: something between forgot it. Also finds one-way-drop, path-cut, and undecided between them.", deathBetween},

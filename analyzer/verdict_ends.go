@@ -152,7 +152,11 @@ func (s *Subject) hasFIN(side uint8, before int) bool {
 
 func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer {
 	peer := sideName(rst.From)
-	v := &Verdict{ID: PeerLostState, Confidence: Likely, At: rst.At, FirstLost: trigger.First(), Silence: silence, Cause: "unknown", Between: [2]int{s.Base, s.Base}}
+	confidence := Likely
+	if silence >= time.Minute {
+		confidence = Possible // time enough for the peer to have given up, its RST lost
+	}
+	v := &Verdict{ID: PeerLostState, Confidence: confidence, At: rst.At, FirstLost: trigger.First(), Silence: silence, Cause: "unknown", Between: [2]int{s.Base, s.Base}}
 	refs := append(append([]pairing.Ref(nil), trigger.Refs...), rst.Refs...)
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "socketless-rst",
 		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
@@ -214,8 +218,8 @@ func (s *Subject) stalled(seen *pairing.Sighting, side uint8) Answer {
 		}
 	}
 	stall := last.Sub(first)
-	if stall < time.Second {
-		return Answer{}
+	if t, vain := findTail(s); stall < time.Second || vain && t.side != side && len(t.asked) >= 3 {
+		return Answer{} // too short, or the path died as well
 	}
 	v := &Verdict{ID: ReceiverStalled, Confidence: Proven, At: first, Between: [2]int{seen.Vantage, seen.Vantage},
 		Summary: fmt.Sprintf("The %s's window has been shut for %s: its application does not read. The path works; what the %s sends are window probes, not keepalives (%d of them).",
@@ -389,7 +393,7 @@ func (s *Subject) repeatsInVain() bool {
 func healthyAtEnd(s *Subject) Answer {
 	i := s.lastSign()
 	f := s.flow
-	if i < 0 || s.repeatsInVain() {
+	if i < 0 || s.repeatsInVain() || s.flow.Sides[0].RST || s.flow.Sides[1].RST {
 		return Answer{}
 	}
 	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}

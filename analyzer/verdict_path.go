@@ -122,6 +122,9 @@ func (s *Subject) bothWays(o *onset) Answer {
 			{Verdict: PathCut, For: []string{"it stopped in the middle of traffic"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
 		}}
 	}
+	if o.revived >= 0 && alive == nil {
+		return s.passingOutage(o)
+	}
 	v := s.pathVerdict(SilentDrop, o)
 	s.cause(v, o, alive)
 	v.Summary = s.silentSummary(v, o, alive)
@@ -131,6 +134,24 @@ func (s *Subject) bothWays(o *onset) Answer {
 			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})
 	}
 	return a
+}
+
+// passingOutage is what remains where everything was lost until an end gave up,
+// and the connection's later segments cross again: a device that learned it
+// anew, or an outage that passed.
+func (s *Subject) passingOutage(o *onset) Answer {
+	v := s.pathVerdict(Undecided, o)
+	v.Confidence = Possible
+	again := &s.Passages[o.revived]
+	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, until an end gives up. What the %s sends later crosses again: an outage passed, or a device between learned the connection anew from it.",
+		s.sinceWhen(o), sideName(again.From))
+	next := "a fresh login, or a ping, beside the session while both captures run"
+	lost := s.crossedAndLost(o)
+	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "crosses-again", Says: fmt.Sprintf("the %s's %s crosses afterwards", sideName(again.From), again.Kind),
+		Suggests: "the path works again", Evidence: again.Refs}}, Hypotheses: []Hypothesis{
+		{Verdict: PathCut, For: []string{"the path works again later: an outage of some length"}, Next: next},
+		{Verdict: SilentDrop, For: []string{lost.Says, "a device that the inside teaches anew looks the same"}, Next: next},
+	}}
 }
 
 // everCrossed reports whether anything of the connection is in two captures.
@@ -377,27 +398,19 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 		far = &s.Seen[len(s.Seen)-1]
 	}
 	own := &far.Flow.Sides[side]
-	if arrived < 2 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 || s.Points[far.Vantage].Table == nil {
+	if arrived < 2 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return Answer{}, false
 	}
-	hp, ok := s.Points[far.Vantage].Table.HostPair(&far.Flow.Key)
-	if !ok {
-		return Answer{}, false
-	}
-	end := 0
-	if hp.A != own.Addr.Addr() {
-		end = 1
-	}
-	since := clockwork(s.Clocks).to(far.Vantage, s.Base, s.Passages[t.first].At)
-	if hp.Last[end] <= since {
+	alive, _ := s.controlsSay()
+	if alive == nil {
 		return Answer{}, false // nothing shows that the host still sent
 	}
 	peer := sideName(side)
 	v.ID, v.Confidence, v.Cause = HostDrop, Proven, "unknown"
 	v.Between = [2]int{far.Vantage, far.Vantage}
-	v.Summary = fmt.Sprintf("The %s's host drops them itself: %d arrive in the capture taken on it, it goes on sending other traffic to the same host, and answers none of them.", peer, arrived)
+	v.Summary = fmt.Sprintf("The %s's host drops them itself: %d arrive in the capture taken on it, %s shows that it still talks to the same host, and it answers none of them.", peer, arrived, aControl(alive))
 	v.Unknown = append(v.Unknown, "what in the "+peer+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
-	return Answer{Verdict: v, Findings: []Finding{finding}}, true
+	return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs}}}, true
 }
 
 // arrived counts the questions of a tail that provably reached the other end's

@@ -221,6 +221,45 @@ R 203.0.113.9
 +15s   C > S PSH,ACK seq 181 ack 912 ts 117068 106057 data "PING\r\n"
 +11ms  S > C ACK     seq 912 ack 187 ts 121057 117068
 `, "app-hung likely", "app-hung likely", "app-hung likely"},
+	{"a FIN is repeated in vain", session + `
+drop both
++1800s C > S FIN,ACK seq 157 ack 900 ts 1842068 46057
++220ms C > S FIN,ACK seq 157 ack 900 ts 1842288 46057
++440ms C > S FIN,ACK seq 157 ack 900 ts 1842728 46057
++5s    S > C ACK seq 899 ack 157 ts 1851000 42046
+`, "silent-drop proven idle-expiry likely", "undecided possible", "not silent-drop"},
+	{"the receiver stops reading, and then the path dies", session + `
++1s    C > S PSH,ACK seq 157 ack 900 ts 43046 46057 len 1000
++11ms  S > C ACK seq 900 ack 1157 ts 47057 43046 win 0
++220ms C > S ACK seq 1156 ack 900 ts 43277 47057
++11ms  S > C ACK seq 900 ack 1157 ts 47288 43046 win 0
+drop both
++440ms C > S ACK seq 1156 ack 900 ts 43728 47288
++880ms C > S ACK seq 1156 ack 900 ts 44608 47288
++1760ms C > S ACK seq 1156 ack 900 ts 46379 48619
++3520ms C > S ACK seq 1156 ack 900 ts 49899 48619
+`, "undecided possible", "undecided possible", "not silent-drop"},
+	{"the client gave up in an outage, and answers the late data with a RST", session + `
+drop both
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057
++10s   C > S ACK seq 156 ack 900 ts 1852068 46057
++10s   C > S ACK seq 156 ack 900 ts 1862068 46057
++10s   C > S RST,ACK seq 157 ack 900 ts 1872068 46057
+drop nothing
++600s  S > C PSH,ACK seq 900 ack 157 ts 2476057 42046 len 50
++11ms  C > S RST seq 157 win 0 id 0
+`, "undecided possible", "undecided possible", "peer-lost-state possible"},
+	{"large segments vanish, small ones pass", session + `
++1s     C > S PSH,ACK seq 157 ack 900 ts 43046 46057 len 1448 lost
++10ms   C > S PSH,ACK seq 1605 ack 900 ts 43056 46057 len 100
++11ms   S > C ACK seq 900 ack 157 ts 47057 43046 sack 1605-1705
++220ms  C > S PSH,ACK seq 157 ack 900 ts 43277 47057 len 1448 lost
++440ms  C > S PSH,ACK seq 157 ack 900 ts 43728 47057 len 1448 lost
++880ms  C > S PSH,ACK seq 157 ack 900 ts 44608 47057 len 1448 lost
++1760ms C > S PSH,ACK seq 157 ack 900 ts 46379 47057 len 1448 lost
++5s     S > C ACK seq 899 ack 157 ts 54057 43046
++11ms   C > S ACK seq 1705 ack 900 ts 51400 54057
+`, "mtu-black-hole proven", "mtu-black-hole likely", "not silent-drop"},
 	{"a device on the way answers keepalives", session + `
 +60s  C > S ACK seq 156 ack 900 ts 102068 46057 lost
 +1ms  S > C ACK seq 900 ack 157 ts 106057 42046 @client
@@ -238,7 +277,7 @@ R 203.0.113.9
 +0s    D > S ACK seq 156 ack 900 ts 1842068 46057 @server
 +1ms   S > D RST seq 900 win 0 id 0 @server
 +10ms  S > C RST seq 900 win 0 id 0 ttl 63 @client
-`, "nat-rebind proven", "peer-lost-state likely", "nat-rebind proven"},
+`, "nat-rebind proven", "peer-lost-state possible", "nat-rebind proven"},
 	{"the client comes back from a reboot on the same port", session + `
 +600s  C > S SYN     seq 70099 mss 1460 sackok ts 900 0 wscale 7
 +11ms  S > C ACK     seq 900 ack 157 ts 646068 42046
@@ -250,7 +289,7 @@ R 203.0.113.9
 	{"the peer's socket is gone", session + `
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
 +10ms  S > C RST seq 900 win 0 id 0
-`, "peer-lost-state proven", "peer-lost-state likely", "not silent-drop"},
+`, "peer-lost-state proven", "peer-lost-state possible", "not silent-drop"},
 	{"refused", `
 delay C 10ms
 delay S 10ms
