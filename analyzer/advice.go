@@ -20,7 +20,7 @@ func remedies(s *Subject, d *Diagnosis) []Remedy {
 	switch {
 	case d.Verdict.ID == idleClose:
 		return closersOf(s, d)
-	case d.Verdict.ID != SilentDrop && d.Verdict.ID != OneWayDrop || d.Idle.Killed == 0:
+	case !forgotten(&d.Verdict) || d.Idle.Killed == 0:
 		return nil
 	}
 	port := int(s.flow.Sides[flows.Server].Addr.Port())

@@ -34,8 +34,7 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 			byProbes = max(byProbes, p.Until.Sub(p.At))
 		}
 	}
-	switch v.ID {
-	case SilentDrop, OneWayDrop:
+	if forgotten(v) {
 		if v.Silence > b.Survived && v.Silence >= time.Second && v.Cause != "state-lost" && v.Confidence != Possible {
 			b.Killed, b.KilledRef = v.Silence, v.FirstLost
 			for i := range s.Passages {
@@ -52,6 +51,12 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		b.Survived, b.SurvivedRef = 0, pairing.Ref{}
 	}
 	return b
+}
+
+// forgotten reports whether a verdict can mean that something between the ends
+// forgot a silent connection, whatever it did then.
+func forgotten(v *Verdict) bool {
+	return v.ID == SilentDrop || v.ID == OneWayDrop || v.Cause == "idle-expiry"
 }
 
 // pathOf names the path of a connection: its vantage points, or its hosts

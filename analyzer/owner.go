@@ -50,7 +50,7 @@ type Search struct {
 // where the verdict names no device between two captures.
 func askOwner(s *Subject, d *Diagnosis) *OwnerRequest {
 	v := &d.Verdict
-	if v.ID != SilentDrop && v.ID != OneWayDrop || v.Between[0] == v.Between[1] || !s.TwoSided() {
+	if !forgotten(v) || v.Between[0] == v.Between[1] || !s.TwoSided() {
 		return nil
 	}
 	r := &OwnerRequest{Dropped: dropped(s, v), Expiry: v.Cause == "idle-expiry"}

@@ -51,13 +51,15 @@ func (w *WhatIf) would(c *circumstances) Would {
 	if a.Interval == 0 {
 		a.Interval = a.Idle
 	}
+	if forgotten(&Verdict{ID: c.verdict, Cause: c.cause}) {
+		a.onPath(c)
+		return a
+	}
 	switch c.verdict {
 	case Healthy, ClosedNormally:
 		a.Answer, a.Why = NothingToSave, "it lived without them"
 	case Idle:
 		a.Answer, a.Why = WouldNotKnow, "it was silent and nothing asked: with these keepalives the capture would tell"
-	case SilentDrop, OneWayDrop:
-		a.onPath(c)
 	case Undecided, CaptureGap:
 		a.Answer, a.Why = WouldNotKnow, "what happened to it is not known"
 	case idleClose:
