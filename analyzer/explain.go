@@ -317,4 +317,6 @@ var findingPages = []Page{
 	{ID: "same-numbers", Kind: OfFinding, Short: "the same sequence numbers go on under another address or port", Means: "The translation changed in mid-connection.", Do: []string{"keepalives below the NAT's timeout"}},
 	{ID: "syn-challenged", Kind: OfFinding, Short: "a SYN from the same port was answered by a challenge ACK", Means: "The other end still holds the old connection.", Do: []string{"keepalives at that end, so that it notices"}},
 	{ID: "proxy", Kind: OfFinding, Short: "a proxy ends the connection and opens another", Means: "What was seen on one side of it is not the connection of the other side.", Do: []string{"keepalives on both sides of the proxy"}},
+	{ID: "crosses-again", Kind: OfFinding, Short: "after the loss something of the connection crosses again", Means: "What forgot it learned it anew, or the outage ended.", Do: []string{"see which side spoke first: an expired timer is renewed from the inside"}},
+	{ID: "large-ones-vanish", Kind: OfFinding, Short: "full-sized segments are lost and shorter ones pass", Means: "A link on the way takes smaller packets than the ends believe.", Do: []string{"lower the MTU or clamp the MSS on the tunnel"}},
 }
