@@ -10,15 +10,11 @@ import (
 	"kaflow/flows"
 )
 
-// idleClose is the verdict on an end that closes idle connections itself; its
-// remedies are that end's own settings.
-const idleClose = "idle-close"
-
 // remedies computes what to set so that the connection would have lived, and
 // the lines for the systems seen; the numbers behind them go into d.Advice.
 func remedies(s *Subject, d *Diagnosis) []Remedy {
 	switch {
-	case d.Verdict.ID == idleClose:
+	case d.Verdict.ID == IdleClose:
 		return closersOf(s, d)
 	case !forgotten(&d.Verdict) || d.Idle.Killed == 0:
 		return nil

@@ -109,7 +109,7 @@ func TestWhoClosedItIsNamedByItsSetting(t *testing.T) {
 	f := &flows.Flow{}
 	f.Sides[flows.Server].Addr = addr("198.51.100.2", 3306)
 	s := &Subject{Pair: &pairing.Pair{Seen: []pairing.Sighting{{Flow: f}}}, flow: f}
-	d := &Diagnosis{Verdict: Verdict{ID: idleClose, Silence: 28800 * time.Second}, Endings: [2]flows.Ending{flows.EndOpen, flows.EndFIN}}
+	d := &Diagnosis{Verdict: Verdict{ID: IdleClose, Silence: 28800 * time.Second}, Endings: [2]flows.Ending{flows.EndOpen, flows.EndFIN}}
 	out := remedies(s, d)
 	if len(out) != 1 || out[0].System != "MySQL / MariaDB wait_timeout" || out[0].Where != "server" || len(out[0].Lines) == 0 {
 		t.Errorf("a database that closes after eight hours: %+v", out)

@@ -10,7 +10,7 @@ import (
 
 func TestEveryIDOfTheRulesHasAPage(t *testing.T) {
 	for _, id := range []string{
-		SilentDrop, OneWayDrop, PathCut, Healthy, ClosedNormally, Idle, NotEstablished, ReceiverStalled, PeerLostState, Undecided, CaptureGap, HostDrop, idleClose,
+		SilentDrop, OneWayDrop, PathCut, Healthy, ClosedNormally, Idle, NotEstablished, ReceiverStalled, PeerLostState, Undecided, CaptureGap, HostDrop, IdleClose,
 	} {
 		if p, ok := PageOf(id); !ok || p.Kind != OfVerdict {
 			t.Errorf("%s has no page", id)

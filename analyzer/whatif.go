@@ -62,7 +62,7 @@ func (w *WhatIf) would(c *circumstances) Would {
 		a.Answer, a.Why = WouldNotKnow, "it was silent and nothing asked: with these keepalives the capture would tell"
 	case Undecided, CaptureGap:
 		a.Answer, a.Why = WouldNotKnow, "what happened to it is not known"
-	case idleClose:
+	case IdleClose:
 		a.Answer, a.Why = WouldNotHelp, "an end closed it on a timer of its own, which counts data and not probes"
 	case ReceiverStalled:
 		a.Answer, a.Why = WouldNotHelp, "an end stopped reading; nothing was lost to silence"

@@ -35,14 +35,14 @@ func TestWhatOtherKeepalivesWouldHaveDone(t *testing.T) {
 		{"the path contradicts itself", 60 * time.Second, 10 * time.Second, with(func(c *circumstances) { c.note = "contradiction" }), WouldNotKnow, "contradicts itself"},
 		{"no limit known", 60 * time.Second, 10 * time.Second, with(func(c *circumstances) { c.limit.Killed = 0 }), WouldNotKnow, "no idle limit is known"},
 		{"a device that sent a RST when its idle timer ran out", 20 * time.Second, 10 * time.Second,
-			with(func(c *circumstances) { c.verdict = "forged-reset" }), WouldLive, "proven to pass"},
+			with(func(c *circumstances) { c.verdict = ForgedReset }), WouldLive, "proven to pass"},
 		{"a RST that somebody injected", 20 * time.Second, 10 * time.Second,
-			with(func(c *circumstances) { c.verdict, c.cause = "forged-reset", "injected" }), WouldNotHelp, "did not die of silence"},
+			with(func(c *circumstances) { c.verdict, c.cause = ForgedReset, "injected" }), WouldNotHelp, "did not die of silence"},
 		{"healthy", 60 * time.Second, 10 * time.Second, circumstances{verdict: Healthy}, NothingToSave, "lived without"},
 		{"silent at the end", 60 * time.Second, 10 * time.Second, circumstances{verdict: Idle}, WouldNotKnow, "nothing asked"},
 		{"cut path", 60 * time.Second, 10 * time.Second, circumstances{verdict: PathCut}, WouldNotHelp, "noticed it sooner"},
 		{"undecided", 60 * time.Second, 10 * time.Second, circumstances{verdict: Undecided}, WouldNotKnow, "not known"},
-		{"closed on purpose", 60 * time.Second, 10 * time.Second, circumstances{verdict: idleClose}, WouldNotHelp, "counts data and not probes"},
+		{"closed on purpose", 60 * time.Second, 10 * time.Second, circumstances{verdict: IdleClose}, WouldNotHelp, "counts data and not probes"},
 	} {
 		w := WhatIf{Idle: c.idle, Interval: c.interval}
 		if got := w.would(&c.c); got.Answer != c.want || !strings.Contains(got.Why, c.why) {

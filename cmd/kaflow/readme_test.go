@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +46,25 @@ func TestEveryVerdictOfFailOnHasAPage(t *testing.T) {
 	for _, id := range verdicts {
 		if p, ok := analyzer.PageOf(id); !ok || p.Kind != analyzer.OfVerdict {
 			t.Errorf("kaflow explain %s: no page", id)
+		}
+	}
+}
+
+// --fail-on takes every verdict that the analyzer has a name for.
+func TestFailOnTakesEveryVerdict(t *testing.T) {
+	source, err := os.ReadFile("../../analyzer/report.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(source), "// Verdict ids")
+	block, _, closed := strings.Cut(block, "\n)")
+	named := regexp.MustCompile(`= "([a-z-]+)"`).FindAllStringSubmatch(block, -1)
+	if !found || !closed || len(named) < 12 {
+		t.Fatalf("%d verdicts have names in analyzer/report.go", len(named))
+	}
+	for _, m := range named {
+		if !slices.Contains(verdicts, m[1]) {
+			t.Errorf("%s is not in the list of verdicts", m[1])
 		}
 	}
 }

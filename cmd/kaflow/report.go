@@ -92,8 +92,9 @@ func (a *app) failing() error {
 
 // verdicts are the ids that this version can give.
 var verdicts = []string{
-	analyzer.SilentDrop, analyzer.OneWayDrop, analyzer.PathCut, analyzer.Healthy, analyzer.ClosedNormally, analyzer.Idle,
-	analyzer.NotEstablished, analyzer.ReceiverStalled, analyzer.PeerLostState, analyzer.Undecided, analyzer.CaptureGap,
+	analyzer.SilentDrop, analyzer.OneWayDrop, analyzer.ForgedReset, analyzer.ProxyAnswer, analyzer.NATRebind, analyzer.PathRejected, analyzer.PathCut,
+	analyzer.PeerLostState, analyzer.PeerGone, analyzer.HostDrop, analyzer.MTUBlackHole, analyzer.AppHung, analyzer.ReceiverStalled, analyzer.HalfOpen,
+	analyzer.IdleClose, analyzer.NotEstablished, analyzer.Undecided, analyzer.CaptureGap, analyzer.Idle, analyzer.Healthy, analyzer.ClosedNormally,
 }
 
 // flow reports whether a diagnosis is of a flow that was asked for.
