@@ -38,8 +38,11 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		if v.Silence > b.Survived && v.Silence >= time.Second && v.Cause != "state-lost" && v.Confidence != Possible {
 			b.Killed, b.KilledRef = v.Silence, v.FirstLost
 			for i := range s.Passages {
-				if s.Passages[i].First() == v.FirstLost {
-					b.Direction = sideName(s.Passages[i].From)
+				if p := &s.Passages[i]; p.First() == v.FirstLost {
+					b.Direction = sideName(p.From)
+					if v.ID == ForgedReset {
+						b.Direction = sideName(other(p.From)) // of what it answers
+					}
 				}
 			}
 		}

@@ -16,6 +16,7 @@ type OwnerRequest struct {
 	Forgot   [2]tcp.Instant // in between the state went: after the last packet across, before the first lost; 0 unknown
 	Expiry   bool           // Forgot holds if an idle timer did it
 	Dropped  []Dropped
+	Forged   *Forged // the RST that it sent in an end's name; nil none was seen
 	Searches []Search
 	Any      bool // no idle limit narrows the devices down: Searches are of all that are known
 }
@@ -36,6 +37,13 @@ type Dropped struct {
 	First, Last tcp.Instant
 }
 
+// Forged is a RST that the device sent in an end's name.
+type Forged struct {
+	As      uint8 // flows.Client or flows.Server
+	Vantage int   // that saw it, by whose own clock At is
+	At      tcp.Instant
+}
+
 // Search is what to look for in one kind of device's log.
 type Search struct {
 	Device  string
@@ -53,8 +61,8 @@ func askOwner(s *Subject, d *Diagnosis) *OwnerRequest {
 	if !forgotten(v) || v.Between[0] == v.Between[1] || !s.TwoSided() {
 		return nil
 	}
-	r := &OwnerRequest{Dropped: dropped(s, v), Expiry: v.Cause == "idle-expiry"}
-	if len(r.Dropped) == 0 {
+	r := &OwnerRequest{Dropped: dropped(s, v), Forged: forgedBy(s, v), Expiry: v.Cause == "idle-expiry"}
+	if len(r.Dropped) == 0 && r.Forged == nil {
 		return nil
 	}
 	for i := range s.Seen {
@@ -80,12 +88,15 @@ func askOwner(s *Subject, d *Diagnosis) *OwnerRequest {
 func dropped(s *Subject, v *Verdict) []Dropped {
 	var out []Dropped
 	var onset tcp.Instant
+	if v.ID == ForgedReset {
+		onset = v.At.Add(-promptly) // what the RST answered was dropped before it
+	}
 	for i := range s.Passages {
 		p := &s.Passages[i]
 		if onset == 0 && p.First() == v.FirstLost {
 			onset = p.At
 		}
-		if onset == 0 || !p.Known || p.How != pairing.Lost || p.From > flows.Server {
+		if onset == 0 || p.At < onset || !p.Known || p.How != pairing.Lost || p.From > flows.Server {
 			continue
 		}
 		ref := p.Refs[len(p.Refs)-1]
@@ -106,6 +117,19 @@ func dropped(s *Subject, v *Verdict) []Dropped {
 		out[at].First, out[at].Last = min(out[at].First, ref.At), max(out[at].Last, ref.At.Add(p.Until.Sub(p.At)))
 	}
 	return out
+}
+
+// forgedBy is the RST of a verdict that says that a device sent one.
+func forgedBy(s *Subject, v *Verdict) *Forged {
+	if v.ID != ForgedReset {
+		return nil
+	}
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Kind == flows.RST && p.First() == v.FirstLost && p.From <= flows.Server {
+			return &Forged{As: p.From, Vantage: v.FirstLost.Vantage, At: v.FirstLost.At}
+		}
+	}
+	return nil
 }
 
 // forgot bounds the moment at which the state went: not before the silence had

@@ -103,6 +103,9 @@ func (p *page) owner(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 		}
 		says = append(says, text)
 	}
+	if f := o.Forged; f != nil {
+		says = append(says, fmt.Sprintf("it sent a RST in the %s's name, %s (%s)", endName(f.As), utcMoment(f.At), vantageName(r, f.Vantage)))
+	}
 	head := "to search its log for (many devices do not log this by default):"
 	if o.Any {
 		head = "to search its log for, whichever it is (many devices do not log this by default):"
@@ -182,6 +185,7 @@ type ownerDoc struct {
 	ForgotAfter  *moment      `json:"forgot_after"`
 	ForgotBefore *moment      `json:"forgot_before"`
 	Dropped      []droppedDoc `json:"dropped"`
+	Forged       *forgedDoc   `json:"forged_reset"`
 	Searches     []searchDoc  `json:"searches"`
 	IdleExpiry   bool         `json:"idle_expiry"`
 	AnyDevice    bool         `json:"any_device"`
@@ -201,6 +205,19 @@ type droppedDoc struct {
 	Assumed int     `json:"assumed"`
 	First   *moment `json:"first"`
 	Last    *moment `json:"last"`
+}
+
+type forgedDoc struct {
+	As      string  `json:"as"`
+	Vantage string  `json:"vantage"`
+	At      *moment `json:"at"`
+}
+
+func forgedOf(r *analyzer.Report, f *analyzer.Forged) *forgedDoc {
+	if f == nil {
+		return nil
+	}
+	return &forgedDoc{endWord(f.As), vantageName(r, f.Vantage), instant(f.At)}
 }
 
 type searchDoc struct {
@@ -224,6 +241,7 @@ func ownerOf(r *analyzer.Report, o *analyzer.OwnerRequest) *ownerDoc {
 		Dropped: mapped(o.Dropped, func(l *analyzer.Dropped) droppedDoc {
 			return droppedDoc{endWord(l.From), vantageName(r, l.Vantage), l.Count, l.Assumed, instant(l.First), instant(l.Last)}
 		}),
+		Forged: forgedOf(r, o.Forged),
 		Searches: mapped(o.Searches, func(s *analyzer.Search) searchDoc {
 			return searchDoc{text(s.Device), texts(s.For), texts(s.Expiry), texts(s.Enable), text(s.Default), s.Shaky}
 		}),
