@@ -6949,7 +6949,7 @@ var closers = [...]Closer{
 			Confidence: Documented,
 			Checked:    true,
 			Sources: []Source{
-				{"Ensim Server Administrator help: FTP server settings, TimeoutIdle", "http://216.194.64.133/pub/ensim/10.3.3/docs/linux/onlinehelp/ServerAdmin/html/oh_appl_ftp_fields.htm"},
+				{"Turbolinux 10 Server user guide: timers of ProFTPD, TimeoutIdle 600", "http://www.turbolinux.com/products/server/10s/manual/user_guide/user_guide/x4764.html"},
 			},
 		},
 	},

@@ -76,11 +76,12 @@ func (s settings) plan(step time.Duration) (p facts.Plan, err error) {
 	return p, nil
 }
 
-// Limits of what can be asked for: a count no system takes, and a silence of
-// a year.
+// Limits of what can be asked for: a count no system takes, a silence of a
+// year, and a century of probes.
 const (
-	maxProbes  = 10_000
-	maxSetting = 366 * 24 * time.Hour
+	maxProbes    = 10_000
+	maxSetting   = 366 * 24 * time.Hour
+	longestTrain = 100 * maxSetting
 )
 
 // parseSetting reads a number of steps, or a duration with its unit.
@@ -122,6 +123,11 @@ func (a *app) policy(c *cobra.Command, args []string, s settings) error {
 	policies, err := a.compute(args, s)
 	if err != nil {
 		return err
+	}
+	for _, p := range policies {
+		if float64(p.plan.Count)*p.plan.Interval.Seconds() > longestTrain.Seconds() {
+			return usageError{fmt.Sprintf("%d probes %s apart take longer than %d years", p.plan.Count, facts.Human(p.plan.Interval), longestTrain/maxSetting)}
+		}
 	}
 	return a.print(format, func(w io.Writer, o render.Options) error {
 		if format == "json" {
