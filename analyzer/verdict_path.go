@@ -366,9 +366,12 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 			{Verdict: "peer-gone", For: []string{"a host that hangs or sleeps does not answer either"}, Against: []string{"its network interface still works"}},
 		}}
 	}
+	if len(s.Seen) == 1 && s.own(other(t.side)) && !s.own(t.side) {
+		return s.unansweredHere(t, v, finding, asked, alive)
+	}
 	if idle && alive != nil && s.whole(t) {
-		v.ID, v.Confidence = SilentDrop, Likely
-		v.Cause, v.CauseConfidence = "idle-expiry", Likely
+		v.ID, v.Confidence = SilentDrop, Possible // a filter on the peer's host looks the same from here
+		v.Cause, v.CauseConfidence = "idle-expiry", Possible
 		v.CauseWhy = aControl(alive) + " between the same hosts lives meanwhile"
 		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer, while %s between the same hosts lives. The path and the peer work; this connection's state is gone, most likely in a device between.",
 			facts.Compact(t.silence), asker, asked, aControl(alive))
@@ -412,6 +415,27 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 	v.Unknown = append(v.Unknown, "what in the "+peer+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
 	return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs}}}, true
 }
+
+// unansweredHere judges questions that are in a capture taken on the host that
+// should answer them.
+func (s *Subject) unansweredHere(t silentTail, v *Verdict, finding Finding, asked string, alive *Control) Answer {
+	asker, host := sideName(t.side), sideName(other(t.side))
+	v.Summary = fmt.Sprintf("The %s's %s arrive at the %s, beside which this capture was taken, and no answer leaves from there.", asker, asked, host)
+	v.Unknown = append(v.Unknown, "what in the "+host+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
+	a := Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
+		{Verdict: HostDrop, For: []string{"the questions are in the capture taken beside the " + host}},
+		{Verdict: PeerGone, For: []string{"a host that hangs or sleeps does not answer either"}},
+		{Verdict: OneWayDrop, For: []string{"a mirror port may show what arrives and not what leaves"}},
+	}}
+	if alive != nil {
+		v.ID, v.Confidence, v.Cause = HostDrop, Likely, "unknown"
+		v.Summary += fmt.Sprintf(" %s shows that the host lives.", capitalisedText(aControl(alive)))
+		a.Findings = append(a.Findings, Finding{Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs})
+	}
+	return a
+}
+
+func capitalisedText(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // arrived counts the questions of a tail that provably reached the other end's
 // capture.
@@ -494,42 +518,54 @@ func hostDropHypothesis(side uint8) Hypothesis {
 // none of the answers: its TSecr stays while its probes come at the interval
 // pace.
 func frozenEcho(s *Subject) Answer {
-	if len(s.Seen) > 1 {
-		return Answer{}
-	}
-	f := s.flow
 	for side := uint8(0); side < 2; side++ {
-		n, first, last := 0, -1, -1
-		for i := range f.Events {
-			ev := &f.Events[i]
-			if ev.From != side || ev.Kind != flows.KeepaliveProbe && ev.Kind != flows.RST || !ev.HasTS {
-				continue
+		if len(s.Seen) == 1 {
+			if first, last, n, ok := frozen(s.flow, side); ok {
+				return s.frozenAnswer(side, first, last, n)
 			}
-			if ev.Kind == flows.KeepaliveProbe && ev.AnsweredBy == 0 && ev.Run == nil {
-				continue
-			}
-			if first >= 0 && ev.TSEcr != f.Events[first].TSEcr {
-				n, first = 0, -1
-			}
-			if first < 0 {
-				first = i
-			}
-			last = i
-			n++
-			if r := ev.Run; r != nil {
-				if r.TSEcr != ev.TSEcr {
-					n, first = 0, -1
-					continue
-				}
-				n += int(r.Count[side]) - 1
-			}
-		}
-		if n < 3 || last < first || f.Sides[side].Ending != flows.EndGaveUp && !gaveUpAfterAnswers(f, side) {
 			continue
 		}
-		return s.frozenAnswer(side, first, last, n)
+		near := &s.Seen[0]
+		if side == flows.Server {
+			near = &s.Seen[len(s.Seen)-1]
+		}
+		ttls := near.Flow.Sides[side].TTLs
+		if first, last, n, ok := frozen(near.Flow, side); ok && hops(ttls[0]) == 0 && hops(ttls[1]) == 0 {
+			return s.deafProber(near, side, first, last, n)
+		}
 	}
 	return Answer{}
+}
+
+// frozen finds the probes of a side that are answered in a capture and all echo
+// one old timestamp: the first and the last event, and how many there are.
+func frozen(f *flows.Flow, side uint8) (first, last, n int, ok bool) {
+	first, last = -1, -1
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.From != side || ev.Kind != flows.KeepaliveProbe && ev.Kind != flows.RST || !ev.HasTS {
+			continue
+		}
+		if ev.Kind == flows.KeepaliveProbe && ev.AnsweredBy == 0 && ev.Run == nil {
+			continue
+		}
+		if first >= 0 && ev.TSEcr != f.Events[first].TSEcr {
+			n, first = 0, -1
+		}
+		if first < 0 {
+			first = i
+		}
+		last = i
+		n++
+		if r := ev.Run; r != nil {
+			if r.TSEcr != ev.TSEcr {
+				n, first = 0, -1
+				continue
+			}
+			n += int(r.Count[side]) - 1
+		}
+	}
+	return first, last, n, n >= 3 && last >= first && (f.Sides[side].Ending == flows.EndGaveUp || gaveUpAfterAnswers(f, side))
 }
 
 // gaveUpAfterAnswers reports whether a side reset the connection at the end of
@@ -546,14 +582,14 @@ func gaveUpAfterAnswers(f *flows.Flow, side uint8) bool {
 
 func (s *Subject) frozenAnswer(side uint8, first, last, n int) Answer {
 	if prober, answerer := s.own(side), s.own(other(side)); prober && !answerer {
-		return s.deafProber(side, first, last, n)
+		return s.deafProber(&s.Seen[0], side, first, last, n)
 	} else if prober == answerer {
 		return s.frozenSomewhere(side, first, last, n)
 	}
 	a, b := &s.flow.Events[first], &s.flow.Events[last]
 	seen := &s.Seen[0]
 	refs := []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
-	v := &Verdict{ID: OneWayDrop, Confidence: Likely, Cause: "unknown", At: a.At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+	v := &Verdict{ID: OneWayDrop, Confidence: Possible, Cause: "unknown", At: a.At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
 		Summary: fmt.Sprintf("The %s's probes arrive and are answered, but the %s echoes the same old timestamp in all %d of them: none of the answers is accepted by its TCP. The way back to the %s loses them.",
 			sideName(side), sideName(side), n, sideName(side)),
 		Unknown: []string{"whether the path or the " + sideName(side) + "'s own host filter eats the answers: needs a capture at the " + sideName(side)}}
@@ -572,16 +608,20 @@ func (s *Subject) own(side uint8) bool {
 
 // deafProber is the verdict where answers reach the prober's own interface and
 // its TCP takes none of them.
-func (s *Subject) deafProber(side uint8, first, last, n int) Answer {
-	a, b := &s.flow.Events[first], &s.flow.Events[last]
-	seen := &s.Seen[0]
+func (s *Subject) deafProber(seen *pairing.Sighting, side uint8, first, last, n int) Answer {
+	a, b := &seen.Flow.Events[first], &seen.Flow.Events[last]
 	refs := []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
 	who := sideName(side)
-	v := &Verdict{ID: HostDrop, Confidence: Likely, Cause: "unknown", At: a.At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+	v := &Verdict{ID: HostDrop, Confidence: Likely, Cause: "unknown", At: clockwork(s.Clocks).to(s.Base, seen.Vantage, a.At), FirstLost: refs[0], Between: [2]int{seen.Vantage, seen.Vantage},
 		Summary: fmt.Sprintf("The answers to the %s's probes reach its interface, but its TCP takes none of them: %d probes echo the same old timestamp. The %s's own host filter drops the answers.", who, n, who),
 		Unknown: []string{"what on the " + who + "'s host drops them: its firewall sees packets after tcpdump does"}}
-	return Answer{Verdict: v, Findings: []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, who),
-		Suggests: "the answers never reach its TCP", Evidence: refs}},
+	found := []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, who),
+		Suggests: "the answers never reach its TCP", Evidence: refs}}
+	if len(s.Seen) > 1 {
+		v.Confidence = Proven
+		return Answer{Verdict: v, Findings: found}
+	}
+	return Answer{Verdict: v, Findings: found,
 		Hypotheses: []Hypothesis{{Verdict: HostDrop, For: []string{"the capture was taken at the prober (its TTL is what hosts begin with), and the answers are in it"}},
 			{Verdict: OneWayDrop, For: []string{"a mirror port before the last device looks the same"}, Next: nextCapture(other(side))}}}
 }

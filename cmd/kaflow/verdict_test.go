@@ -60,7 +60,7 @@ drop nothing
 drop both
 +70s   C > S ACK seq 156 ack 900 ts 7317068 46057
 +100ms S > C ACK seq 899 ack 157 ts 7321168 42046
-`, "silent-drop proven idle-expiry proven", "silent-drop likely idle-expiry likely", "silent-drop likely idle-expiry likely"},
+`, "silent-drop proven idle-expiry proven", "silent-drop possible idle-expiry possible", "silent-drop possible idle-expiry possible"},
 	{"a ping crosses while the session is lost", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
@@ -71,7 +71,7 @@ drop nothing
 drop both
 +70s   C > S ACK seq 156 ack 900 ts 7317068 46057
 +100ms S > C ACK seq 899 ack 157 ts 7321168 42046
-`, "silent-drop proven idle-expiry proven", "silent-drop likely", "silent-drop likely"},
+`, "silent-drop proven idle-expiry proven", "silent-drop possible", "silent-drop possible"},
 	{"a fresh login is lost as well", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
@@ -109,7 +109,7 @@ drop S
 +75s    C > S ACK seq 156 ack 900 ts 7392068 46057
 +10ms   S > C ACK seq 900 ack 157 ts 7396078 42046
 +75s    C > S RST,ACK seq 157 ack 900 ts 7467068 46057
-`, "one-way-drop proven", "undecided possible", "one-way-drop likely"},
+`, "one-way-drop proven", "undecided possible", "one-way-drop possible"},
 	{"keepalives are answered", session + `
 +60s  C > S ACK seq 156 ack 900 ts 102068 46057
 +11ms S > C ACK seq 900 ack 157 ts 106057 42046
@@ -206,7 +206,7 @@ R 203.0.113.9
 +75s   C > S ACK seq 156 ack 900 ts 1992068 46057
 +11ms  S > C ACK seq 900 ack 157 ts 1996057 42046
 +75s   C > S RST,ACK seq 157 ack 900 ts 2067068 46057
-`, "-", "host-drop likely", "one-way-drop likely"},
+`, "-", "host-drop likely", "one-way-drop possible"},
 	{"the application of the server hangs", session + `
 +15s   C > S PSH,ACK seq 157 ack 900 ts 57068 46057 data "PING\r\n"
 +11ms  S > C PSH,ACK seq 900 ack 163 ts 61057 57068 data "PONG\r\n"
