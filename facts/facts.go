@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ type Timeout struct {
 const Established = "ESTABLISHED"
 
 // Label is the short name of the device.
-func (t Timeout) Label() string {
+func (t *Timeout) Label() string {
 	if t.Short != "" {
 		return t.Short
 	}
@@ -305,31 +306,36 @@ func FindDefaults(word string) []Default {
 // one of them is among ports. The shortest comes first, at equal T the best
 // founded, and a device appears once per T.
 func TimeoutsBetween(survived, killed time.Duration, ports ...int) []Timeout {
-	var fit []Timeout
-	for _, t := range timeouts {
+	var fit []int
+	for i := range timeouts {
+		t := &timeouts[i]
 		if t.State == Established && t.Confidence != Guess && survived < t.Idle && t.Idle <= killed && t.onPort(ports) {
-			fit = append(fit, t)
+			fit = append(fit, i)
 		}
 	}
-	slices.SortStableFunc(fit, byIdle)
-	return oncePerDevice(fit)
+	return byIdle(fit)
 }
 
 func (t *Timeout) onPort(ports []int) bool {
 	return t.Ports == nil || slices.ContainsFunc(ports, func(p int) bool { return slices.Contains(t.Ports, p) })
 }
 
-// oncePerDevice keeps the first of the rows with the same label and timeout.
-func oncePerDevice(rows []Timeout) []Timeout {
-	type device struct {
-		label string
-		idle  time.Duration
-	}
-	seen := make(map[device]bool, len(rows))
-	return slices.DeleteFunc(rows, func(t Timeout) bool {
-		key := device{t.Label(), t.Idle}
-		again := seen[key]
-		seen[key] = true
-		return again
+// byIdle returns the rows at the given places, the shortest timeout first,
+// among equals the best founded. A device appears once per timeout.
+func byIdle(places []int) []Timeout {
+	slices.SortStableFunc(places, func(i, j int) int {
+		a, b := &timeouts[i], &timeouts[j]
+		return cmp.Or(cmp.Compare(a.Idle, b.Idle), cmp.Compare(a.rank(), b.rank()))
 	})
+	rows := make([]Timeout, 0, len(places))
+	for _, i := range places {
+		t, again := &timeouts[i], false
+		for j := len(rows) - 1; j >= 0 && rows[j].Idle == t.Idle; j-- {
+			again = again || rows[j].Label() == t.Label()
+		}
+		if !again {
+			rows = append(rows, *t)
+		}
+	}
+	return rows
 }

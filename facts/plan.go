@@ -186,20 +186,15 @@ func (p Plan) On(t *Timeout, payload bool) Outcome {
 // the shortest first, guesses and timers of particular ports or of connections
 // in trouble left out. A device appears once per timeout.
 func PathLimits() []Timeout {
-	var out []Timeout
-	for _, t := range timeouts {
+	var all []int
+	for i := range timeouts {
+		t := &timeouts[i]
 		idle := t.State == Established || t.State == "idle" || t.KeepaliveRefreshes == No && t.Class != "firewall/NAT"
 		if idle && t.Idle > 0 && t.Confidence != Guess && t.Ports == nil {
-			out = append(out, t)
+			all = append(all, i)
 		}
 	}
-	slices.SortStableFunc(out, byIdle)
-	return oncePerDevice(out)
-}
-
-// byIdle orders timeouts by length, among equals the best founded first.
-func byIdle(a, b Timeout) int {
-	return cmp.Or(cmp.Compare(a.Idle, b.Idle), cmp.Compare(a.rank(), b.rank()))
+	return byIdle(all)
 }
 
 // Spread returns the positions of at most n rows that stand for all of them:
