@@ -77,7 +77,8 @@ const (
 )
 
 // Sighting is one connection at one vantage point. Flow's addresses are as
-// seen here.
+// seen here; its sequence numbers are those of the first sighting, Shift having
+// been taken away, so that what was seen at different points can be compared.
 type Sighting struct {
 	Vantage int
 	Flow    *flows.Flow

@@ -99,8 +99,20 @@ func positionOf(f *flows.Flow, e *flows.Event, sender uint8) (p position, ok boo
 	return p, false
 }
 
+// standing is where both directions of a view have come to, whichever of them
+// is the client's; ok is false where one is not known.
+func standing(f *flows.Flow) (p position, ok bool) {
+	x, y := f.Sides[0].SndNxt, f.Sides[1].SndNxt
+	return position{from: flows.Unclear, seq: min(x, y), ack: max(x, y)}, f.Sides[0].NxtKnown && f.Sides[1].NxtKnown && x != 0 && y != 0
+}
+
 // sharedPositions counts the positions that two views have in common.
 func sharedPositions(a, b *flows.Flow) (n int) {
+	_, here := standing(a)
+	_, there := standing(b)
+	if here && there && a.Sides[0].SndNxt == b.Sides[0].SndNxt && a.Sides[1].SndNxt == b.Sides[1].SndNxt {
+		n++
+	}
 	in := map[position]bool{}
 	for i := range a.Events {
 		if p, ok := positionOf(a, &a.Events[i], a.Events[i].From); ok {

@@ -206,7 +206,8 @@ func (m *matcher) pair(s *strand, same *sameness) *Pair {
 	}
 	p := &Pair{Path: path, OrderWhy: why, Method: s.conn.method, Score: s.conn.score, Margin: s.conn.margin, Ambiguous: s.conn.ambiguous}
 	for _, v := range order {
-		p.Seen = append(p.Seen, Sighting{Vantage: v, Flow: s.seen[v], Shift: s.shiftFrom(order[0], v)})
+		shift := s.shiftFrom(order[0], v)
+		p.Seen = append(p.Seen, Sighting{Vantage: v, Flow: unshifted(s.seen[v], shift), Shift: shift})
 	}
 	for v := range m.sides {
 		if s.views[v] == nil && m.closedAt(s, v) {

@@ -68,6 +68,9 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 	}
 	round(t, byISNs)
 	round(t, func(f *flows.Flow, put func(position)) {
+		if p, ok := standing(f); ok {
+			put(p)
+		}
 		for i := range f.Events {
 			if p, ok := positionOf(f, &f.Events[i], 0); ok {
 				put(p)

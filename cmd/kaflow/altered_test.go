@@ -1,0 +1,111 @@
+package main
+
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"kaflow/internal/lab"
+)
+
+// alteration is what a path or a recorder does to the server's capture.
+type alteration struct {
+	name string
+	do   func(frames []lab.Frame, client, server netip.Addr) []lab.Frame
+
+	// harmless: with a handshake in both captures the verdict is as before.
+	// Otherwise it may be weaker, never another one that is called sure.
+	harmless bool
+}
+
+var publicAddr = netip.MustParseAddr("198.51.100.7")
+
+func alterations() []alteration {
+	all := []alteration{
+		{"behind a source NAT", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame { return lab.Translated(f, c, publicAddr, 11111) }, true},
+		{"behind a destination NAT", func(f []lab.Frame, _, s netip.Addr) []lab.Frame {
+			return lab.Translated(f, s, netip.MustParseAddr("192.0.2.80"), 4000)
+		}, true},
+		{"sequence numbers shifted", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Renumbered(f, c, 0x9e3779b9, 0x7f4a7c15)
+		}, true},
+		{"shifted and translated", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Translated(lab.Renumbered(f, c, 0x9e3779b9, 0), c, publicAddr, 0)
+		}, true},
+		{"clock five hours ahead, 400 ppm fast", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
+			return lab.Reclocked(f, 5*time.Hour, 400, time.Time{}, 0)
+		}, true},
+		{"each frame twice", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame { return lab.Doubled(f) }, true},
+		{"VLAN tags", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame { return lab.Tagged(f, 42) }, true},
+		{"clock set back in the middle", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
+			return lab.Reclocked(f, 0, 0, f[len(f)/2].At, -90*time.Second)
+		}, false},
+	}
+	for seed := range uint64(4) {
+		all = append(all, alteration{"a tenth of the frames missing", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
+			return lab.Thinned(f, seed, 0.1)
+		}, false})
+	}
+	return all
+}
+
+// TestAlteredCapturesGiveNoOtherVerdict puts the server's capture of every
+// stored set through what happens to captures in the field.
+func TestAlteredCapturesGiveNoOtherVerdict(t *testing.T) {
+	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
+	}
+	for _, a := range alterations() {
+		t.Run(a.name, func(t *testing.T) {
+			kept, weaker := 0, 0
+			for _, path := range dirs {
+				set, err := lab.ReadRun(filepath.Dir(path))
+				if err != nil {
+					t.Fatal(err)
+				}
+				k, w := judgeAltered(t, set, a)
+				kept, weaker = kept+k, weaker+w
+			}
+			t.Logf("%d verdicts as before, %d weaker", kept, weaker)
+		})
+	}
+}
+
+func judgeAltered(t *testing.T, set *lab.Run, a alteration) (kept, weaker int) {
+	t.Helper()
+	name := filepath.Base(set.Dir)
+	frames, err := lab.ReadPcap(set.Captures[lab.AtServer])
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := netip.MustParseAddr(set.Truth.Ends[lab.AtClient].Address), netip.MustParseAddr(set.Truth.Ends[lab.AtServer].Address)
+	there := filepath.Join(t.TempDir(), "server.pcap")
+	if err := lab.WritePcap(there, a.do(frames, client, server), 65535); err != nil {
+		t.Fatal(err)
+	}
+	begun := slices.ContainsFunc(frames, func(f lab.Frame) bool { return f.TCP && f.Flags&lab.FlagSYN != 0 })
+	answer := ask(t, set.Captures[lab.AtClient], there)
+	for _, f := range set.Truth.Flows {
+		for i := range answer.Flows {
+			got := &answer.Flows[i]
+			if got.Client != f.Client || f.Expect.Verdict == "" {
+				continue
+			}
+			sure := got.Verdict.Confidence == "proven" || got.Verdict.Confidence == "likely"
+			switch {
+			case got.Verdict.ID == f.Expect.Verdict && (f.Expect.Confidence == "" || got.Verdict.Confidence == f.Expect.Confidence):
+				kept++
+			case got.Verdict.ID == f.Expect.Verdict && !(a.harmless && begun):
+				weaker++
+			case sure || a.harmless && begun:
+				t.Errorf("%s, %s: %+v, want %+v (%s)", name, f.Client, got.Verdict, f.Expect, f.Happened)
+			default:
+				weaker++
+			}
+		}
+	}
+	return kept, weaker
+}
