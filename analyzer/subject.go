@@ -272,7 +272,10 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 		Refs: []pairing.Ref{s.ref(far, probes.Run.UntilOrd, flows.KeepaliveACK, probes.Run.Until)},
 		How:  pairing.Lost, Known: true, Between: [2]int{far.Vantage, near.Vantage},
 	}
-	if last < to {
+	if how, assumed, why := s.Doubt(near.Vantage, p.Count); why != "" {
+		p.How, p.Assumed, p.Why = how, assumed, why
+	}
+	if last < to && p.How == pairing.Lost {
 		p.Assumed, p.Why = true, s.Points[near.Vantage].Name+" may have stopped recording before the last of them"
 	}
 	if holesAt(near.Flow.Missing, from, to) {

@@ -402,11 +402,37 @@ func (l *leg) answered(e *flows.Event, from, to tcp.Instant) (recording, bool) {
 	if l.far == nil {
 		return recording{}, false
 	}
+	if r, ok := l.answeredNear(e); ok {
+		return r, true
+	}
 	for j := range l.far.Events {
 		g := &l.far.Events[j]
 		if g.From == opposite(l.from) && g.Run == nil && g.Len == 0 && g.Answers == 0 && g.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) == tcp.ACK &&
 			!isProbe(g.Kind) && comparableEvent(g) && g.Ack.Sub(e.Seq) == 1 && g.At >= from && g.At <= to.Add(time.Second) {
 			return unknowable(Acknowledged, "%s holds what can be its answer, so it may have arrived", l.farName()), true
+		}
+	}
+	return recording{}, false
+}
+
+// answeredNear says whether the near capture holds what can be the answer to a
+// probe: an acknowledgment, which the far capture may miss like the probe, or
+// the RST of a host that knows no such connection, which it must hold.
+func (l *leg) answeredNear(e *flows.Event) (recording, bool) {
+	for i := range l.near.Events {
+		g := &l.near.Events[i]
+		if g.From != opposite(l.from) || g.Run != nil || g.Len > 0 || g.At < e.At || g.At > e.At.Add(time.Second) || !comparableEvent(g) {
+			continue
+		}
+		switch g.Flags & (tcp.SYN | tcp.FIN | tcp.RST | tcp.ACK) {
+		case tcp.RST:
+			if g.Seq == e.Ack && l.crossedBack(g.Ord) {
+				return unknowable(Acknowledged, "a RST answers it, so it arrived; %s misses it", l.farName()), true
+			}
+		case tcp.ACK:
+			if off := g.Ack.Sub(e.Seq); !isProbe(g.Kind) && (g.Answers == 0 || g.Answers == e.Ord) && (off == 1 || off == 0 && e.Len > 0) {
+				return unknowable(AnsweredNear, "%s holds what can be its answer, so it may have arrived", l.nearName()), true
+			}
 		}
 	}
 	return recording{}, false

@@ -239,7 +239,10 @@ func turned(r *Result, order []int) *Result {
 	}
 	for _, p := range r.Pairs {
 		q := *p
-		q.Path = nil
+		q.Path, q.Misses = nil, nil
+		for _, old := range order[:len(p.Misses)] {
+			q.Misses = append(q.Misses, p.Misses[old])
+		}
 		for _, v := range p.Path {
 			q.Path = append(q.Path, at[v])
 		}

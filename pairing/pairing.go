@@ -54,6 +54,7 @@ type Fate struct {
 	Why        string // of Unknowable, of an assumed loss and of a crossing within a run: the reason
 	Reason     Reason // the same as a value
 	Count      int    // segments of the sender that the fate is about: 1, or those of a run
+	Missing    int    // of a run that arrived: how many of its segments the other capture does not hold
 }
 
 // Reason says what a fate that is not plain rests on.
@@ -98,7 +99,8 @@ type Pair struct {
 	Score     float64
 	Margin    float64
 	Ambiguous []flows.FlowID
-	Partner   *Partner // nil where it is not cut in two by a proxy, as far as is known
+	Misses    []float64 // by vantage point: the share of what arrived that its capture provably lacks; nil where none lacks any
+	Partner   *Partner  // nil where it is not cut in two by a proxy, as far as is known
 }
 
 // Partner is the other connection of two that a proxy between two points joins.

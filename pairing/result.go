@@ -90,6 +90,7 @@ func matchSides(sides []*side, o Options) *Result {
 		p.Partner = partners[n]
 		r.Pairs = append(r.Pairs, p)
 	}
+	m.doubtLossy(r.Pairs)
 	m.notePartners(r)
 	r.Same = same.points()
 	m.sortPairs(r.Pairs)

@@ -88,6 +88,7 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	_, to, _ := l.m.clocks.window(l.x, l.y, e.Run.Until)
 	seen := countSeen(l.far, l.from, from, to.Add(l.slack))
 	if seen < f.Count {
+		f.Missing = f.Count - seen
 		f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, of which %s holds %d in that time", f.Count, l.farName(), seen)
 		return
 	}

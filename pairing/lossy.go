@@ -1,0 +1,150 @@
+package pairing
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"kaflow/tcp"
+)
+
+// A capture that provably misses segments which arrived may miss others too.
+// How many it misses of those that are known to have arrived says how likely it
+// is that a row of lost ones merely went unrecorded.
+
+const (
+	surelyLost = 1e-6 // a row that is less likely to have gone unrecorded is lost
+	hardlyLost = 1e-3 // of one that is more likely nothing is known
+)
+
+// recorder counts what a capture holds and what it misses of what arrived while
+// it was recording.
+type recorder struct{ held, missed int }
+
+// missRate returns the share of arrived segments that the capture misses, a
+// little above what was counted.
+func (r recorder) missRate() float64 {
+	if r.missed == 0 {
+		return 0
+	}
+	return float64(r.missed+1) / float64(r.held+r.missed+1)
+}
+
+// way is one direction between two neighbours, for one connection or for all of
+// two hosts.
+type way struct {
+	near, far int
+	from      uint8
+	pair      *Pair // nil: all of the hosts
+	hosts     hostsKey
+}
+
+// doubtLossy weakens losses that a capture's own gaps explain as well.
+func (m *matcher) doubtLossy(pairs []*Pair) {
+	counts := m.countMissed(pairs)
+	if !slices.ContainsFunc(counts, func(r recorder) bool { return r.missed > 0 }) {
+		return
+	}
+	misses := make([]float64, len(counts))
+	for v, c := range counts {
+		misses[v] = c.missRate()
+	}
+	type sent struct {
+		fate *Fate
+		at   tcp.Instant
+	}
+	ways := map[way][]sent{}
+	for _, p := range pairs {
+		p.Misses = misses
+		for i := range p.Fates {
+			f := &p.Fates[i]
+			if counts[f.Between[1]].missed == 0 || f.How == Unknowable {
+				continue
+			}
+			own := way{near: f.Between[0], far: f.Between[1], from: f.From, pair: p}
+			all := way{near: f.Between[0], far: f.Between[1], from: f.From, hosts: p.hostsAt(f.Between[0])}
+			ways[own], ways[all] = append(ways[own], sent{f, f.Sent.At}), append(ways[all], sent{f, f.Sent.At})
+		}
+	}
+	longest := map[*Fate]int{} // the row that a loss belongs to
+	for _, list := range ways {
+		slices.SortStableFunc(list, func(a, b sent) int { return cmpOrd(a.at, b.at) })
+		for len(list) > 0 {
+			n := 0
+			for n < len(list) && list[n].fate.How == Lost {
+				n++
+			}
+			for _, s := range list[:n] {
+				longest[s.fate] = max(longest[s.fate], n)
+			}
+			list = list[max(n, 1):]
+		}
+	}
+	doubt := Pair{Misses: misses}
+	for f, n := range longest {
+		if how, assumed, why := doubt.Doubt(f.Between[1], n); why != "" {
+			f.How, f.Assumed, f.Reason, f.Why = how, assumed, Dropped, why
+		}
+	}
+}
+
+// hostsAt returns what a connection's hosts are called at a point that saw it.
+func (p *Pair) hostsAt(v int) hostsKey {
+	for i := range p.Seen {
+		if p.Seen[i].Vantage == v {
+			return hostsOf(&p.Seen[i].Flow.Key)
+		}
+	}
+	return hostsKey{}
+}
+
+// countMissed counts, by point, what it holds and misses.
+func (m *matcher) countMissed(pairs []*Pair) []recorder {
+	counts := make([]recorder, len(m.sides))
+	for _, p := range pairs {
+		for i := range p.Fates {
+			f := &p.Fates[i]
+			far := f.Between[1]
+			switch {
+			case f.How == Crossed:
+				counts[far].held += f.Count
+			case f.Missing > 0 && m.covered(p, f):
+				counts[far].missed += f.Missing
+				counts[far].held += f.Count - f.Missing
+			case f.Count == 1 && f.Reason == Acknowledged && m.covered(p, f):
+				counts[far].missed++
+			}
+		}
+	}
+	return counts
+}
+
+// covered reports whether the far point was recording when a segment must have
+// passed it.
+func (m *matcher) covered(p *Pair, f *Fate) bool {
+	for i := range p.Seen {
+		if s := &p.Seen[i]; s.Vantage == f.Between[1] {
+			from, to, known := m.clocks.window(f.Between[0], s.Vantage, f.Sent.At)
+			r := m.sides[s.Vantage].recorded([]hostsKey{hostsOf(&s.Flow.Key)}, nil, from, to)
+			return known && r.how == Lost && !r.assumed
+		}
+	}
+	return false
+}
+
+// Doubt says what becomes of the loss of n segments in a row that a vantage
+// point does not hold, where its own gaps may explain that: it stands, is
+// assumed, or nothing is known.
+func (p *Pair) Doubt(vantage, n int) (how How, assumed bool, why string) {
+	if p.Misses == nil || p.Misses[vantage] == 0 {
+		return Lost, false, ""
+	}
+	why = fmt.Sprintf("%.0f %% of what arrived there is not in that capture: what it misses need not be lost", max(1, 100*p.Misses[vantage]))
+	switch unrecorded := math.Pow(p.Misses[vantage], float64(n)); {
+	case unrecorded <= surelyLost:
+		return Lost, false, ""
+	case unrecorded <= hardlyLost:
+		return Lost, true, why
+	}
+	return Unknowable, false, why
+}
