@@ -68,6 +68,10 @@ func (s *Subject) trigger(rst int) int {
 	return -1
 }
 
+// tooGappy is the share of arrived segments that a capture may lack for the
+// absence of one RST to mean anything.
+const tooGappy = 0.05
+
 // forgedBetween asks whether the capture nearer to the alleged sender holds
 // the RST of passage i.
 func (s *Subject) forgedBetween(i, trigger int) Answer {
@@ -80,11 +84,19 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	if here == origin.Vantage || slices.ContainsFunc(origin.Flow.Events, func(ev flows.Event) bool { return ev.Kind == flows.RST && ev.From == rst.From }) {
 		return Answer{}
 	}
+	misses := s.MissRate(origin.Vantage)
+	if misses > tooGappy {
+		return Answer{}
+	}
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
 	if !s.recorded(origin, rst.At) {
 		v.Confidence = Likely
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
+	}
+	if misses > 0 {
+		v.Confidence = Likely
+		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" misses other segments that arrived, and may miss the RST")
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
 	v.Summary = fmt.Sprintf("Something between %s and %s ended the connection with a RST in the %s's name: it is in %s and never left the %s.",

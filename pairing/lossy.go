@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"kaflow/capture"
 	"kaflow/tcp"
 )
 
@@ -98,10 +99,22 @@ func (p *Pair) hostsAt(v int) hostsKey {
 	return hostsKey{}
 }
 
-// countMissed counts, by point, what it holds and misses.
+// countMissed counts, by point, what it holds and misses: by what other points
+// know to have arrived, or by what its own acknowledgments tell, whichever is
+// more.
 func (m *matcher) countMissed(pairs []*Pair) []recorder {
 	counts := make([]recorder, len(m.sides))
+	own := make([]recorder, len(m.sides))
 	for _, p := range pairs {
+		for i := range p.Seen {
+			s := &p.Seen[i]
+			own[s.Vantage].held += int(s.Flow.Frames)
+			for _, x := range s.Flow.Missing {
+				if x.Why == capture.WhyDropped && !slices.Contains(m.sides[s.Vantage].holes, x) {
+					own[s.Vantage].missed++
+				}
+			}
+		}
 		for i := range p.Fates {
 			f := &p.Fates[i]
 			far := f.Between[1]
@@ -114,6 +127,11 @@ func (m *matcher) countMissed(pairs []*Pair) []recorder {
 			case f.Count == 1 && f.Reason == Acknowledged && m.covered(p, f):
 				counts[far].missed++
 			}
+		}
+	}
+	for v := range counts {
+		if own[v].missRate() > counts[v].missRate() {
+			counts[v] = own[v]
 		}
 	}
 	return counts
@@ -132,11 +150,20 @@ func (m *matcher) covered(p *Pair, f *Fate) bool {
 	return false
 }
 
+// MissRate returns the share of what arrived at a vantage point that its capture
+// provably lacks.
+func (p *Pair) MissRate(vantage int) float64 {
+	if p.Misses == nil {
+		return 0
+	}
+	return p.Misses[vantage]
+}
+
 // Doubt says what becomes of the loss of n segments in a row that a vantage
 // point does not hold, where its own gaps may explain that: it stands, is
 // assumed, or nothing is known.
 func (p *Pair) Doubt(vantage, n int) (how How, assumed bool, why string) {
-	if p.Misses == nil || p.Misses[vantage] == 0 {
+	if p.MissRate(vantage) == 0 {
 		return Lost, false, ""
 	}
 	why = fmt.Sprintf("%.0f %% of what arrived there is not in that capture: what it misses need not be lost", max(1, 100*p.Misses[vantage]))

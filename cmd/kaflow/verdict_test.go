@@ -252,12 +252,12 @@ drop nothing
 	{"large segments vanish, small ones pass", session + `
 +1s     C > S PSH,ACK seq 157 ack 900 ts 43046 46057 len 1448 lost
 +10ms   C > S PSH,ACK seq 1605 ack 900 ts 43056 46057 len 100
-+11ms   S > C ACK seq 900 ack 157 ts 47057 43046 sack 1605-1705
++11ms   S > C ACK seq 900 ack 157 ts 47057 42046 sack 1605-1705
 +220ms  C > S PSH,ACK seq 157 ack 900 ts 43277 47057 len 1448 lost
 +440ms  C > S PSH,ACK seq 157 ack 900 ts 43728 47057 len 1448 lost
 +880ms  C > S PSH,ACK seq 157 ack 900 ts 44608 47057 len 1448 lost
 +1760ms C > S PSH,ACK seq 157 ack 900 ts 46379 47057 len 1448 lost
-+5s     S > C ACK seq 899 ack 157 ts 54057 43046
++5s     S > C ACK seq 899 ack 157 ts 54057 42046
 +11ms   C > S ACK seq 1705 ack 900 ts 51400 54057
 `, "mtu-black-hole proven", "mtu-black-hole likely", "not silent-drop"},
 	{"a device on the way answers keepalives", session + `
