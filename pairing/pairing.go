@@ -99,6 +99,7 @@ type Pair struct {
 	Score     float64
 	Margin    float64
 	Ambiguous []flows.FlowID
+	Settled   bool      // at no vantage point did anything happen to it
 	Misses    []float64 // by vantage point: the share of what arrived that its capture provably lacks; nil where none lacks any
 	Partner   *Partner  // nil where it is not cut in two by a proxy, as far as is known
 }

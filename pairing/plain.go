@@ -42,6 +42,7 @@ func (m *matcher) setAside() (left []place) {
 		return g.ISN, g.RolesKnown && g.ISNKnown[0] && g.ISNKnown[1]
 	})...)
 	plain = append(plain, plainBy(m, taken, func(g *flows.Glance) ([2]tcp.Seq, bool) { return g.Next, g.Plain })...)
+	m.settled = map[place]bool{}
 	whole := m.readWhole(plain, taken)
 	for i := range plain {
 		if !whole[i] {
@@ -50,6 +51,7 @@ func (m *matcher) setAside() (left []place) {
 		}
 		for p, k := range plain[i].at {
 			taken[p][k] = false
+			m.settled[place{p, k}] = true
 		}
 	}
 	for p := range taken {
@@ -292,5 +294,7 @@ func (r *Result) Pair(x *PlainPair) *Pair {
 			m.sides[p].flows[k] = nil // the caller holds it now
 		}
 	}
-	return m.pair(s, newSameness(len(m.sides)))
+	p := m.pair(s, newSameness(len(m.sides)))
+	p.Settled = true
+	return p
 }

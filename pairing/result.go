@@ -55,6 +55,7 @@ type matcher struct {
 	opts    Options
 	strands []*strand
 	plain   []PlainPair
+	settled map[place]bool // plain flows that are compared in detail all the same
 	atlas   *atlas
 	clocks  clockSet
 	ipids   map[[2]int]ipidHabit
@@ -88,6 +89,7 @@ func matchSides(sides []*side, o Options) *Result {
 	for n, s := range m.strands {
 		p := m.pair(s, same)
 		p.Partner = partners[n]
+		p.Settled = !slices.ContainsFunc(s.conn.at, func(at place) bool { return !m.settled[at] })
 		r.Pairs = append(r.Pairs, p)
 	}
 	m.doubtLossy(r.Pairs)
