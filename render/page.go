@@ -36,6 +36,8 @@ type page struct {
 	wide   int
 	out    *bufio.Writer
 	colors [styles]*color.Color // nil without colour
+
+	collect func(name string, texts []string) // takes topics instead of the page; nil: they are written
 }
 
 func newPage(w io.Writer, o Options) *page {

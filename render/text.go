@@ -183,6 +183,10 @@ func (p *page) topic(name string, texts ...string) {
 	if len(texts) == 0 {
 		return
 	}
+	if p.collect != nil {
+		p.collect(name, texts)
+		return
+	}
 	indent, room := topics, p.wide-topics
 	if p.wide < leastPage {
 		indent, room = gutter, p.wide-gutter

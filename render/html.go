@@ -1,0 +1,209 @@
+package render
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"kaflow/analyzer"
+)
+
+//go:embed report.tmpl
+var reportTemplate string
+
+//go:embed report.css
+var reportStyle string
+
+// htmlReport parses the template when the first page is written.
+var htmlReport = sync.OnceValue(func() *template.Template { return template.Must(template.New("report").Parse(reportTemplate)) })
+
+// sheet is what the template of the page is filled with. Its texts have gone
+// through escape; html/template makes them safe for the page.
+type sheet struct {
+	Tool, Title string
+	Policy      string // content security policy
+	Style       template.CSS
+	Tally       string
+	Flows       []flowSheet
+	Index       []indexRow
+	More        string
+	Footer      []entry
+}
+
+// flowSheet is one connection in full.
+type flowSheet struct {
+	ID                  int
+	Verdict, Confidence string
+	Mood                string
+	Ends                []string
+	Summary             string
+	Ladder              *ladder
+	Legend              []string
+	Limit               *scale
+	Why, Doing          []entry
+}
+
+// entry is a topic with its texts.
+type entry struct {
+	Name  string
+	Items []item
+}
+
+// item is one text of a topic; Code is to be pasted.
+type item struct {
+	Text string
+	Code bool
+}
+
+// indexRow is a line of the table of all connections.
+type indexRow struct {
+	ID                                                 int
+	Verdict, Confidence, Mood, Client, Server, Summary string
+}
+
+// HTML writes the report as one page that needs nothing else: no script, no
+// font, no picture from anywhere. It fails where o.Flow is no flow of the
+// report, and where w does.
+func HTML(w io.Writer, r *analyzer.Report, o Options) error {
+	shown, err := chosen(r, o)
+	if err != nil {
+		return err
+	}
+	ascii := o.ASCII
+	o.Width, o.ASCII, o.Color = 0, false, false
+	s := sheet{Tool: escape(r.Tool), Title: "kaflow report", Style: template.CSS(reportStyle)}
+	hash := sha256.Sum256([]byte(reportStyle))
+	s.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'"
+	if len(shown) == 0 {
+		s.Tally = "no TCP connection to judge"
+	} else {
+		s.Title = title(r, &shown[0])
+	}
+	if len(r.Flows) > 1 {
+		s.Tally = escape(tally(r))
+		s.Index = indexOf(r, o)
+	}
+	for i := range shown {
+		s.Flows = append(s.Flows, sheetOf(r, &shown[i], o))
+	}
+	if more := len(r.Flows) - len(shown); more > 0 && o.Flow == 0 {
+		s.More = fmt.Sprintf("%s shown in full; the others: --flow N, or --all", count(len(shown), "connection"))
+	}
+	s.Footer = gathered(o, func(p *page) { p.footer(r) })
+	if ascii {
+		w = &entities{w: w}
+	}
+	return htmlReport().Execute(w, s)
+}
+
+// entities writes characters beyond ASCII as references, which mean the same.
+type entities struct {
+	w    io.Writer
+	rest []byte // of a character that was cut between two writes
+}
+
+// Write implements io.Writer.
+func (e *entities) Write(b []byte) (int, error) {
+	text := append(e.rest, b...)
+	var out []byte
+	for len(text) > 0 {
+		if !utf8.FullRune(text) {
+			break
+		}
+		r, n := utf8.DecodeRune(text)
+		if r < utf8.RuneSelf {
+			out = append(out, byte(r))
+		} else {
+			out = fmt.Appendf(out, "&#x%x;", r)
+		}
+		text = text[n:]
+	}
+	e.rest = slices.Clone(text)
+	if _, err := e.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// title is the headline of the worst connection.
+func title(r *analyzer.Report, d *analyzer.Diagnosis) string {
+	says := strings.ToUpper(spaced(d.Verdict.ID))
+	if a, b := d.Verdict.Between[0], d.Verdict.Between[1]; a != b {
+		says += " between " + vantageName(r, a) + " and " + vantageName(r, b)
+	}
+	return escape(says)
+}
+
+// indexMost bounds the table of a page.
+const indexMost = 2000
+
+func indexOf(r *analyzer.Report, o Options) []indexRow {
+	var rows []indexRow
+	for i := range r.Flows {
+		d := &r.Flows[i]
+		if o.Flow != 0 && d.ID != o.Flow {
+			continue
+		}
+		if len(rows) == indexMost {
+			break
+		}
+		rows = append(rows, indexRow{d.ID, escape(spaced(d.Verdict.ID)), escape(string(d.Verdict.Confidence)), moodClass(d.Verdict.ID),
+			escape(d.Client), escape(d.Server), escape(d.Verdict.Summary)})
+	}
+	return rows
+}
+
+func moodClass(id string) string {
+	return map[style]string{good: "good", warn: "warn"}[mood(id)]
+}
+
+func sheetOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowSheet {
+	f := flowSheet{ID: d.ID, Verdict: title(r, d), Confidence: escape(string(d.Verdict.Confidence)), Mood: moodClass(d.Verdict.ID), Summary: escape(d.Verdict.Summary)}
+	if f.Mood == "" {
+		f.Mood = "bad"
+	}
+	f.Ends = linesOf(o, func(p *page) { p.ends(r, d) })
+	if pic := lay(r, d, o); len(pic.rows) > 0 {
+		l := drawn(pic)
+		f.Ladder, f.Legend = &l, pic.legend
+	}
+	if s, ok := limitScale(d); ok {
+		f.Limit = &s
+	}
+	f.Why = gathered(o, func(p *page) { p.why(r, d) })
+	f.Doing = gathered(o, func(p *page) { p.doing(r, d) })
+	return f
+}
+
+// gathered collects the topics that write would write.
+func gathered(o Options, write func(*page)) []entry {
+	var out []entry
+	p := newPage(io.Discard, o)
+	p.collect = func(name string, texts []string) {
+		e := entry{Name: p.clean(name)}
+		for _, t := range texts {
+			paste, isPaste := strings.CutPrefix(t, hanging)
+			e.Items = append(e.Items, item{p.clean(paste), isPaste})
+		}
+		out = append(out, e)
+	}
+	write(p)
+	return out
+}
+
+// linesOf returns the lines that write writes.
+func linesOf(o Options, write func(*page)) []string {
+	var b strings.Builder
+	o.Width = 1000
+	p := newPage(&b, o)
+	write(p)
+	p.out.Flush() // a strings.Builder takes everything
+	return slices.DeleteFunc(strings.Split(b.String(), "\n"), func(l string) bool { return l == "" })
+}
