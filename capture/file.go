@@ -15,6 +15,7 @@ type File struct {
 	TCPFrames    uint64      // frames with a TCP header of their own (quotes in ICMP errors not)
 	First, Last  tcp.Instant // earliest and latest frame
 	Complete     bool        // read to its end without damage
+	SHA256       string      // of the whole file as it lies there, compressed or not; "" where Options.Hash did not ask for it, or a stream was not read to its end
 	StillGrowing bool        // ended inside a record, as a file that is being written does
 	Problems     []Problem
 	Undecoded    map[string]uint64 // frames not decoded, by reason

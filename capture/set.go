@@ -3,8 +3,11 @@ package capture
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"sort"
@@ -16,6 +19,7 @@ import (
 type Options struct {
 	Stdin    io.Reader // what "-" reads
 	MaxInput int64     // decompressed octets that one file may have; 0: 1 TiB
+	Hash     bool      // work out File.SHA256 on the first reading
 }
 
 const (
@@ -57,16 +61,41 @@ type input struct {
 	unpack *unpacker // nil for a plain file
 }
 
-// counted counts what is read through it.
+// counted counts what is read through it, and hashes it where asked to.
 type counted struct {
 	io.Reader
-	n int64
+	n   int64
+	sum hash.Hash // nil: not asked for
+	end bool      // there is no more
 }
 
 func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.Reader.Read(b)
 	c.n += int64(n)
+	if c.sum != nil {
+		c.sum.Write(b[:n]) // a hash never fails
+	}
+	c.end = c.end || err == io.EOF
 	return n, err
+}
+
+// digest returns the SHA-256 of the whole input as hexadecimal text. What of a
+// regular file was not read is read now; of a stream that did not come to its
+// end there is none.
+func (c *counted) digest(regular bool) string {
+	if c.sum == nil {
+		return ""
+	}
+	if !c.end && regular {
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			return ""
+		}
+		c.end = true
+	}
+	if !c.end {
+		return ""
+	}
+	return hex.EncodeToString(c.sum.Sum(nil))
 }
 
 // Open opens the capture of the vantage point name: one path, or several that
@@ -152,6 +181,9 @@ func (s *Set) open(path string) error {
 		return err
 	}
 	s.in.raw = &counted{Reader: from}
+	if s.o.Hash && s.first == nil {
+		s.in.raw.sum = sha256.New()
+	}
 	head := make([]byte, sniffSize)
 	n, err := io.ReadAtLeast(s.in.raw, head, pcapHeader)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -251,6 +283,9 @@ func (s *Set) recognise(path, packing string) error {
 // leave closes the file at hand.
 func (s *Set) leave() {
 	s.sync()
+	if s.in.raw != nil && s.first == nil {
+		s.file.SHA256 = s.in.raw.digest(s.in.size >= 0)
+	}
 	if s.in.unpack != nil {
 		s.in.unpack.close()
 	}

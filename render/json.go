@@ -283,6 +283,7 @@ func fileOf(f *capture.File) fileDoc {
 	for reason, n := range f.Undecoded {
 		doc.Undecoded[escape(reason)] = n
 	}
+	doc.SHA256 = orNull(f.SHA256)
 	if f.DropsKnown {
 		drops := strconv.FormatUint(f.Drops, 10)
 		doc.Drops = &drops

@@ -303,6 +303,9 @@ func fileText(f *capture.File, o Options) string {
 	case f.DropsKnown:
 		text += ", no drops"
 	}
+	if f.SHA256 != "" {
+		text += ", SHA-256 " + f.SHA256
+	}
 	return text
 }
 

@@ -28,7 +28,7 @@ only suggest. name=FILE names a vantage point; a directory, a quoted glob or a c
 list is one rotated set; - is stdin.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true}, {name: "html", write: render.HTML}, {name: "json", write: render.JSON}})
+			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true}, {name: "html", write: render.HTML}, {name: "json", write: render.JSON}, {name: "ndjson", write: render.NDJSON}})
 		},
 	}
 }
@@ -103,6 +103,8 @@ func (a *app) diagnosis(formats []format) analyzer.Options {
 	switch {
 	case a.flags.all:
 		o.MaxListed = math.MaxInt
+	case a.flags.maxListed > 0:
+		o.MaxListed = a.flags.maxListed
 	case a.brief(formats) && a.flags.host == "" && a.flags.port == 0:
 		o.MaxListed = briefReport
 	}
@@ -119,7 +121,7 @@ func (a *app) brief(formats []format) bool {
 func (a *app) follow(ctx context.Context, points []point, sel selection) []pairing.Point {
 	taken := make([]pairing.Point, len(points))
 	for i, p := range points {
-		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows}}
+		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents}}
 		var batch capture.Batch
 		var first tcp.Instant
 		a.read(ctx, p.set, table, &batch, func() { sel.trim(&batch, &first) })

@@ -119,7 +119,7 @@ func (l *labeller) label(ctx context.Context, path string) *flows.Table {
 	if !twice(path) {
 		return l.stream(ctx)
 	}
-	table := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows, Learn: true}}
+	table := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows, MaxEvents: l.flags.maxEvents, Learn: true}}
 	if l.summary {
 		table.Options.Label = l.count
 	}
@@ -133,7 +133,7 @@ func (l *labeller) label(ctx context.Context, path string) *flows.Table {
 		return table
 	}
 	l.counts = tally{}
-	second := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows,
+	second := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows, MaxEvents: l.flags.maxEvents,
 		Prior: func(stream uint64) *flows.Prior { return priors[stream] }}}
 	second.Options.Label = l.print
 	if l.summary {
@@ -149,7 +149,7 @@ func (l *labeller) stream(ctx context.Context) *flows.Table {
 	if l.summary {
 		l.recent.emit = l.countKind
 	}
-	table := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows}}
+	table := &flows.Table{Options: flows.Options{MaxFlows: l.flags.maxFlows, MaxEvents: l.flags.maxEvents}}
 	table.Options.Label = func(label flows.Label) {
 		if l.wanted(label.Ord) {
 			l.recent.add(label)

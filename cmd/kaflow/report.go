@@ -50,6 +50,7 @@ func (a *app) rendering() (render.Options, error) {
 		Location: zone,
 		All:      a.flags.all,
 		Flow:     a.flags.flow,
+		NoBanner: a.flags.noBanner,
 	}
 	if o.Width == 0 && terminal {
 		o.Width = min(columns, widest)
