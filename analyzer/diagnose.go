@@ -131,6 +131,7 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 	if d.Verdict.ID == "" {
 		d.Verdict = nothingKnown(s)
 	}
+	soften(s, &d.Verdict)
 	d.Counts = counts(s)
 	d.Policies = policies(s)
 	d.Idle = bracket(s, &d.Verdict)

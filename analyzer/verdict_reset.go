@@ -68,10 +68,6 @@ func (s *Subject) trigger(rst int) int {
 	return -1
 }
 
-// tooGappy is the share of arrived segments that a capture may lack for the
-// absence of one RST to mean anything.
-const tooGappy = 0.05
-
 // forgedBetween asks whether the capture nearer to the alleged sender holds
 // the RST of passage i.
 func (s *Subject) forgedBetween(i, trigger int) Answer {

@@ -29,6 +29,7 @@ type Glance struct {
 	ISN        [2]tcp.Seq
 	ISNKnown   [2]bool
 	Next       [2]tcp.Seq // one past the highest octet sent; valid where Plain
+	Segments   [2]uint32
 }
 
 // idleClosing is the silence before a FIN from which on it may be the work of a
@@ -72,7 +73,7 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 		if g.ClientHi {
 			e = 1 - side
 		}
-		g.ISN[side], g.ISNKnown[side], g.Next[side] = c.isn[e], h.state[e]&stSYN != 0, h.next[e]
+		g.ISN[side], g.ISNKnown[side], g.Next[side], g.Segments[side] = c.isn[e], h.state[e]&stSYN != 0, h.next[e], c.segments[e]
 	}
 	return g
 }

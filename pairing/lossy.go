@@ -47,6 +47,7 @@ func (m *matcher) doubtLossy(pairs []*Pair) {
 		return
 	}
 	misses := make([]float64, len(counts))
+	m.misses = misses
 	for v, c := range counts {
 		misses[v] = c.missRate()
 	}

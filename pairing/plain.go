@@ -105,7 +105,8 @@ func plainBy[K comparable](m *matcher, taken [][]bool, keyOf func(*flows.Glance)
 	return found
 }
 
-// plainAt reports whether flows, one of each point, are one plain connection.
+// plainAt reports whether flows, one of each point, are one plain connection of
+// which no point has seen more than another.
 func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 	var first *flows.Glance
 	for p, i := range at {
@@ -122,7 +123,7 @@ func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 			continue
 		}
 		method := sameAtAGlance(first, g)
-		if method == "" || g.Closed != first.Closed {
+		if method == "" || g.Closed != first.Closed || g.Segments != first.Segments {
 			return x, false
 		}
 		if x.method == "" || x.method == byISN {
@@ -295,6 +296,6 @@ func (r *Result) Pair(x *PlainPair) *Pair {
 		}
 	}
 	p := m.pair(s, newSameness(len(m.sides)))
-	p.Settled = true
+	p.Settled, p.Misses = true, m.misses
 	return p
 }

@@ -55,6 +55,7 @@ type matcher struct {
 	opts    Options
 	strands []*strand
 	plain   []PlainPair
+	misses  []float64
 	settled map[place]bool // plain flows that are compared in detail all the same
 	atlas   *atlas
 	clocks  clockSet
