@@ -23,7 +23,7 @@ func soften(s *Subject, v *Verdict) {
 		if worst > tooGappy {
 			weaker = oneLess(v.Confidence)
 		}
-	case OneWayDrop, HostDrop, ProxyAnswer, NotEstablished, ForgedReset:
+	case OneWayDrop, HostDrop, NotEstablished, ForgedReset:
 		switch {
 		case worst > tooGappy && v.Confidence != None:
 			weaker = Possible
