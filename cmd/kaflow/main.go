@@ -63,7 +63,7 @@ func (a *app) root(args []string) *cobra.Command {
 		return usageError{err.Error()}
 	})
 	a.flags.register(root.PersistentFlags())
-	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.explainCommand(), a.policyCommand(), a.factsCommand(), a.versionCommand())
+	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.watchCommand(), a.explainCommand(), a.policyCommand(), a.factsCommand(), a.versionCommand())
 	return root
 }
 
@@ -95,6 +95,7 @@ const (
 	statusDamaged = 3
 	statusLimit   = 4
 	statusOutput  = 5
+	statusLive    = 6
 )
 
 // usageError is a command line that makes no sense.
@@ -116,12 +117,15 @@ var errNothing = errors.New("nothing to read")
 func (a *app) status(err error) int {
 	var usage usageError
 	var output outputError
+	var live liveError
 	if err != nil && !errors.Is(err, errNothing) {
 		a.complain("%v", err)
 	}
 	switch {
 	case errors.As(err, &usage):
 		return statusUsage
+	case errors.As(err, &live):
+		return statusLive
 	case errors.As(err, &output):
 		return statusOutput
 	case a.signal.Load() != 0:

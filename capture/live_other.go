@@ -1,0 +1,24 @@
+//go:build !linux
+
+package capture
+
+import "errors"
+
+// Live captures from an interface; here it cannot be opened.
+type Live struct {
+	tally
+	name string
+	link uint32
+	dec  decoder
+}
+
+// OpenLive fails: capturing is built for Linux alone.
+func OpenLive(o LiveOptions) (*Live, error) {
+	return nil, &fileError{o.Interface, errors.New("live capture needs Linux; here: tcpdump -w - -i IFACE | kaflow watch -r -")}
+}
+
+// Read implements Source.
+func (l *Live) Read(*Batch) error { return errors.New("not open") }
+
+// Close does nothing.
+func (l *Live) Close() error { return nil }

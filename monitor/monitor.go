@@ -1,0 +1,322 @@
+// Package monitor follows connections as their packets come and says what
+// happens to them: seen, a probe lost, at risk, died with its verdict,
+// recovered. It answers "which idle connections live, which are in danger, and
+// which just died, and why?". It judges by the rules that files are judged by,
+// and its clock is packet time: a capture that is replayed gives the same
+// events.
+package monitor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kaflow/analyzer"
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// What can happen to a connection (DESIGN: these words in every output).
+const (
+	Seen        = "seen"
+	ProbeLost   = "probe-lost"
+	AtRisk      = "at-risk"
+	Died        = "died"
+	Recovered   = "recovered"
+	NotObserved = "not-observed"
+)
+
+// Event is one thing that happened.
+type Event struct {
+	At             tcp.Instant
+	What           string            // Seen, ProbeLost, …
+	Client, Server string            // addr:port; "" of NotObserved
+	Frame          uint64            // that it rests on; 0 none
+	Says           string            // in words
+	Verdict        *analyzer.Verdict // of Died
+	Application    string
+}
+
+// Options tune an Engine. The zero value is the default.
+type Options struct {
+	Name      string        // of the vantage point
+	PathLimit time.Duration // idle limit of the path, where it is known; 0: no warnings
+	MaxFlows  int
+	MaxEvents int
+	Emit      func(Event)            // called for each event, in the order of packet time
+	Keep      func(*flows.Flow) bool // which connections are followed; nil: all
+}
+
+// lookEvery is how often, in packet time, a connection that sends is looked at.
+const lookEvery = time.Second
+
+// grace is how long after the end of an interval its probe counts as lost.
+const grace = 2 * time.Second
+
+// watched is what the engine remembers of a connection.
+type watched struct {
+	due     tcp.Instant // look again at this time; 0: when it is touched
+	looked  tcp.Instant
+	lost    tcp.Ordinal // newest probe that was told as lost
+	warned  tcp.Instant // silence that was told as a risk began here
+	failing bool
+	died    bool
+	ignored bool
+}
+
+// Engine watches the connections of one vantage point. It serves one goroutine.
+type Engine struct {
+	Table *flows.Table
+
+	o       Options
+	files   func() []capture.File
+	frame   func(tcp.Ordinal) (int, uint64)
+	flows   map[flows.FlowID]*watched
+	touched []flows.FlowID
+	one     capture.Batch
+	timers  tcp.Instant // when due times are next compared
+}
+
+// New returns an engine. files and frame tell of the capture what reports tell
+// of it; frame may be nil where ordinals are frame numbers.
+func New(o Options, files func() []capture.File, frame func(tcp.Ordinal) (int, uint64)) *Engine {
+	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}}
+	e.Table = &flows.Table{Options: flows.Options{MaxFlows: o.MaxFlows, MaxEvents: o.MaxEvents, Touched: func(id flows.FlowID) {
+		if n := len(e.touched); n == 0 || e.touched[n-1] != id {
+			e.touched = append(e.touched, id)
+		}
+	}}}
+	return e
+}
+
+// Add takes a batch of packets.
+func (e *Engine) Add(b *capture.Batch) {
+	for _, h := range b.Holes {
+		e.o.Emit(Event{At: h.To, What: NotObserved, Says: "not recorded since " + h.From.Time().UTC().Format(time.RFC3339Nano)})
+	}
+	for i := range b.N { // one by one, so that events come in the order of packet time
+		e.one.Pkts[0], e.one.N, e.one.Buf = b.Pkts[i], 1, b.Buf
+		e.one.Holes = nil
+		if i == 0 {
+			e.one.Holes = b.Holes
+		}
+		e.Table.Add(&e.one)
+		e.look()
+	}
+	if b.N == 0 && len(b.Holes) > 0 { // at the end of a capture
+		e.Table.Add(b)
+	}
+}
+
+// Advance tells the engine that packet time has come to now without a packet.
+func (e *Engine) Advance(now tcp.Instant) {
+	e.Table.Advance(now)
+	e.look()
+}
+
+// look looks at the connections that were touched, and at those whose time has
+// come.
+func (e *Engine) look() {
+	now := e.Table.Now()
+	for _, id := range e.touched {
+		w := e.flows[id]
+		if w == nil {
+			w = &watched{}
+			e.flows[id] = w
+			e.examine(id, w, now)
+			continue
+		}
+		if now.Sub(w.looked) >= lookEvery {
+			e.examine(id, w, now)
+		} else if w.due == 0 || w.due > w.looked.Add(lookEvery) {
+			w.due = w.looked.Add(lookEvery)
+		}
+	}
+	e.touched = e.touched[:0]
+	if now < e.timers {
+		return
+	}
+	e.timers = now.Add(lookEvery / 2)
+	for _, id := range e.overdue(now) {
+		e.examine(id, e.flows[id], now)
+	}
+}
+
+// overdue returns the connections whose time has come, the longest overdue
+// first.
+func (e *Engine) overdue(now tcp.Instant) []flows.FlowID {
+	var ids []flows.FlowID
+	for id, w := range e.flows {
+		if w.due != 0 && w.due <= now {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b flows.FlowID) int {
+		return cmp.Or(cmp.Compare(e.flows[a].due, e.flows[b].due), cmp.Compare(uint32(a), uint32(b)))
+	})
+	return ids
+}
+
+// examine looks at one connection and tells what is new.
+func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
+	f, ok := e.Table.Flow(id)
+	if !ok {
+		delete(e.flows, id)
+		return
+	}
+	if w.looked == 0 {
+		if w.ignored = e.o.Keep != nil && !e.o.Keep(f); !w.ignored {
+			e.tell(f, Event{At: f.First, What: Seen, Frame: e.number(f.FirstOrd), Says: joining(f)})
+		}
+	}
+	w.looked, w.due = now, 0
+	if w.ignored || w.died {
+		return
+	}
+	t := openProbes(f)
+	if t.n == 0 && w.failing && !over(f) {
+		w.failing = false
+		e.tell(f, Event{At: f.Last, What: Recovered, Frame: e.number(f.LastOrd), Says: "answered again"})
+	}
+	if t.n > 0 {
+		e.probes(f, w, &t, now)
+	}
+	if over(f) || t.n > 1 && now.Sub(t.last) > t.interval+grace {
+		e.died(id, f, w, now)
+		return
+	}
+	e.risk(f, w, now)
+}
+
+// train is the unanswered probes at the end of a connection.
+type train struct {
+	n        int
+	first    tcp.Instant
+	last     tcp.Instant
+	ords     []tcp.Ordinal
+	times    []tcp.Instant
+	interval time.Duration
+	from     uint8
+}
+
+// openProbes collects the probes since the last answer.
+func openProbes(f *flows.Flow) (t train) {
+	for i := range f.Events {
+		ev := &f.Events[i]
+		switch {
+		case ev.Kind == flows.ICMPError || ev.From > flows.Server:
+		case ev.Kind == flows.KeepaliveProbe && ev.Run == nil && ev.AnsweredBy == 0 && (t.n == 0 || t.from == ev.From):
+			if t.n == 0 {
+				t.first, t.from = ev.At, ev.From
+			}
+			if t.n > 0 {
+				t.interval = ev.At.Sub(t.last)
+			}
+			t.n++
+			t.last = ev.At
+			t.ords, t.times = append(t.ords, ev.Ord), append(t.times, ev.At)
+		case t.n > 0 && ev.Run != nil && ev.Run.Count[1-t.from] > 0, t.n > 0 && ev.AnsweredBy != 0 && ev.From == t.from:
+			t = train{}
+		case t.n > 0 && ev.From == 1-t.from && ev.Kind != flows.RST && ev.Kind != flows.KeepaliveProbe:
+			t = train{}
+		}
+	}
+	return t
+}
+
+// probes tells of probes that were lost: the next one came, or should have.
+func (e *Engine) probes(f *flows.Flow, w *watched, t *train, now tcp.Instant) {
+	wait := t.interval + grace
+	if t.interval == 0 {
+		wait = max(grace, 3*f.Sides[t.from].RTT.Max)
+	}
+	for i, ord := range t.ords {
+		gone := i+1 < t.n || now.Sub(t.times[i]) > wait
+		if !gone || ord <= w.lost {
+			continue
+		}
+		w.lost, w.failing = ord, true
+		e.tell(f, Event{At: t.times[i], What: ProbeLost, Frame: e.number(ord), Says: "no answer to the " + side(t.from) + "'s keepalive probe"})
+	}
+	w.due = t.last.Add(wait + time.Millisecond)
+}
+
+// over reports whether the connection has ended, whichever way.
+func over(f *flows.Flow) bool {
+	return f.Sides[0].RST || f.Sides[1].RST || f.Sides[0].FIN && f.Sides[1].FIN
+}
+
+// died tells of a death, and of an end that was none.
+func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
+	w.died = true
+	d, ok := analyzer.One(e.point(), id)
+	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
+		return // it was closed: nobody has to look
+	}
+	v := d.Verdict
+	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
+}
+
+// risk warns where a connection has been silent for most of what the path
+// allows, and no keepalive is due before that.
+func (e *Engine) risk(f *flows.Flow, w *watched, now tcp.Instant) {
+	if e.o.PathLimit == 0 || over(f) {
+		return
+	}
+	warn := f.Last.Add(e.o.PathLimit * 4 / 5)
+	switch {
+	case w.warned == f.Last:
+	case now >= warn:
+		w.warned = f.Last
+		e.tell(f, Event{At: now, What: AtRisk, Frame: e.number(f.LastOrd),
+			Says: "idle " + short(now.Sub(f.Last)) + " of " + short(e.o.PathLimit) + ", and " + nextProbe(f)})
+	case w.due == 0 || w.due > warn:
+		w.due = warn
+	}
+}
+
+// nextProbe says when the connection would speak by itself.
+func nextProbe(f *flows.Flow) string {
+	for s := range f.Sides {
+		if p := f.Sides[s].Period; p.Known {
+			return "the " + side(uint8(s)) + " probes every " + short(p.Max)
+		}
+	}
+	return "no keepalive was seen so far"
+}
+
+func short(d time.Duration) string { return d.Round(time.Second).String() }
+
+func side(s uint8) string {
+	if s == flows.Server {
+		return "server"
+	}
+	return "client"
+}
+
+func joining(f *flows.Flow) string {
+	if f.Midway {
+		return "joined in mid-connection"
+	}
+	return "begins"
+}
+
+func (e *Engine) point() pairing.Point {
+	return pairing.Point{Name: e.o.Name, Table: e.Table, Files: e.files(), Frame: e.frame}
+}
+
+func (e *Engine) number(ord tcp.Ordinal) uint64 {
+	if e.frame == nil || ord == 0 {
+		return uint64(ord)
+	}
+	_, n := e.frame(ord)
+	return n
+}
+
+func (e *Engine) tell(f *flows.Flow, ev Event) {
+	ev.Client, ev.Server = f.Sides[flows.Client].Addr.String(), f.Sides[flows.Server].Addr.String()
+	ev.Application, _ = f.Application()
+	e.o.Emit(ev)
+}

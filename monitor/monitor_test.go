@@ -1,0 +1,137 @@
+package monitor_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kaflow/capture"
+	"kaflow/internal/dialogue"
+	"kaflow/monitor"
+	"kaflow/tcp"
+)
+
+const opening = `
+0     C > S SYN     seq 99  mss 1460 sackok wscale 7
++10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
++1ms  C > S ACK     seq 100 ack 900
++1ms  C > S PSH,ACK seq 100 ack 900 data "hello"
++10ms S > C ACK     seq 900 ack 105
+`
+
+// watched plays a conversation to an engine, as the client's capture has it,
+// and lets so much time go by behind it.
+func watched(t *testing.T, text string, o monitor.Options, size int, behind time.Duration) []monitor.Event {
+	t.Helper()
+	s, err := dialogue.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := s.Source("client", size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []monitor.Event
+	o.Emit = func(ev monitor.Event) { events = append(events, ev) }
+	e := monitor.New(o, func() []capture.File { return nil }, nil)
+	var b capture.Batch
+	for source.Read(&b) != io.EOF {
+		e.Add(&b)
+	}
+	for now, end := e.Table.Now(), e.Table.Now().Add(behind); now < end; {
+		now = min(now.Add(500*time.Millisecond), end)
+		e.Advance(now)
+	}
+	return events
+}
+
+func whats(events []monitor.Event) (out []string) {
+	for _, ev := range events {
+		what := ev.What
+		if ev.Verdict != nil {
+			what += " " + ev.Verdict.ID
+		}
+		out = append(out, what)
+	}
+	return out
+}
+
+const probesInVain = opening + `
+drop both
++60s  C > S ACK seq 104 ack 900
++10s  C > S ACK seq 104 ack 900
++10s  C > S ACK seq 104 ack 900
+`
+
+func TestEvents(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		o          monitor.Options
+		behind     time.Duration
+		want       []string
+	}{
+		{"answered probes are no event", opening + "+60s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n", monitor.Options{}, time.Minute, []string{"seen"}},
+		{"probes in vain", probesInVain, monitor.Options{}, time.Minute, []string{"seen", "probe-lost", "probe-lost", "probe-lost", "died undecided"}},
+		{"not yet dead", probesInVain, monitor.Options{}, 5 * time.Second, []string{"seen", "probe-lost", "probe-lost"}},
+		{"one lost, the next answered", opening + "+60s C > S ACK seq 104 ack 900 lost\n+10s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n+60s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n",
+			monitor.Options{}, time.Minute, []string{"seen", "probe-lost", "recovered"}},
+		{"silent for most of what the path allows", opening, monitor.Options{PathLimit: 100 * time.Second}, 3 * time.Minute, []string{"seen", "at-risk"}},
+		{"closed", opening + "+1s C > S FIN,ACK seq 105 ack 900\n+10ms S > C FIN,ACK seq 900 ack 106\n+1ms C > S ACK seq 106 ack 901\n", monitor.Options{}, time.Minute, []string{"seen"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, size := range []int{1, 64} {
+				if diff := cmp.Diff(c.want, whats(watched(t, c.text, c.o, size, c.behind))); diff != "" {
+					t.Errorf("in batches of %d (-want +got):\n%s", size, diff)
+				}
+			}
+		})
+	}
+}
+
+// A death is told within two seconds of the end of the last probe's interval.
+func TestDeathIsToldInTime(t *testing.T) {
+	for behind := time.Second; behind < time.Minute; behind += time.Second {
+		events := watched(t, probesInVain, monitor.Options{}, 64, behind)
+		if died := events[len(events)-1].What == monitor.Died; died {
+			if behind > 10*time.Second+3*time.Second {
+				t.Errorf("told %v after the last probe", behind)
+			}
+			return
+		}
+	}
+	t.Error("never told")
+}
+
+func TestWriters(t *testing.T) {
+	events := watched(t, probesInVain, monitor.Options{}, 64, time.Minute)
+	events = append(events, monitor.Event{At: tcp.Instant(1), What: monitor.NotObserved, Says: "\x1b[2J\u202e"})
+	var plain, lines bytes.Buffer
+	write, encode := monitor.Plain(&plain, time.UTC), monitor.NDJSON(&lines, "x\x1b")
+	for _, ev := range events {
+		if err := write(ev); err != nil {
+			t.Fatal(err)
+		}
+		if err := encode(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, out := range []string{plain.String(), lines.String()} {
+		if strings.ContainsAny(out, "\x1b\u202e") {
+			t.Errorf("something raw came out: %q", out)
+		}
+		if n := strings.Count(out, "\n"); n != len(events) {
+			t.Errorf("%d lines for %d events", n, len(events))
+		}
+	}
+	for line := range strings.Lines(lines.String()) {
+		var doc map[string]any
+		if err := json.Unmarshal([]byte(line), &doc); err != nil || doc["schema"] != "kaflow/1" || doc["type"] != "event" {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
