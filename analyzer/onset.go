@@ -40,6 +40,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	for side := uint8(0); side < 2; side++ {
 		for i := len(s.Passages) - 1; i >= 0; i-- {
 			p := &s.Passages[i]
+			if i <= over && s.cameFrom(p, side) {
+				break
+			}
 			if p.From != side || !p.Known || p.Kind == flows.ICMPError || p.Kind == flows.Duplicate || p.Kind == flows.Stale {
 				continue
 			}
@@ -63,6 +66,11 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.revived = -1
 	for i := first; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
+		for side := uint8(0); side < 2 && i <= over; side++ {
+			if s.cameFrom(p, side) {
+				o.crossed[side] = append(o.crossed[side], i)
+			}
+		}
 		if p.From > flows.Server || !p.Known || p.Kind == flows.ICMPError {
 			continue
 		}
@@ -88,6 +96,24 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// cameFrom reports whether passage p shows that something of a side arrived,
+// though nothing says where it was before: the capture at the other end holds
+// it, as a segment of its own or among the answers of a run, and a capture on
+// its way has only missed it. A RST may be somebody else's.
+func (s *Subject) cameFrom(p *Passage, side uint8) bool {
+	if p.Known || p.Kind == flows.RST || p.Kind == flows.ICMPError || len(s.Seen) < 2 {
+		return false
+	}
+	receiver := &s.Seen[0]
+	if side == flows.Client {
+		receiver = &s.Seen[len(s.Seen)-1]
+	}
+	if p.Refs[0].Vantage != receiver.Vantage {
+		return false
+	}
+	return p.From == side || p.Event.Run != nil && p.Event.Run.Count[side] > 0
 }
 
 // gaveUpAt returns the first RST by which an end gave up after probes in vain;

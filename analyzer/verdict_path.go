@@ -401,7 +401,7 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 		far = &s.Seen[len(s.Seen)-1]
 	}
 	own := &far.Flow.Sides[side]
-	if arrived < 2 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
+	if arrived < 3 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return Answer{}, false
 	}
 	alive, _ := s.controlsSay()

@@ -18,6 +18,11 @@ func proxyAnswers(s *Subject) Answer {
 	return s.answeredTooSoon()
 }
 
+// surelyProxied is how many answered probes a capture must lack in a row to
+// prove that they never came: one that misses a third of everything misses so
+// many, and the peer's answers to them, once in millions.
+const surelyProxied = 6
+
 // answeredOnTheWay looks for probes that are lost between two captures and yet
 // answered at the first.
 func (s *Subject) answeredOnTheWay() Answer {
@@ -46,7 +51,7 @@ func (s *Subject) answeredOnTheWay() Answer {
 	}
 	s.answeredRuns(&first, &count, &lost)
 	for side := uint8(0); side < 2; side++ {
-		if count[side] < 2 {
+		if count[side] < 3 || s.reachedAfter(side, first[side]) {
 			continue
 		}
 		p := &s.Passages[first[side]]
@@ -58,11 +63,36 @@ func (s *Subject) answeredOnTheWay() Answer {
 		a, b := s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name
 		v.Summary = fmt.Sprintf("Something between %s and %s answers the %s's keepalives in the %s's place: %d probes got an answer and never reached the %s. The %s believes in a connection that its peer may have lost long ago.",
 			a, b, sideName(side), sideName(other(side)), count[side], sideName(other(side)), sideName(side))
-		v.Unknown = []string{fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", a, b)}
+		if count[side] < surelyProxied {
+			v.Confidence = Likely
+			v.Unknown = append(v.Unknown, fmt.Sprintf("whether %s only failed to record so few", b))
+		}
+		v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", a, b))
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "answered-and-lost", Says: fmt.Sprintf("%d probes of the %s are answered at %s and are not in the capture beyond", count[side], sideName(side), a),
 			Suggests: "a proxy, a load balancer or a WAN optimiser keeps the connection alive on its own", Evidence: lost[side]}}}
 	}
 	return Answer{}
+}
+
+// reachedAfter reports whether, since passage first, the capture beyond holds
+// anything of the prober's, or an answer of its peer's own: then probes do get
+// there, and those that it lacks were not recorded.
+func (s *Subject) reachedAfter(side uint8, first int) bool {
+	far := &s.Seen[len(s.Seen)-1]
+	if side == flows.Server {
+		far = &s.Seen[0]
+	}
+	since := clockwork(s.Clocks).to(far.Vantage, s.Base, s.Passages[first].At)
+	for i := range far.Flow.Events {
+		ev := &far.Flow.Events[i]
+		if ev.End() < since || ev.Kind == flows.ICMPError {
+			continue
+		}
+		if ev.From == side && ev.Kind != flows.RST && ev.Kind != flows.FIN || ev.Run != nil && ev.Run.Count[side] > 0 || ev.From == other(side) && ev.Kind == flows.KeepaliveACK {
+			return true
+		}
+	}
+	return false
 }
 
 // answeredRuns adds the runs of answered probes of which the capture beyond,

@@ -269,8 +269,12 @@ drop nothing
 +1ms  S > C ACK seq 900 ack 157 ts 226057 42046 @client
 +60s  C > S ACK seq 156 ack 900 ts 282068 226057 lost
 +1ms  S > C ACK seq 900 ack 157 ts 286057 42046 @client
-+30s  S > C ACK seq 899 ack 157 ts 316057 42046 lost
-+75s  S > C ACK seq 899 ack 157 ts 391057 42046 lost
++60s  C > S ACK seq 156 ack 900 ts 342068 286057 lost
++1ms  S > C ACK seq 900 ack 157 ts 346057 42046 @client
++60s  C > S ACK seq 156 ack 900 ts 402068 346057 lost
++1ms  S > C ACK seq 900 ack 157 ts 406057 42046 @client
++30s  S > C ACK seq 899 ack 157 ts 436057 42046 lost
++75s  S > C ACK seq 899 ack 157 ts 511057 42046 lost
 `, "proxy-answer proven", "-", "not silent-drop"},
 	{"a NAT renames the session in its silence", session + `
 +1800s C > S ACK seq 156 ack 900 ts 1842068 46057 @client
