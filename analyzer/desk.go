@@ -32,10 +32,11 @@ type desk struct {
 	whatIf   *WhatIf       // nil: nothing is asked
 }
 
-// plainCase is a connection in which nothing happened.
+// plainCase is a connection in which nothing happened: 16 octets, for there can
+// be a million.
 type plainCase struct {
-	id     flows.FlowID       // of a single capture
-	pair   *pairing.PlainPair // of several; nil for a single one
+	id     flows.FlowID // of a single capture
+	pair   int32        // of several: its place in Result.Plain
 	closed bool
 }
 
@@ -149,7 +150,7 @@ func (d *desk) cases(r *Report) []brief {
 		}
 		for i := range d.result.Plain {
 			p := &d.result.Plain[i]
-			d.plain = append(d.plain, plainCase{pair: p, closed: p.Closed})
+			d.plain = append(d.plain, plainCase{pair: int32(i), closed: p.Closed})
 			d.survived = max(d.survived, p.Survived)
 		}
 	} else {
@@ -264,7 +265,11 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	for i := range d.plain {
 		n := len(cases) + i
 		if n < most || n+1 == o.Flow {
-			add(n+1, &brief{index: -1, id: d.plain[i].id, pair: d.plain[i].pair})
+			b := &brief{index: -1, id: d.plain[i].id}
+			if !d.single() {
+				b.pair = &d.result.Plain[d.plain[i].pair]
+			}
+			add(n+1, b)
 		} else if n >= o.Flow {
 			break
 		}

@@ -21,7 +21,7 @@ func writers(o Options) map[string]func(io.Writer, *analyzer.Report) error {
 		return func(w io.Writer, r *analyzer.Report) error { return f(w, r, o) }
 	}
 	return map[string]func(io.Writer, *analyzer.Report) error{
-		"text": with(Text), "html": with(HTML), "json": with(JSON), "ndjson": with(NDJSON),
+		"text": with(Text), "html": with(HTML), "md": with(Markdown), "jira": with(Jira), "json": with(JSON), "ndjson": with(NDJSON),
 		"flows": with(Flows), "flows.tsv": with(FlowsTSV), "flows.ndjson": with(FlowsNDJSON),
 	}
 }

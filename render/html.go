@@ -84,7 +84,7 @@ func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 	if len(shown) == 0 {
 		s.Tally = "no TCP connection to judge"
 	} else {
-		s.Title = title(r, &shown[0])
+		s.Title = escape(headlineOf(r, &shown[0]))
 	}
 	if len(r.Flows) > 1 {
 		s.Tally = escape(tally(r))
@@ -132,15 +132,6 @@ func (e *entities) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// title is the headline of the worst connection.
-func title(r *analyzer.Report, d *analyzer.Diagnosis) string {
-	says := strings.ToUpper(spaced(d.Verdict.ID))
-	if a, b := d.Verdict.Between[0], d.Verdict.Between[1]; a != b {
-		says += " between " + vantageName(r, a) + " and " + vantageName(r, b)
-	}
-	return escape(says)
-}
-
 // indexMost bounds the table of a page.
 const indexMost = 2000
 
@@ -165,7 +156,7 @@ func moodClass(id string) string {
 }
 
 func sheetOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowSheet {
-	f := flowSheet{ID: d.ID, Verdict: title(r, d), Confidence: escape(string(d.Verdict.Confidence)), Mood: moodClass(d.Verdict.ID), Summary: escape(d.Verdict.Summary)}
+	f := flowSheet{ID: d.ID, Verdict: escape(headlineOf(r, d)), Confidence: escape(string(d.Verdict.Confidence)), Mood: moodClass(d.Verdict.ID), Summary: escape(d.Verdict.Summary)}
 	if f.Mood == "" {
 		f.Mood = "bad"
 	}

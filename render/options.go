@@ -17,6 +17,8 @@ type Options struct {
 	Location *time.Location // of the times in text; nil is UTC
 	All      bool           // every flow in full
 	Flow     int            // this flow alone, in full; 0 is none
+	Mermaid  bool           // Markdown: the timeline as a sequence diagram, too
+	MaxChars int            // Markdown and Jira: what a tracker takes; 0 is no limit
 	NoBanner bool           // leave out what the two sides called themselves
 }
 

@@ -28,7 +28,7 @@ only suggest. name=FILE names a vantage point; a directory, a quoted glob or a c
 list is one rotated set; - is stdin.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true}, {name: "html", write: render.HTML}, {name: "json", write: render.JSON}, {name: "ndjson", write: render.NDJSON}})
+			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true}, {name: "md", write: render.Markdown, brief: true}, {name: "jira", write: render.Jira, brief: true}, {name: "html", write: render.HTML}, {name: "json", write: render.JSON}, {name: "ndjson", write: render.NDJSON}})
 		},
 	}
 }

@@ -42,6 +42,8 @@ type flags struct {
 	whatIf    string
 	all       bool
 	hash      bool
+	mermaid   bool
+	maxChars  int
 	noBanner  bool
 	maxEvents int
 	maxListed int
@@ -56,7 +58,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.IntVar(&f.flow, "flow", 0, "only flow N of the report, counted from 1")
 	s.StringVar(&f.from, "from", "", "leave out what is earlier: RFC 3339, or a duration after the first packet")
 	s.StringVar(&f.until, "until", "", "leave out what is later: RFC 3339, or a duration after the first packet")
-	s.StringVar(&f.format, "format", "", "text, html, json or ndjson; of frames tsv or ndjson")
+	s.StringVar(&f.format, "format", "", "text, md, jira, html, json or ndjson; of frames tsv or ndjson")
 	s.BoolVar(&f.json, "json", false, "short for --format json")
 	s.StringVarP(&f.out, "output", "o", "", "write to this file instead of stdout")
 	s.BoolVar(&f.force, "force", false, "let -o replace a file")
@@ -65,11 +67,13 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.IntVar(&f.width, "width", 0, "columns (default: the terminal's, at most 100)")
 	s.BoolVar(&f.utc, "utc", false, "print times in UTC")
 	s.StringVar(&f.zone, "tz", "", "print times in this zone, such as Europe/Berlin")
-	s.BoolVar(&f.hash, "hash", false, "tell the SHA-256 of every file (html tells it unasked)")
+	s.BoolVar(&f.hash, "hash", false, "tell the SHA-256 of every file (md, jira and html tell it unasked)")
 	s.BoolVar(&f.noBanner, "no-banner", false, "leave out what the two sides called themselves")
 	s.BoolVar(&f.all, "all", false, "show every flow in full")
 	s.StringSliceVar(&f.failOn, "fail-on", nil, "exit 1 when a flow has one of these verdicts")
 	s.IntVar(&f.maxFlows, "max-flows", 0, "live flows to keep (default 1000000)")
+	s.BoolVar(&f.mermaid, "mermaid", false, "of md: draw the timeline as a sequence diagram, too")
+	s.IntVar(&f.maxChars, "max-chars", 0, "of md and jira: characters that the tracker takes")
 	s.IntVar(&f.maxEvents, "max-events", 0, "events that the stories of one capture may hold (default 2000000)")
 	s.IntVar(&f.maxListed, "max-listed", 0, "harmless flows to list in JSON and HTML (default 10000)")
 	s.StringVar(&f.maxInput, "max-input", "", "octets that one input may have, unpacked: 500M, 2T (default 1T)")

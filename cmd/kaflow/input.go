@@ -35,7 +35,7 @@ func (a *app) inputs(c *cobra.Command, args []string) ([]string, error) {
 // options returns how captures are read.
 func (a *app) options(ctx context.Context) (capture.Options, error) {
 	limit, err := a.flags.octets()
-	return capture.Options{Stdin: &lazyStdin{ctx: ctx, in: a.stdin}, MaxInput: limit, Hash: a.flags.hash || a.flags.format == "html"}, err
+	return capture.Options{Stdin: &lazyStdin{ctx: ctx, in: a.stdin}, MaxInput: limit, Hash: a.flags.hash || slices.Contains([]string{"md", "jira", "html"}, a.flags.format)}, err
 }
 
 // lazyStdin begins to read standard input when it is first asked to.

@@ -51,6 +51,8 @@ func (a *app) rendering() (render.Options, error) {
 		All:      a.flags.all,
 		Flow:     a.flags.flow,
 		NoBanner: a.flags.noBanner,
+		Mermaid:  a.flags.mermaid,
+		MaxChars: a.flags.maxChars,
 	}
 	if o.Width == 0 && terminal {
 		o.Width = min(columns, widest)

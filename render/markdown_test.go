@@ -1,0 +1,66 @@
+package render
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	source "github.com/yuin/goldmark/text"
+)
+
+// A CommonMark reader must find the fences that were meant, no markup of the
+// capture's, and no HTML but the folding of long parts.
+func TestMarkdownIsReadAsMeant(t *testing.T) {
+	for name, r := range reports() {
+		out := written(t, func(b *bytes.Buffer) error { return Markdown(b, r, Options{All: true}) })
+		headings := 0
+		err := ast.Walk(goldmark.DefaultParser().Parse(source.NewReader(out)), func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+			if !entering {
+				return ast.WalkContinue, nil
+			}
+			switch n.Kind() {
+			case ast.KindHeading:
+				headings++
+			case ast.KindLink, ast.KindAutoLink, ast.KindImage, ast.KindRawHTML, ast.KindThematicBreak, ast.KindBlockquote:
+				t.Errorf("%s: %s in a report", name, n.Kind())
+			case ast.KindHTMLBlock:
+				for i := range n.Lines().Len() {
+					line := n.Lines().At(i)
+					html := strings.TrimSpace(string(line.Value(out)))
+					if html != "</details>" && !(strings.HasPrefix(html, "<details><summary>") && strings.HasSuffix(html, "</summary>")) {
+						t.Errorf("%s: HTML %q", name, html)
+					}
+				}
+			}
+			return ast.WalkContinue, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if headings != len(r.Flows) {
+			t.Errorf("%s: %d headings for %d connections", name, headings, len(r.Flows))
+		}
+	}
+}
+
+func TestTicketsKeepWithinTheirLimit(t *testing.T) {
+	for name, r := range reports() {
+		for _, most := range []int{600, 1500, 4000, 32_767} {
+			for format, write := range map[string]func(*bytes.Buffer, Options) error{
+				"md":   func(b *bytes.Buffer, o Options) error { return Markdown(b, r, o) },
+				"jira": func(b *bytes.Buffer, o Options) error { return Jira(b, r, o) },
+			} {
+				out := written(t, func(b *bytes.Buffer) error { return write(b, Options{MaxChars: most, Mermaid: true}) })
+				if n := utf8.RuneCount(out); n > most {
+					t.Errorf("%s as %s: %d characters, at most %d were asked for", name, format, n, most)
+				}
+				if len(r.Flows) > 0 && name != "hostile-names" && !strings.Contains(string(out), strings.ToUpper(spaced(r.Flows[0].Verdict.ID))) {
+					t.Errorf("%s as %s in %d characters: no verdict", name, format, most)
+				}
+			}
+		}
+	}
+}
