@@ -104,6 +104,7 @@ type reader struct {
 	holes  []Interval  // found before the next record
 	known  map[ifaceID]uint32
 	next   uint32 // number of the next new interface
+	each   func(*Packet, Frame)
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of
@@ -188,9 +189,12 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 	}
 	if f.link&foreignLink != 0 {
 		r.dec.count(fmt.Sprintf("snoop link type %d is not supported", f.link&^foreignLink))
-		return
+	} else {
+		r.dec.frame(f.link, uint32(rec.frame), r.buf[rec.frame:rec.frame+rec.n:rec.frame+rec.n], rec.wire, p)
 	}
-	r.dec.frame(f.link, uint32(rec.frame), r.buf[rec.frame:rec.frame+rec.n:rec.frame+rec.n], rec.wire, p)
+	if r.each != nil {
+		r.each(p, Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n], Base: uint32(rec.frame)})
+	}
 }
 
 // noPacket appends a frame that is a record of something else than a packet,

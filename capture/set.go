@@ -17,9 +17,18 @@ import (
 
 // Options say how captures are read. The zero value reads files.
 type Options struct {
-	Stdin    io.Reader // what "-" reads
-	MaxInput int64     // decompressed octets that one file may have; 0: 1 TiB
-	Hash     bool      // work out File.SHA256 on the first reading
+	Stdin    io.Reader            // what "-" reads
+	MaxInput int64                // decompressed octets that one file may have; 0: 1 TiB
+	Each     func(*Packet, Frame) // called for every frame that is read; nil costs nothing
+	Hash     bool                 // work out File.SHA256 on the first reading
+}
+
+// Frame is a captured frame as it lies in its file.
+type Frame struct {
+	Link uint32 // LINKTYPE_ number
+	Wire uint32 // length on the link
+	Data []byte // what was captured, valid until the next Read
+	Base uint32 // offset of Data in Batch.Buf, which Packet.Data counts from
 }
 
 const (
@@ -110,6 +119,7 @@ func Open(o Options, name string, paths ...string) (*Set, error) {
 		o.MaxInput = defaultMaxInput
 	}
 	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
+	s.each = o.Each
 	if err := s.begin(); err != nil {
 		s.Close()
 		return nil, err

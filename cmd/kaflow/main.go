@@ -63,7 +63,7 @@ func (a *app) root(args []string) *cobra.Command {
 		return usageError{err.Error()}
 	})
 	a.flags.register(root.PersistentFlags())
-	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.watchCommand(), a.explainCommand(), a.policyCommand(), a.factsCommand(), a.versionCommand())
+	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.watchCommand(), a.annotateCommand(), a.explainCommand(), a.policyCommand(), a.factsCommand(), a.versionCommand())
 	return root
 }
 
