@@ -137,6 +137,24 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 		probes(t, r, 1, 0)
 		resets(t, r, 0, 1)
 	},
+	"ssh-reject-reset": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		// The RST is the router's: neither kernel sent one.
+		probes(t, r, 1, 0)
+		resets(t, r, 0, 0)
+		dropped(t, r, 1)
+	},
+	"ssh-reject-icmp": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		probes(t, r, timers.Count, 0)
+		resets(t, r, 1, 0)
+		dropped(t, r, timers.Count+1)
+	},
+	"ssh-host-filter":   clientGaveUp,
+	"ssh-prober-filter": clientGaveUp,
+	"idle-close": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 0)
+		resets(t, r, 0, 0)
+		dropped(t, r, 0)
+	},
 	"not-established": func(t *testing.T, r *lab.Run, _ lab.Timers) {
 		probes(t, r, 0, 0)
 		resets(t, r, 0, 2)
@@ -158,6 +176,22 @@ func bothGaveUp(t *testing.T, r *lab.Run, timers lab.Timers) {
 	}
 	if r.Truth.Path.Dropped != lost {
 		t.Errorf("%d packets dropped, want %d", r.Truth.Path.Dropped, lost)
+	}
+}
+
+// clientGaveUp says that the client sent all its probes and a RST, and that
+// nothing was lost between the hosts.
+func clientGaveUp(t *testing.T, r *lab.Run, timers lab.Timers) {
+	t.Helper()
+	probes(t, r, timers.Count, 0)
+	resets(t, r, 1, 0)
+	dropped(t, r, 0)
+}
+
+func dropped(t *testing.T, r *lab.Run, want int) {
+	t.Helper()
+	if r.Truth.Path.Dropped != want {
+		t.Errorf("%d packets dropped, want %d", r.Truth.Path.Dropped, want)
 	}
 }
 
