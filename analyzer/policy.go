@@ -135,6 +135,7 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	if p.Idle == 0 && !p.ObservedInterval.Known && !end.Period.Known {
 		p.Confidence = Possible
 	}
+	p.ObservedPace = end.Period
 	p.Resembles = resembles(&p, end, rtt)
 	if p.Idle > 0 && p.Interval > 0 && p.Count > 0 {
 		p.Detection = facts.Detection(p.Idle, p.Interval, p.Count)

@@ -167,7 +167,8 @@ type Policy struct {
 	IntervalCandidates []time.Duration
 	ObservedIdle       flows.Range
 	ObservedInterval   flows.Range
-	Count              int // 0 unknown
+	ObservedPace       flows.Range // of answered probes: the larger of idle time and interval
+	Count              int         // 0 unknown
 	Backoff            bool
 	ProbeOctets        int
 	UserTimeout        time.Duration

@@ -298,6 +298,7 @@ type policyDoc struct {
 	IntervalCandidates []nano   `json:"interval_candidates_s"`
 	ObservedIdle       *[2]nano `json:"observed_idle_s"`
 	ObservedInterval   *[2]nano `json:"observed_interval_s"`
+	ObservedPace       *[2]nano `json:"observed_pace_s"`
 	Count              *int     `json:"count"`
 	Backoff            bool     `json:"backoff"`
 	ProbeOctets        *int     `json:"probe_octets"`
@@ -314,7 +315,7 @@ func policyOf(p *analyzer.Policy) policyDoc {
 		End: roleOf(p.End), Mechanism: text(p.Mechanism),
 		Idle: secondsOrNull(p.Idle), IdleCandidates: mapped(p.IdleCandidates, toNano),
 		Interval: secondsOrNull(p.Interval), IntervalCandidates: mapped(p.IntervalCandidates, toNano),
-		ObservedIdle: rangeDoc(p.ObservedIdle), ObservedInterval: rangeDoc(p.ObservedInterval),
+		ObservedIdle: rangeDoc(p.ObservedIdle), ObservedInterval: rangeDoc(p.ObservedInterval), ObservedPace: rangeDoc(p.ObservedPace),
 		Count: orNull(p.Count), Backoff: p.Backoff, UserTimeout: secondsOrNull(p.UserTimeout),
 		Confidence: orNull(text(p.Confidence)), Resembles: texts(p.Resembles), Detection: secondsOrNull(p.Detection), Remark: orNull(text(p.Remark)),
 	}

@@ -157,6 +157,9 @@ func pace(p *analyzer.Policy) string {
 		return fmt.Sprintf("%s + %d × %s", idle, p.Count, interval)
 	}
 	var says, unseen []string
+	if idle == "" && p.ObservedPace.Known {
+		says = append(says, "every "+spread(p.ObservedPace)+" while answered: the larger of idle time and interval")
+	}
 	if idle != "" {
 		says = append(says, "after "+idle+" idle")
 	} else {
