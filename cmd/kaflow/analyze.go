@@ -124,7 +124,7 @@ func (a *app) follow(ctx context.Context, points []point, sel selection) []pairi
 		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents}}
 		var batch capture.Batch
 		var first tcp.Instant
-		a.read(ctx, p.set, table, &batch, func() { sel.trim(&batch, &first) })
+		a.read(ctx, p.set, table, &batch, func() { sel.trim(&batch, &first); p.others(&batch) })
 		a.conclude(p.set, table)
 		taken[i] = pairing.Point{Name: p.name, Table: table, Files: p.set.Files(), Frame: p.set.Frame, Holes: p.set.Holes()}
 	}

@@ -18,35 +18,36 @@ import (
 
 // flags are what all commands share.
 type flags struct {
-	read      []string
-	host      string
-	port      uint16
-	flow      int
-	format    string
-	json      bool
-	out       string
-	force     bool
-	color     string
-	ascii     bool
-	width     int
-	utc       bool
-	zone      string
-	failOn    []string
-	from      string
-	until     string
-	offset    time.Duration
-	covers    []string
-	maxFlows  int
-	maxInput  string
-	quiet     bool
-	whatIf    string
-	all       bool
-	hash      bool
-	mermaid   bool
-	maxChars  int
-	noBanner  bool
-	maxEvents int
-	maxListed int
+	read        []string
+	host        string
+	port        uint16
+	flow        int
+	format      string
+	json        bool
+	out         string
+	force       bool
+	color       string
+	ascii       bool
+	width       int
+	utc         bool
+	zone        string
+	failOn      []string
+	from        string
+	until       string
+	offset      time.Duration
+	covers      []string
+	maxFlows    int
+	maxInput    string
+	quiet       bool
+	whatIf      string
+	all         bool
+	hash        bool
+	mermaid     bool
+	maxChars    int
+	byInterface bool
+	noBanner    bool
+	maxEvents   int
+	maxListed   int
 }
 
 // register adds the flags to a set.
@@ -79,6 +80,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.maxInput, "max-input", "", "octets that one input may have, unpacked: 500M, 2T (default 1T)")
 	s.DurationVar(&f.offset, "clock-offset", 0, "clock of the second capture minus that of the first, where you know it")
 	s.StringArrayVar(&f.covers, "covers", nil, "NAME=FROM..UNTIL: that capture was recording all that time (RFC 3339; repeatable)")
+	s.BoolVar(&f.byInterface, "by-interface", false, "each interface of a capture is a vantage point of its own")
 	s.StringVar(&f.whatIf, "what-if", "", "would the flows have lived with idle=T,interval=T? (interval: as seen, where not given)")
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "no hints and no progress")
 }

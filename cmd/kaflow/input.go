@@ -59,6 +59,7 @@ type point struct {
 	named bool // by the user
 	paths []string
 	set   *capture.Set
+	only  *uint32 // the interface that it stands for; nil: all
 }
 
 // open opens the vantage points that the arguments name. What cannot be read
@@ -87,6 +88,9 @@ func (a *app) open(c *cobra.Command, args []string) ([]point, error) {
 	}
 	if len(points) == 0 {
 		return nil, errNothing
+	}
+	if a.flags.byInterface {
+		return a.byInterface(o, points)
 	}
 	return points, nil
 }
