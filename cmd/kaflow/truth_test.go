@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -227,6 +229,7 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
+	var told confusion
 	for _, outcome := range lab.Play(ctx, t.TempDir(), scenarios) {
 		t.Run(outcome.Scenario.Name, func(t *testing.T) {
 			for _, err := range outcome.Thrown {
@@ -237,6 +240,77 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 			}
 			judge(t, outcome.Run)
 			judgeFour(t, outcome.Run)
+			told.add(t, outcome.Run)
 		})
+	}
+	told.print(t)
+	told.check(t)
+}
+
+// confusion counts verdicts by what truly happened: with both captures, and
+// with one alone.
+type confusion [2]map[string]map[string]int
+
+func (c *confusion) add(t *testing.T, set *lab.Run) {
+	t.Helper()
+	client, server := set.Captures[lab.AtClient], set.Captures[lab.AtServer]
+	for i, captures := range [][]string{{client, server}, {client}, {server}} {
+		answer := ask(t, captures...)
+		for _, f := range set.Truth.Flows {
+			for j := range answer.Flows {
+				if got := &answer.Flows[j]; got.Client == f.Client && f.Expect.Verdict != "" {
+					c.count(min(i, 1), f.Expect.Verdict, strings.TrimSpace(got.Verdict.ID+" "+got.Verdict.Confidence))
+				}
+			}
+		}
+	}
+}
+
+func (c *confusion) count(sides int, truth, told string) {
+	if c[sides] == nil {
+		c[sides] = map[string]map[string]int{}
+	}
+	if c[sides][truth] == nil {
+		c[sides][truth] = map[string]int{}
+	}
+	c[sides][truth][told]++
+}
+
+// print logs the tables: a line for each truth, with what was said of it.
+func (c *confusion) print(t *testing.T) {
+	t.Helper()
+	for sides, name := range []string{"both captures", "one capture alone"} {
+		t.Logf("%s:", name)
+		for _, truth := range slices.Sorted(maps.Keys(c[sides])) {
+			var said []string
+			for _, told := range slices.Sorted(maps.Keys(c[sides][truth])) {
+				said = append(said, fmt.Sprintf("%s %d", told, c[sides][truth][told]))
+			}
+			t.Logf("  %-18s %s", truth, strings.Join(said, ", "))
+		}
+	}
+}
+
+// check holds the tables against always saying "undecided": with both captures
+// no verdict is left open, and with one alone some are given.
+func (c *confusion) check(t *testing.T) {
+	t.Helper()
+	for truth, told := range c[0] {
+		for says, n := range told {
+			if id, _, _ := strings.Cut(says, " "); id != truth {
+				t.Errorf("both captures: %d times %s where it was %s", n, says, truth)
+			}
+		}
+	}
+	for _, truth := range []string{"healthy", "closed", "receiver-stalled", "path-rejected", "idle-close"} {
+		right := 0
+		for says, n := range c[1][truth] {
+			if id, _, _ := strings.Cut(says, " "); id == truth {
+				right += n
+			}
+		}
+		if len(c[1][truth]) > 0 && right == 0 {
+			t.Errorf("one capture alone: %s is never recognised: %v", truth, c[1][truth])
+		}
 	}
 }
