@@ -23,8 +23,10 @@ func notEstablished(s *Subject) Answer {
 			synack = i
 		case p.Kind == flows.RST && reset < 0:
 			reset = i
-		case p.Kind == flows.ICMPError && icmp < 0:
-			icmp = i
+		case p.Kind == flows.ICMPError:
+			if icmp < 0 {
+				icmp = i
+			}
 		case p.Event.Len > 0, p.Kind == flows.KeepaliveProbe, p.Event.Run != nil:
 			return Answer{}
 		}
@@ -119,8 +121,11 @@ func peerLostState(s *Subject) Answer {
 		}
 		q := &s.Passages[trigger]
 		silence, _ := s.silence(trigger)
-		if q.Kind == flows.SYN || q.Kind != flows.KeepaliveProbe && silence < time.Second {
+		if q.Kind == flows.SYN || q.Kind == flows.SYNACK || q.Kind != flows.KeepaliveProbe && silence < time.Second {
 			continue
+		}
+		if rst.At.Sub(max(q.At, q.Until)) > promptly || s.spoke(rst.From, trigger, i) {
+			continue // it is no answer, or the peer has just shown that it knows the connection
 		}
 		if o, ok := findOnset(s); ok && o.first < trigger {
 			return Answer{} // lost on the way long before
@@ -128,6 +133,16 @@ func peerLostState(s *Subject) Answer {
 		return s.lostState(rst, q, silence)
 	}
 	return Answer{}
+}
+
+// spoke reports whether a side sent anything between two passages.
+func (s *Subject) spoke(side uint8, from, to int) bool {
+	for j := from + 1; j < to; j++ {
+		if p := &s.Passages[j]; p.From == side && p.Kind != flows.ICMPError {
+			return true
+		}
+	}
+	return false
 }
 
 // gaveUpBefore reports whether a side had reset the connection before passage

@@ -232,7 +232,7 @@ func (s *Subject) payloadSilence(i int) time.Duration {
 	at := s.Passages[i].At
 	for j := i - 1; j >= 0; j-- {
 		p := &s.Passages[j]
-		if p.Event.Len > 1 || p.Event.Run != nil && p.Kind != flows.KeepaliveProbe || p.Kind == flows.SYN || p.Kind == flows.SYNACK {
+		if p.Kind != flows.ICMPError && p.Event.Len > 1 || p.Event.Run != nil && p.Kind != flows.KeepaliveProbe || p.Kind == flows.SYN || p.Kind == flows.SYNACK {
 			return max(0, at.Sub(max(p.At, p.Until)))
 		}
 	}

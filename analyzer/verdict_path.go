@@ -327,6 +327,9 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	if !ok || s.endedBefore(t.first) {
 		return Answer{}
 	}
+	if !s.insists(t) && s.Ends[1].Sub(s.Passages[t.first].At) < promptly {
+		return Answer{} // the capture ends before an answer had to come
+	}
 	first := &s.Passages[t.first]
 	v := &Verdict{ID: Undecided, Confidence: Possible, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{s.Base, s.Base}}
 	if t.lastHeard >= 0 {
@@ -416,6 +419,18 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 	return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs}}}, true
 }
 
+// insists reports whether an end asked again because no answer came: two
+// probes, or data sent three times.
+func (s *Subject) insists(t silentTail) bool {
+	again := 0
+	for _, i := range t.asked {
+		if k := s.Passages[i].Kind; k == flows.Retransmission || k == flows.FIN {
+			again++
+		}
+	}
+	return t.probes >= 2 || again >= 2
+}
+
 // unansweredHere judges questions that are in a capture taken on the host that
 // should answer them.
 func (s *Subject) unansweredHere(t silentTail, v *Verdict, finding Finding, asked string, alive *Control) Answer {
@@ -427,7 +442,7 @@ func (s *Subject) unansweredHere(t silentTail, v *Verdict, finding Finding, aske
 		{Verdict: PeerGone, For: []string{"a host that hangs or sleeps does not answer either"}},
 		{Verdict: OneWayDrop, For: []string{"a mirror port may show what arrives and not what leaves"}},
 	}}
-	if alive != nil {
+	if alive != nil && s.insists(t) {
 		v.ID, v.Confidence, v.Cause = HostDrop, Likely, "unknown"
 		v.Summary += fmt.Sprintf(" %s shows that the host lives.", capitalisedText(aControl(alive)))
 		a.Findings = append(a.Findings, Finding{Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs})

@@ -45,7 +45,7 @@ func (s *Subject) established(i int) bool {
 		return true
 	}
 	for j := range i {
-		if p := &s.Passages[j]; p.Event.Len > 0 || p.Kind == flows.KeepaliveProbe || p.Kind == flows.KeepaliveACK || p.Event.Run != nil {
+		if p := &s.Passages[j]; p.Kind != flows.ICMPError && p.Kind != flows.SYN && p.Event.Len > 0 || p.Kind == flows.KeepaliveProbe || p.Kind == flows.KeepaliveACK || p.Event.Run != nil {
 			return true
 		}
 	}

@@ -221,6 +221,33 @@ R 203.0.113.9
 +15s   C > S PSH,ACK seq 181 ack 912 ts 117068 106057 data "PING\r\n"
 +11ms  S > C ACK     seq 912 ack 187 ts 121057 117068
 `, "app-hung likely", "app-hung likely", "app-hung likely"},
+	{"a browser resets what the server has half closed", session + `
++15s  S > C FIN,ACK seq 900 ack 157 ts 61057 42046
++11ms C > S ACK seq 157 ack 901 ts 57068 61057
++5s   C > S RST seq 157 win 0 id 0
+`, "closed", "closed", "closed"},
+	{"a SYN-ACK to nobody who asked", `
+delay C 10ms
+delay S 10ms
+0     S > C SYN,ACK seq 899 ack 100
++10ms C > S RST seq 100 win 0 id 0
++3s   S > C SYN,ACK seq 899 ack 100
++10ms C > S RST seq 100 win 0 id 0
+`, "-", "not peer-lost-state", "not peer-lost-state"},
+	{"three refusals by ICMP are no death", `
+R 203.0.113.9
+delay C 10ms
+delay S 10ms
+0     C > S SYN seq 99 mss 1460 lost
++2ms  R > C ICMP 3/0 quoting 1
++1s   C > S SYN seq 99 mss 1460 lost
++2ms  R > C ICMP 3/0 quoting 3
+`, "not-established", "not-established proven rejected", "-"},
+	{"the capture ends in the middle of an answer", session + `
++4s    C > S PSH,ACK seq 157 ack 900 ts 46046 46057 len 740
++180ms S > C PSH,ACK seq 900 ack 897 ts 50237 46046 len 1440
++1ms   S > C PSH,ACK seq 2340 ack 897 ts 50238 46046 len 1440
+`, "healthy", "healthy", "healthy"},
 	{"a FIN is repeated in vain", session + `
 drop both
 +1800s C > S FIN,ACK seq 157 ack 900 ts 1842068 46057
