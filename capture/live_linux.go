@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gopacket/gopacket/afpacket"
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 
 	"kaflow/tcp"
 )
@@ -83,11 +81,19 @@ func linkOf(name string) (uint32, error) {
 		return linkEthernet, nil
 	}
 	const ethernet, loopback, none = 1, 772, 65534
-	text, err := os.ReadFile(filepath.Join("/sys/class/net", filepath.Base(name), "type"))
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, &fileError{name, err}
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq(name)
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFHWADDR, request)
+	}
 	if err != nil {
 		return 0, &fileError{name, errors.New("no such interface")}
 	}
-	switch kind, _ := strconv.Atoi(strings.TrimSpace(string(text))); kind {
+	switch kind := request.Uint16(); kind { // the family of a hardware address
 	case ethernet, loopback:
 		return linkEthernet, nil
 	case none:

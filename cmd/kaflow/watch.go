@@ -88,12 +88,16 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		},
 	}
 	e := monitor.New(o, func() []capture.File { return src.files() }, src.frame)
+	var told tcp.Instant // packet time when an interface was last said to be down
 	for {
 		err := a.pump(c.Context(), e, src, &failed)
 		if failed != nil || c.Context().Err() != nil || src.again == nil {
 			return errors.Join(failed, ignoreEOF(err))
 		}
-		o.Emit(monitor.Event{At: e.Table.Now(), What: monitor.NotObserved, Says: err.Error()})
+		if seen := e.Table.Now(); seen != told || told == 0 { // one message, however often opening it again fails
+			told = max(seen, 1)
+			o.Emit(monitor.Event{At: tcp.Instant(time.Now().UnixNano()), What: monitor.NotObserved, Says: src.name + " is down; waiting for it: " + err.Error()})
+		}
 		if src, err = reopened(c.Context(), src); err != nil {
 			return nil // stopped while waiting
 		}
