@@ -32,6 +32,8 @@ type tally struct {
 	last    tcp.Instant
 	tcp     uint64
 	dropped uint64
+
+	lossSince tcp.Instant // packets were dropped after this one; 0: none since the last hole
 }
 
 // File describes what was captured so far, as if it lay in a file.

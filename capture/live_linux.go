@@ -137,6 +137,7 @@ func coarse(link, snap uint32) []bpf.Instruction {
 // that the interface is gone.
 func (l *Live) Read(b *Batch) error {
 	b.N, b.Holes, b.Start, l.buf = 0, nil, 0, l.buf[:0]
+	before := l.last
 	for b.N < BatchSize {
 		data, info, err := l.ring.ZeroCopyReadPacketData()
 		if errors.Is(err, afpacket.ErrTimeout) {
@@ -166,20 +167,24 @@ func (l *Live) Read(b *Batch) error {
 		}
 	}
 	b.Buf = l.buf
-	l.countDrops(b)
+	l.countDrops(b, before)
 	return nil
 }
 
-// countDrops notes what the kernel had no room for as a hole that ends with
-// this batch.
-func (l *Live) countDrops(b *Batch) {
+// countDrops notes what the kernel had no room for as a hole: from the packets
+// before it was noticed to the first ones behind.
+func (l *Live) countDrops(b *Batch, before tcp.Instant) {
+	if l.lossSince != 0 && b.N > 0 {
+		b.Holes = append(b.Holes, Interval{From: l.lossSince, To: b.Pkts[0].At, Why: WhyDropped})
+		l.lossSince = 0
+	}
 	_, stats, err := l.ring.SocketStats()
 	if err != nil || uint64(stats.Drops()) <= l.dropped {
 		return
 	}
 	l.dropped = uint64(stats.Drops())
-	if b.N > 0 {
-		b.Holes = append(b.Holes, Interval{From: b.Pkts[0].At, To: b.Pkts[b.N-1].At, Why: WhyDropped})
+	if l.lossSince == 0 {
+		l.lossSince = max(before, 1)
 	}
 }
 

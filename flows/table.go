@@ -172,6 +172,12 @@ func (t *Table) resolve(id FlowID) (*pool, uint32, bool) {
 	return p, slot, c.flags&coldUsed != 0 && c.stream+1 == uint32(id)
 }
 
+// Holds reports whether the table holds a flow whole.
+func (t *Table) Holds(id FlowID) bool {
+	_, _, ok := t.resolve(id)
+	return ok
+}
+
 // open begins a flow with its first segment.
 func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlder bool, pkt *capture.Packet) uint32 {
 	if t.narrow.live+t.wide.live >= t.Options.MaxFlows {

@@ -8,6 +8,7 @@ package monitor
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -55,6 +56,10 @@ const lookEvery = time.Second
 // grace is how long after the end of an interval its probe counts as lost.
 const grace = 2 * time.Second
 
+// spare is how many connections beyond twice the table's are remembered before
+// those that left it are forgotten.
+const spare = 1024
+
 // watched is what the engine remembers of a connection.
 type watched struct {
 	due     tcp.Instant // look again at this time; 0: when it is touched
@@ -63,6 +68,7 @@ type watched struct {
 	warned  tcp.Instant // silence that was told as a risk began here
 	failing bool
 	died    bool
+	last    tcp.Ordinal // its last segment when it died
 	ignored bool
 }
 
@@ -97,6 +103,9 @@ func (e *Engine) Add(b *capture.Batch) {
 		e.o.Emit(Event{At: h.To, What: NotObserved, Says: "not recorded since " + h.From.Time().UTC().Format(time.RFC3339Nano)})
 	}
 	for i := range b.N { // one by one, so that events come in the order of packet time
+		if at := b.Pkts[i].At; at >= e.timers && at > e.Table.Now() {
+			e.catchUp(at)
+		}
 		e.one.Pkts[0], e.one.N, e.one.Buf = b.Pkts[i], 1, b.Buf
 		e.one.Holes = nil
 		if i == 0 {
@@ -114,6 +123,31 @@ func (e *Engine) Add(b *capture.Batch) {
 func (e *Engine) Advance(now tcp.Instant) {
 	e.Table.Advance(now)
 	e.look()
+}
+
+// catchUp looks, as of their own times, at the connections whose time came
+// before a packet that is about to be taken.
+func (e *Engine) catchUp(at tcp.Instant) {
+	for range 8 { // each look may ask for another one; more than a few are none
+		ids := e.overdue(at)
+		if len(ids) == 0 {
+			return
+		}
+		for _, id := range ids {
+			w := e.flows[id]
+			e.Table.Advance(w.due)
+			e.examine(id, w, max(w.due, w.looked))
+		}
+	}
+}
+
+// Finish tells the engine that no more packets come: what was put off is looked
+// at now.
+func (e *Engine) Finish() {
+	now := e.Table.Now()
+	for _, id := range e.overdue(tcp.MaxInstant) {
+		e.examine(id, e.flows[id], now)
+	}
 }
 
 // look looks at the connections that were touched, and at those whose time has
@@ -139,6 +173,9 @@ func (e *Engine) look() {
 		return
 	}
 	e.timers = now.Add(lookEvery / 2)
+	if len(e.flows) > 2*e.Table.Live()+spare {
+		maps.DeleteFunc(e.flows, func(id flows.FlowID, _ *watched) bool { return !e.Table.Holds(id) })
+	}
 	for _, id := range e.overdue(now) {
 		e.examine(id, e.flows[id], now)
 	}
@@ -172,10 +209,16 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 		}
 	}
 	w.looked, w.due = now, 0
-	if w.ignored || w.died {
+	if w.ignored {
 		return
 	}
 	t := openProbes(f)
+	if w.died {
+		if t.n > 0 || over(f) || f.LastOrd <= w.last {
+			return
+		}
+		w.died, w.failing = false, true // it was not dead after all
+	}
 	if t.n == 0 && w.failing && !over(f) {
 		w.failing = false
 		e.tell(f, Event{At: f.Last, What: Recovered, Frame: e.number(f.LastOrd), Says: "answered again"})
@@ -250,7 +293,7 @@ func over(f *flows.Flow) bool {
 
 // died tells of a death, and of an end that was none.
 func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
-	w.died = true
+	w.died, w.last = true, f.LastOrd
 	d, ok := analyzer.One(e.point(), id)
 	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
 		return // it was closed: nobody has to look
@@ -262,7 +305,7 @@ func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instan
 // risk warns where a connection has been silent for most of what the path
 // allows, and no keepalive is due before that.
 func (e *Engine) risk(f *flows.Flow, w *watched, now tcp.Instant) {
-	if e.o.PathLimit == 0 || over(f) {
+	if e.o.PathLimit == 0 || over(f) || speaksBefore(f, e.o.PathLimit) {
 		return
 	}
 	warn := f.Last.Add(e.o.PathLimit * 4 / 5)
@@ -275,6 +318,17 @@ func (e *Engine) risk(f *flows.Flow, w *watched, now tcp.Instant) {
 	case w.due == 0 || w.due > warn:
 		w.due = warn
 	}
+}
+
+// speaksBefore reports whether keepalives that were answered so far come before
+// the path's limit.
+func speaksBefore(f *flows.Flow, limit time.Duration) bool {
+	for s := range f.Sides {
+		if p := f.Sides[s].Period; p.Known && p.Max < limit {
+			return true
+		}
+	}
+	return false
 }
 
 // nextProbe says when the connection would speak by itself.
@@ -320,3 +374,6 @@ func (e *Engine) tell(f *flows.Flow, ev Event) {
 	ev.Application, _ = f.Application()
 	e.o.Emit(ev)
 }
+
+// Watched returns how many connections the engine remembers.
+func (e *Engine) Watched() int { return len(e.flows) }

@@ -81,6 +81,10 @@ func TestEvents(t *testing.T) {
 		{"one lost, the next answered", opening + "+60s C > S ACK seq 104 ack 900 lost\n+10s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n+60s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n",
 			monitor.Options{}, time.Minute, []string{"seen", "probe-lost", "recovered"}},
 		{"silent for most of what the path allows", opening, monitor.Options{PathLimit: 100 * time.Second}, 3 * time.Minute, []string{"seen", "at-risk"}},
+		{"keepalives before the path's limit are no risk, once two of them showed their pace", opening + strings.Repeat("+300s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n", 4),
+			monitor.Options{PathLimit: 350 * time.Second}, 290 * time.Second, []string{"seen", "at-risk", "at-risk"}},
+		{"dead, and then it speaks again", probesInVain + "+60s C > S ACK seq 104 ack 900\ndrop nothing\n+5s S > C PSH,ACK seq 900 ack 105 len 7\n+11ms C > S ACK seq 105 ack 907\n",
+			monitor.Options{}, time.Minute, []string{"seen", "probe-lost", "probe-lost", "probe-lost", "died undecided", "recovered"}},
 		{"closed", opening + "+1s C > S FIN,ACK seq 105 ack 900\n+10ms S > C FIN,ACK seq 900 ack 106\n+1ms C > S ACK seq 106 ack 901\n", monitor.Options{}, time.Minute, []string{"seen"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -133,5 +137,23 @@ func TestWriters(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &doc); err != nil || doc["schema"] != "kaflow/1" || doc["type"] != "event" {
 			t.Errorf("%s: %v", line, err)
 		}
+	}
+}
+
+// What left the table is forgotten, however many come.
+func TestMemoryFollowsTheTable(t *testing.T) {
+	e := monitor.New(monitor.Options{MaxFlows: 50, Emit: func(monitor.Event) {}}, func() []capture.File { return nil }, nil)
+	var b capture.Batch
+	at := tcp.Instant(1_700_000_000e9)
+	for i := range 20_000 {
+		at = at.Add(10 * time.Millisecond)
+		b.Pkts[0] = capture.Packet{At: at, Ord: tcp.Ordinal(i + 1), Proto: capture.TCP,
+			Key: capture.Key{Lo: capture.V4Words(1), Hi: capture.V4Words(2), Ports: uint32(i%60_000)<<16 | 80},
+			Seg: tcp.Segment{Seq: tcp.Seq(i), Flags: tcp.SYN, Win: 9, TTL: 64}}
+		b.N = 1
+		e.Add(&b)
+	}
+	if n := e.Watched(); n > 2000 {
+		t.Errorf("%d connections are remembered, the table holds %d", n, e.Table.Live())
 	}
 }

@@ -34,7 +34,7 @@ each connection: seen, probe-lost, at-risk, died with its verdict, recovered.
 
   kaflow watch -i eth0                      needs CAP_NET_RAW
   kaflow watch -r trace.pcap --follow       a file that tcpdump is writing
-  tcpdump -w - -i eth0 tcp | kaflow watch -r -`,
+  tcpdump -U -w - -i eth0 tcp | kaflow watch -r -`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error { return a.watch(c, args, &f) },
 	}
@@ -59,7 +59,7 @@ type stream struct {
 	name  string
 	files func() []capture.File
 	frame func(tcp.Ordinal) (int, uint64)
-	live  bool // time goes on while no packets come
+	live  bool // time goes on while no packets come: not of a pipe, whose writer may hold them back
 	again func() (*stream, error)
 	close func()
 }
@@ -178,7 +178,7 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags) (*stream,
 		a.unreadable(err)
 		return nil, errNothing
 	}
-	return &stream{Source: set, name: name, files: set.Files, frame: set.Frame, live: path == "-",
+	return &stream{Source: set, name: name, files: set.Files, frame: set.Frame,
 		close: func() { set.Close(); closeFile() }}, nil
 }
 
@@ -243,8 +243,16 @@ const tickEvery = 500 * time.Millisecond
 func (a *app) pump(ctx context.Context, e *monitor.Engine, src *stream, failed *error) error {
 	type read struct{ err error }
 	var b capture.Batch
-	came, taken := make(chan read), make(chan struct{})
+	came, taken, ended := make(chan read), make(chan struct{}), make(chan struct{})
+	ctx, stop := context.WithCancel(ctx)
+	defer func() {
+		stop()
+		if src.again != nil {
+			<-ended // a ring must not go while it is read
+		}
+	}()
 	go func() {
+		defer close(ended)
 		for {
 			err := src.Read(&b)
 			select {
@@ -271,7 +279,7 @@ func (a *app) pump(ctx context.Context, e *monitor.Engine, src *stream, failed *
 		case r := <-came:
 			e.Add(&b)
 			if r.err != nil {
-				e.Advance(e.Table.Now())
+				e.Finish()
 				return r.err
 			}
 			if b.N > 0 {
