@@ -100,10 +100,12 @@ type walk struct {
 	headers     int    // passed so far
 	src, dst    int    // offsets of the addresses of the innermost IP header
 	etherType   uint16
-	is6         bool // the addresses are IPv6
-	inTunnel    bool // p holds the outer hosts: what follows may fail without harm
-	mirrored    bool // the tunnel may have cut what it carries
-	radioPadded bool // 802.11 MAC headers are padded to 32 bits
+	is6         bool      // the addresses are IPv6
+	inTunnel    bool      // p holds the outer hosts: what follows may fail without harm
+	mirrored    bool      // the tunnel may have cut what it carries
+	radioPadded bool      // 802.11 MAC headers are padded to 32 bits
+	quoted      bool      // within an ICMP error
+	seen        *[]Header // the headers passed, where somebody asked
 }
 
 // run walks from header to header. It is a loop and not a recursion, so that

@@ -26,6 +26,7 @@ func (w *walk) icmp(ip, at int) (layer, int) {
 	if !w.has(at, 8) {
 		return w.other(at)
 	}
+	w.pass(HeaderICMP, at, 8)
 	h := w.b[at:]
 	isEcho, isError := h[0] == icmpEcho || h[0] == icmpEchoReply, false
 	switch {
@@ -61,6 +62,7 @@ func (w *walk) icmpError(ip, at int) (layer, int) {
 	w.other(at) // as long as nothing better is known
 	w.p.ICMP = code
 	q := quote{walk: *w}
+	q.quoted = true
 	var p Packet
 	q.p = &p
 	if !q.read(at + 8) {
@@ -95,7 +97,11 @@ func (q *quote) read(at int) bool {
 func (q *quote) ipv4(at int) bool {
 	h := q.b[at:]
 	size, total := int(h[0]&15)*4, int(be16(h[2:]))
-	if size < 20 || h[9] != protoTCP || be16(h[6:])&0x1fff != 0 {
+	if size < 20 {
+		return false
+	}
+	q.passIP(HeaderIPv4, at, size, at+total)
+	if h[9] != protoTCP || be16(h[6:])&0x1fff != 0 {
 		return false
 	}
 	q.is6, q.src, q.dst = false, at+12, at+16
@@ -110,6 +116,7 @@ func (q *quote) ipv6(at int) bool {
 	h := q.b[at:]
 	q.is6, q.src, q.dst = true, at+8, at+24
 	q.p.Seg.TTL, q.p.Seg.IPID = h[7], 0
+	q.passIP(HeaderIPv6, at, 40, at+40+int(be16(h[4:])))
 	c := chain{protocol: h[6], at: at + 40}
 	if q.extensions(&c) != "" || c.protocol != protoTCP || c.fragment == fragmentLater {
 		return false
@@ -128,6 +135,7 @@ func (q *quote) tcp(at, end int) bool {
 		return false
 	}
 	h := q.b[at:]
+	q.pass(HeaderTCP, at, quotedSize(h))
 	q.setKey(be16(h), be16(h[2:]))
 	s := &q.p.Seg
 	s.Seq = tcp.Seq(be32(h[4:]))
@@ -170,4 +178,21 @@ func (q *quote) sumOK(at, end int) bool {
 		size = 16
 	}
 	return tcpChecksumOK(q.b[q.src:q.src+size], q.b[q.dst:q.dst+size], q.b[at:end])
+}
+
+// passIP tells of a quoted IP header, whose packet ended at offset end.
+func (q *quote) passIP(kind HeaderKind, at, size, end int) {
+	if q.seen != nil {
+		q.pass(kind, at, size)
+		(*q.seen)[len(*q.seen)-1].End = end
+	}
+}
+
+// quotedSize returns how many octets the TCP header has that h begins with,
+// as far as h tells.
+func quotedSize(h []byte) int {
+	if len(h) < 13 {
+		return len(h)
+	}
+	return max(20, int(h[12]>>4)*4)
 }

@@ -59,6 +59,7 @@ func (w *walk) ipv4(at int) (layer, int) {
 		w.p.Note |= NoteBadIPSum
 	}
 	w.endAt(at + total)
+	w.pass(HeaderIPv4, at, size)
 	w.is6, w.src, w.dst = false, at+12, at+16
 	w.p.Seg.TTL, w.p.Seg.IPID = h[8], be16(h[4:])
 	fragment := be16(h[6:]) & 0x3fff
@@ -122,6 +123,7 @@ func (w *walk) ipv6(at int) (layer, int) {
 	if length != 0 {
 		w.endAt(at + 40 + length)
 	}
+	w.pass(HeaderIPv6, at, 40)
 	if protocol == protoTCP && length != 0 {
 		return w.tcp(at + 40)
 	}
@@ -203,6 +205,7 @@ func (w *walk) extensions(c *chain) string {
 		if len(h) < size {
 			return "IPv6 extension header cut"
 		}
+		w.passExtension(c.protocol, c.at, size)
 		switch c.protocol {
 		case protoHopByHop:
 			c.jumbo = max(c.jumbo, jumboLength(h[2:size]))
@@ -298,6 +301,7 @@ func (w *walk) tcp(at int) (layer, int) {
 	if at+size > w.end {
 		return w.fail("TCP header length beyond the segment")
 	}
+	w.pass(HeaderTCP, at, size)
 	w.setKey(be16(h), be16(h[2:]))
 	s := &p.Seg
 	s.Seq, s.Ack = tcp.Seq(be32(h[4:])), tcp.Seq(be32(h[8:]))

@@ -18,6 +18,7 @@ func (w *walk) arp(at int) (layer, int) {
 	if len(h) < 8+2*hlen+8 {
 		return w.reject("ARP message cut")
 	}
+	w.pass(HeaderARP, at, 8+2*hlen+8)
 	sender, target := at+8+hlen, at+8+2*hlen+4
 	w.is6, w.src, w.dst = false, sender, target
 	known := be32(w.b[sender:]) != 0 && be32(w.b[target:]) != 0
@@ -68,6 +69,7 @@ func (w *walk) neighbour(at int) (layer, int) {
 	if !w.has(at, 24) {
 		return w.other(at)
 	}
+	w.pass(HeaderND, at, len(w.b)-at)
 	kind, target, option := w.b[at], at+8, byte(ndSourceLink)
 	if kind == icmp6Advertise {
 		to := w.dst

@@ -106,6 +106,7 @@ func (w *walk) ethernet(at int) (layer, int) {
 	if !w.has(at, 14) {
 		return w.reject("Ethernet header cut")
 	}
+	w.pass(HeaderEthernet, at, 14)
 	switch t := be16(w.b[at+12:]); {
 	case t == etherIPv4 || t == etherIPv6:
 		return layerIP, at + 14
@@ -147,6 +148,7 @@ func (w *walk) vlan(at int) (layer, int) {
 	if !w.has(at, 4) {
 		return w.reject("VLAN tag cut")
 	}
+	w.pass(HeaderTag, at, 4)
 	w.p.VLAN = be16(w.b[at:]) & 0x0fff
 	t := be16(w.b[at+2:])
 	if t < minEtherTyp {
@@ -162,6 +164,7 @@ func (w *walk) llc(at int) (layer, int) {
 	if !w.has(at, 3) {
 		return w.reject("LLC header cut")
 	}
+	w.pass(HeaderTag, at, 3)
 	switch dsap, ssap, control := w.b[at], w.b[at+1], w.b[at+2]; {
 	case dsap == 0x06 && ssap == 0x06 && control == 0x03:
 		return layerIP, at + 3
@@ -176,6 +179,7 @@ func (w *walk) snap(at int) (layer, int) {
 	if !w.has(at, 5) {
 		return w.reject("SNAP header cut")
 	}
+	w.pass(HeaderTag, at, 5)
 	protocol := be16(w.b[at+3:])
 	switch oui := be32(w.b[at:]) >> 8; {
 	case oui == 0x000000 || oui == 0x0000f8: // EtherTypes; the second of bridges (IEEE 802.1H)
@@ -210,6 +214,7 @@ func (w *walk) sll(at int) (layer, int) {
 	if !w.has(at, 16) {
 		return w.reject("Linux cooked header cut")
 	}
+	w.pass(HeaderSLL, at, 16)
 	return w.cooked(be16(w.b[at+14:]), at+16)
 }
 
@@ -218,6 +223,7 @@ func (w *walk) sll2(at int) (layer, int) {
 	if !w.has(at, 20) {
 		return w.reject("Linux cooked header cut")
 	}
+	w.pass(HeaderSLL2, at, 20)
 	return w.cooked(be16(w.b[at:]), at+20)
 }
 
@@ -227,6 +233,7 @@ func (w *walk) null(at int) (layer, int) {
 	if !w.has(at, 4) {
 		return w.reject("loopback header cut")
 	}
+	w.pass(HeaderTag, at, 4)
 	family := be32(w.b[at:])
 	if family > 0xffff {
 		family = le32(w.b[at:])

@@ -193,7 +193,7 @@ func (g *pcapng) header(r *reader, body []byte) error {
 	g.section++
 	r.ifaces = r.ifaces[:0]
 	for o := g.options(body[16:]); o.next(); {
-		if o.code == ngComment && len(r.file.Comments) < maxListed {
+		if o.code == ngComment && r.rewrite == nil && len(r.file.Comments) < maxListed {
 			r.file.Comments = append(r.file.Comments, text(o.value))
 		}
 	}

@@ -94,17 +94,18 @@ type iface struct {
 // counters of the file at hand.
 type reader struct {
 	window
-	dec    decoder
-	ifaces []iface // of the section at hand
-	file   *File
-	ord    tcp.Ordinal // of the frame before
-	frames uint64      // of this file so far
-	empty  int         // frames without an octet in a row
-	lost   uint64      // times that did not fit an Instant and were cut to what does
-	holes  []Interval  // found before the next record
-	known  map[ifaceID]uint32
-	next   uint32 // number of the next new interface
-	each   func(*Packet, Frame)
+	dec     decoder
+	ifaces  []iface // of the section at hand
+	file    *File
+	ord     tcp.Ordinal // of the frame before
+	frames  uint64      // of this file so far
+	empty   int         // frames without an octet in a row
+	lost    uint64      // times that did not fit an Instant and were cut to what does
+	holes   []Interval  // found before the next record
+	known   map[ifaceID]uint32
+	next    uint32 // number of the next new interface
+	each    func(*Packet, Frame)
+	rewrite func(*Frame) // nil: frames are taken as they are
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of
@@ -136,6 +137,9 @@ func (r *reader) number(id ifaceID) uint32 {
 
 // addIface starts another interface of the file.
 func (r *reader) addIface(i iface, told Interface, section int) {
+	if r.rewrite != nil {
+		told = Interface{}
+	}
 	i.number = r.number(ifaceID{section, len(r.ifaces), told.Name, i.link})
 	r.ifaces = append(r.ifaces, i)
 	if len(r.file.Interfaces) < maxListed {
@@ -187,6 +191,10 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		rec.wire -= f.fcs
 		rec.n = min(rec.n, int(rec.wire))
 	}
+	if r.rewrite != nil {
+		r.rewritten(b, f, rec, p)
+		return
+	}
 	if f.link&foreignLink != 0 {
 		r.dec.count(fmt.Sprintf("snoop link type %d is not supported", f.link&^foreignLink))
 	} else {
@@ -194,6 +202,20 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 	}
 	if r.each != nil {
 		r.each(p, Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n], Base: uint32(rec.frame)})
+	}
+}
+
+// rewritten is the end of packet for frames that are changed first.
+func (r *reader) rewritten(b *Batch, f *iface, rec record, p *Packet) {
+	frame := Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n : rec.frame+rec.n], Base: uint32(rec.frame)}
+	r.rewrite(&frame)
+	if frame.Link&foreignLink != 0 {
+		r.dec.count("snoop link type that is not supported")
+	} else {
+		r.dec.frame(frame.Link, frame.Base, frame.Data, frame.Wire, p)
+	}
+	if r.each != nil {
+		r.each(p, frame)
 	}
 }
 

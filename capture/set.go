@@ -20,6 +20,7 @@ type Options struct {
 	Stdin    io.Reader            // what "-" reads
 	MaxInput int64                // decompressed octets that one file may have; 0: 1 TiB
 	Each     func(*Packet, Frame) // called for every frame that is read; nil costs nothing
+	Rewrite  func(*Frame)         // called for every frame before it is decoded; may change Data in place, shorten it, and set Link and Wire. Texts of the files are left out then
 	Hash     bool                 // work out File.SHA256 on the first reading
 }
 
@@ -119,7 +120,7 @@ func Open(o Options, name string, paths ...string) (*Set, error) {
 		o.MaxInput = defaultMaxInput
 	}
 	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
-	s.each = o.Each
+	s.each, s.rewrite = o.Each, o.Rewrite
 	if err := s.begin(); err != nil {
 		s.Close()
 		return nil, err

@@ -62,6 +62,15 @@ func (w *walk) inner(l layer, at int) (layer, int) {
 	return l, at
 }
 
+// innerBehind is inner for what follows a tunnel's header at offset outer.
+func (w *walk) innerBehind(l layer, outer, at int) (layer, int) {
+	next, in := w.inner(l, at)
+	if next != done {
+		w.pass(HeaderTag, outer, at-outer)
+	}
+	return next, in
+}
+
 // looksIP reports whether an IP header stands at offset at whose lengths agree
 // with themselves and with what surrounds it. An IPv4 header longer than its
 // surroundings needs a right checksum: some probes forward the beginning alone.
@@ -129,6 +138,7 @@ func (w *walk) udp(at int) (layer, int) {
 	if !w.has(at, 8) {
 		return done, 0
 	}
+	w.pass(HeaderUDP, at, 8)
 	sport, dport := be16(w.b[at:]), be16(w.b[at+2:])
 	is := func(port uint16) bool { return sport == port || dport == port }
 	switch at += 8; {
@@ -161,6 +171,7 @@ func (w *walk) vxlan(at int) (layer, int) {
 	}
 	next, in := w.inner(layerEthernet, at+8)
 	if next != done {
+		w.pass(HeaderTag, at, 8)
 		w.overlay = be32(w.b[at+4:])>>8 + 1
 	}
 	return next, in
@@ -181,6 +192,7 @@ func (w *walk) geneve(at int) (layer, int) {
 	}
 	next, in = w.inner(next, in)
 	if next != done {
+		w.pass(HeaderTag, at, 8) // its options are left out
 		w.overlay = be32(w.b[at+4:])>>8 + 1
 	}
 	return next, in
@@ -210,7 +222,7 @@ func (w *walk) gtp(at int) (layer, int) {
 			in += int(w.b[in]) * 4
 		}
 	}
-	return w.inner(layerIP, in)
+	return w.innerBehind(layerIP, at, in)
 }
 
 // teredo reads the headers that Teredo puts before an IPv6 packet (RFC 4380,
@@ -218,6 +230,7 @@ func (w *walk) gtp(at int) (layer, int) {
 func (w *walk) teredo(at int) (layer, int) {
 	const authentication, origin = 1, 0
 	if w.has(at, 4) && w.b[at] == 0 && w.b[at+1] == authentication {
+		w.pass(HeaderTag, at, 4) // what identifies the client is left out
 		at += 4 + int(w.b[at+2]) + int(w.b[at+3]) + 9
 	}
 	if w.has(at, 8) && w.b[at] == 0 && w.b[at+1] == origin {
@@ -237,6 +250,7 @@ func (w *walk) ayiya(at int) (layer, int) {
 		return done, 0
 	}
 	identity, signature := 1<<(w.b[at]>>4), int(w.b[at+1]>>4)*4
+	w.pass(HeaderTag, at, 8) // what identifies the client is left out
 	return w.inner(layerIP, at+8+identity+signature)
 }
 
@@ -278,36 +292,37 @@ func (w *walk) gre(at int) (layer, int) {
 	}
 	switch w.etherType {
 	case etherPPP:
-		return w.pptp(in)
+		return w.pptp(at, in)
 	case etherERSPAN:
 		if flags&greSequence != 0 {
 			in += 8 // type II has a header, type I none
 		}
 		w.mirrored = true
-		return w.inner(layerEthernet, in)
+		return w.innerBehind(layerEthernet, at, in)
 	case etherERSPAN3:
-		return w.erspan3(in)
+		return w.erspan3(at, in)
 	case etherBridged:
-		return w.inner(layerEthernet, in)
+		return w.innerBehind(layerEthernet, at, in)
 	}
-	return w.inner(layerEtherType, in)
+	return w.innerBehind(layerEtherType, at, in)
 }
 
 // version0 reports whether a GRE header is one of RFC 2784; that of PPTP has a
 // payload length and a call number in the place of the key.
 func version0(flags uint16) bool { return flags&greVersion == 0 }
 
-// pptp goes on with PPP in GRE; an acknowledgment alone has none.
-func (w *walk) pptp(at int) (layer, int) {
+// pptp goes on with PPP in GRE, whose header is at offset gre; an acknowledgment alone has none.
+func (w *walk) pptp(gre, at int) (layer, int) {
 	protocol, in := w.pppProtocol(at)
 	if protocol != pppIPv4 && protocol != pppIPv6 {
 		return done, 0
 	}
-	return w.inner(layerIP, in)
+	return w.innerBehind(layerIP, gre, in)
 }
 
-// erspan3 reads an ERSPAN type III header (draft-foschiano-erspan).
-func (w *walk) erspan3(at int) (layer, int) {
+// erspan3 reads an ERSPAN type III header (draft-foschiano-erspan) behind the
+// GRE header at offset gre.
+func (w *walk) erspan3(gre, at int) (layer, int) {
 	if !w.has(at, 12) || w.b[at]>>4 != 2 {
 		return done, 0
 	}
@@ -316,7 +331,7 @@ func (w *walk) erspan3(at int) (layer, int) {
 	if w.b[at+11]&1 != 0 { // platform specific subheader
 		in += 8
 	}
-	return w.inner(layerEthernet, in)
+	return w.innerBehind(layerEthernet, gre, in)
 }
 
 // MPLS labels with a meaning (RFC 3032, section 2.1).
@@ -353,6 +368,7 @@ func (w *walk) labels(at int) (layer, int, bool) {
 // mpls reads a stack of MPLS labels.
 func (w *walk) mpls(at int) (layer, int) {
 	next, in, good := w.labels(at)
+	w.pass(HeaderTag, at, in-at)
 	if !good {
 		return w.reject("MPLS payload is neither IP nor Ethernet with IP")
 	}
@@ -386,6 +402,7 @@ func (w *walk) pppProtocol(at int) (protocol uint16, in int) {
 // ppp reads a PPP header (RFC 1661, RFC 1662).
 func (w *walk) ppp(at int) (layer, int) {
 	protocol, in := w.pppProtocol(at)
+	w.pass(HeaderTag, at, in-at)
 	switch protocol {
 	case 0:
 		return w.reject("PPP header cut")
@@ -405,6 +422,7 @@ func (w *walk) pppoe(at int) (layer, int) {
 	if be16(w.b[at:]) != 0x1100 { // version 1, type 1, session data
 		return w.reject("PPPoE frame without session data")
 	}
+	w.pass(HeaderTag, at, 6)
 	w.limit(at + 6 + int(be16(w.b[at+4:])))
 	return layerPPP, at + 6
 }

@@ -67,6 +67,44 @@ func application(b []byte) tcp.Untrusted {
 	return ""
 }
 
+// ApplicationWord returns how many of the octets that begin one direction of a
+// connection tell which protocol it speaks, and hold nothing of a user's; 0
+// where they fit nothing that is known.
+func ApplicationWord(b []byte) int {
+	switch name := application(b); name {
+	case "":
+		return 0
+	case "tls":
+		return 6
+	case "http":
+		return bytes.IndexAny(b, " .") + 1
+	case "http2":
+		return len("PRI * HTTP/2")
+	case "mqtt": // up to the length of the client's name
+		return min(len(b), max(14, bytes.Index(b, []byte("MQTT"))+10))
+	case "bgp":
+		return 19
+	case "postgresql":
+		return 8
+	case "smb":
+		return min(len(b), 9)
+	case "telnet":
+		return 3
+	case "rdp or tpkt":
+		return 7
+	case "redis", "vnc":
+		return 5
+	case "amqp":
+		return 4
+	case "smtp or ftp":
+		return bytes.IndexByte(b, ' ') + 1
+	}
+	if bytes.HasPrefix(b, []byte("SSH-2.0-")) {
+		return len("SSH-2.0-")
+	}
+	return len("SSH-")
+}
+
 var bgpMarker = bytes.Repeat([]byte{0xff}, 16)
 
 func isHTTP(b []byte) bool {
