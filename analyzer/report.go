@@ -5,6 +5,7 @@
 package analyzer
 
 import (
+	"net/netip"
 	"time"
 
 	"kaflow/capture"
@@ -52,7 +53,9 @@ const (
 // Report is the answer to one run. It is bounded: Flows holds what is shown,
 // Totals the rest.
 type Report struct {
-	Tool      string // name and version
+	Tool      string                // name and version
+	Names     map[netip.Addr]string // what Rename called hosts
+	Command   string                // the command line, as it may be shown; "" not told
 	Vantages  []Vantage
 	Clocks    []pairing.Clock
 	Flows     []Diagnosis // worst first

@@ -167,6 +167,7 @@ func mapped[T, D any](list []T, f func(*T) D) []D {
 type reportDoc struct {
 	Schema    string       `json:"schema"`
 	Tool      toolDoc      `json:"tool"`
+	Command   *string      `json:"command"`
 	Captures  []captureDoc `json:"captures"`
 	Totals    totalsDoc    `json:"totals"`
 	Clocks    []clockDoc   `json:"clocks"`
@@ -198,7 +199,7 @@ type unaskedDoc struct {
 
 func reportJSON(r *analyzer.Report, o Options) reportDoc {
 	doc := reportDoc{
-		Schema: SchemaName, Tool: toolOf(r.Tool), Captures: capturesOf(r), Totals: totalsOf(r), Clocks: clocksOf(r), Flows: []flowDoc{},
+		Schema: SchemaName, Tool: toolOf(r.Tool), Command: orNull(escape(r.Command)), Captures: capturesOf(r), Totals: totalsOf(r), Clocks: clocksOf(r), Flows: []flowDoc{},
 		Paths:     mapped(r.Paths, pathOf),
 		Unasked:   mapped(r.Unasked, func(u *analyzer.Unasked) unaskedDoc { return unaskedDoc{text(u.Rule), text(u.Why)} }),
 		LimitsHit: texts(r.Limits), Hints: texts(r.Hints),

@@ -147,7 +147,7 @@ func seenOf(r *analyzer.Report, d *analyzer.Diagnosis) []seenDoc {
 		}
 		f := s.Flow
 		doc := seenDoc{
-			Vantage: vantageName(r, s.Vantage), Stream: f.Stream, Client: addrOf(f, flows.Client), Server: addrOf(f, flows.Server),
+			Vantage: vantageName(r, s.Vantage), Stream: f.Stream, Client: addrOf(r, f, flows.Client), Server: addrOf(r, f, flows.Server),
 			Frames: f.Frames, Midway: f.Midway, Counts: pointCountsOf(f),
 		}
 		doc.FirstFrame, doc.LastFrame = spanOf(r, d, i)
@@ -156,9 +156,9 @@ func seenOf(r *analyzer.Report, d *analyzer.Diagnosis) []seenDoc {
 	return docs
 }
 
-func addrOf(f *flows.Flow, end uint8) *string {
+func addrOf(r *analyzer.Report, f *flows.Flow, end uint8) *string {
 	if a := f.Sides[end].Addr; a.IsValid() {
-		return orNull(escape(a.String()))
+		return orNull(escape(r.End(a)))
 	}
 	return nil
 }

@@ -115,17 +115,17 @@ func heads(r *analyzer.Report, d *analyzer.Diagnosis, path []int) []column {
 		columns[i].name = vantageName(r, v)
 	}
 	last := len(path) - 1
-	columns[0].addr = seenAs(d, path[0], flows.Client, d.Client)
-	columns[last].addr = seenAs(d, path[last], flows.Server, d.Server)
+	columns[0].addr = seenAs(r, d, path[0], flows.Client, d.Client)
+	columns[last].addr = seenAs(r, d, path[last], flows.Server, d.Server)
 	return columns
 }
 
 // seenAs is an end's address as a vantage point saw it, or the usual one.
-func seenAs(d *analyzer.Diagnosis, vantage int, end uint8, usual string) string {
+func seenAs(r *analyzer.Report, d *analyzer.Diagnosis, vantage int, end uint8, usual string) string {
 	if d.Pair != nil {
 		for _, s := range d.Pair.Seen {
 			if s.Vantage == vantage && s.Flow != nil && s.Flow.Sides[end].Addr.IsValid() {
-				return s.Flow.Sides[end].Addr.String()
+				return r.End(s.Flow.Sides[end].Addr)
 			}
 		}
 	}

@@ -538,6 +538,9 @@ func (p *page) footer(r *analyzer.Report) {
 	p.topic("what if", whatIfTotal(r))
 	p.topic("limits hit", r.Limits...)
 	p.topic("note", r.Hints...)
+	if r.Command != "" {
+		p.topic("made with", r.Tool+": "+r.Command)
+	}
 }
 
 // captures says of every vantage point what was read.

@@ -46,7 +46,7 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	if err != nil {
 		return err
 	}
-	sel, err := a.flags.selection()
+	sel, err := a.selection()
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,14 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	if err := a.choose(report, sel); err != nil {
 		return err
 	}
+	a.sign(c, points, report)
 	if err := write(out, report, o); err != nil { // what the user reads
 		return outputError{err}
 	}
-	return out.finish()
+	if err := out.finish(); err != nil {
+		return err
+	}
+	return a.keepMap()
 }
 
 // pair matches the flows of two or more captures; one alone has nothing to be
@@ -126,7 +130,7 @@ func (a *app) follow(ctx context.Context, points []point, sel selection) []pairi
 		var first tcp.Instant
 		a.read(ctx, p.set, table, &batch, func() { sel.trim(&batch, &first); p.others(&batch) })
 		a.conclude(p.set, table)
-		taken[i] = pairing.Point{Name: p.name, Table: table, Files: p.set.Files(), Frame: p.set.Frame, Holes: p.set.Holes()}
+		taken[i] = pairing.Point{Name: p.name, Table: table, Files: a.told(p.set), Frame: p.set.Frame, Holes: p.set.Holes()}
 	}
 	return taken
 }

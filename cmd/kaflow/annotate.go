@@ -87,7 +87,7 @@ func (a *app) learn(c *cobra.Command, points []point) (taken []pairing.Point, pr
 		var batch capture.Batch
 		a.read(c.Context(), p.set, table, &batch, func() {})
 		a.conclude(p.set, table)
-		taken = append(taken, pairing.Point{Name: p.name, Table: table, Files: p.set.Files(), Frame: p.set.Frame, Holes: p.set.Holes()})
+		taken = append(taken, pairing.Point{Name: p.name, Table: table, Files: a.told(p.set), Frame: p.set.Frame, Holes: p.set.Holes()})
 		if i == 0 {
 			priors = table.Priors()
 		}

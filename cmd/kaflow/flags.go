@@ -48,6 +48,9 @@ type flags struct {
 	noBanner    bool
 	maxEvents   int
 	maxListed   int
+	sanitize    string
+	addressMap  string
+	sanitizeKey string
 }
 
 // register adds the flags to a set.
@@ -81,6 +84,10 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.DurationVar(&f.offset, "clock-offset", 0, "clock of the second capture minus that of the first, where you know it")
 	s.StringArrayVar(&f.covers, "covers", nil, "NAME=FROM..UNTIL: that capture was recording all that time (RFC 3339; repeatable)")
 	s.BoolVar(&f.byInterface, "by-interface", false, "each interface of a capture is a vantage point of its own")
+	s.StringVar(&f.sanitize, "sanitize", "", "leave out what tells who and what: addresses replaced (addresses, roles or keyed), no payload, names or comments")
+	s.Lookup("sanitize").NoOptDefVal = sanitizeAddresses
+	s.StringVar(&f.addressMap, "map", "", "of --sanitize: keep in this file what addresses were replaced by, and go on with it")
+	s.StringVar(&f.sanitizeKey, "sanitize-key", "", "of --sanitize=keyed: a file with the key, 32 octets (default: drawn for this run)")
 	s.StringVar(&f.whatIf, "what-if", "", "would the flows have lived with idle=T,interval=T? (interval: as seen, where not given)")
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "no hints and no progress")
 }
@@ -160,7 +167,20 @@ type bound struct {
 	rel   bool
 }
 
-// selection reads --host, --port, --from and --until.
+// selection reads --host, --port, --from and --until. In a sanitised run the
+// host is the one that it is replaced by.
+func (a *app) selection() (selection, error) {
+	s, err := a.flags.selection()
+	if err != nil {
+		return s, err
+	}
+	clean, err := a.sanitiser()
+	if err == nil && clean != nil && s.host.IsValid() {
+		s.host = clean.Map.Addr(s.host)
+	}
+	return s, err
+}
+
 func (f *flags) selection() (s selection, err error) {
 	s.port = f.port
 	if f.host != "" {

@@ -36,7 +36,7 @@ func (a *app) frames(c *cobra.Command, args []string, summary bool) error {
 	if err != nil {
 		return err
 	}
-	sel, err := a.flags.selection()
+	sel, err := a.selection()
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,15 @@ func (a *app) inputs(c *cobra.Command, args []string) ([]string, error) {
 // options returns how captures are read.
 func (a *app) options(ctx context.Context) (capture.Options, error) {
 	limit, err := a.flags.octets()
-	return capture.Options{Stdin: &lazyStdin{ctx: ctx, in: a.stdin}, MaxInput: limit, Hash: a.flags.hash || slices.Contains([]string{"md", "jira", "html"}, a.flags.format)}, err
+	if err != nil {
+		return capture.Options{}, err
+	}
+	o := capture.Options{Stdin: &lazyStdin{ctx: ctx, in: a.stdin}, MaxInput: limit, Hash: a.flags.hash || slices.Contains([]string{"md", "jira", "html"}, a.flags.format)}
+	clean, err := a.sanitiser()
+	if clean != nil {
+		o.Rewrite = clean.Frame
+	}
+	return o, err
 }
 
 // lazyStdin begins to read standard input when it is first asked to.
@@ -77,6 +85,7 @@ func (a *app) open(c *cobra.Command, args []string) ([]point, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.aliases(vantages)
 	var points []point
 	for _, v := range vantages {
 		set, err := capture.Open(o, v.Name, v.Paths...)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kaflow/analyzer"
+	"kaflow/internal/rewrite"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -38,6 +39,8 @@ type app struct {
 	stdout, stderr io.Writer
 	flags          flags
 	ask            analyzer.Options // what a command wants of the report beyond its flags
+
+	clean *rewrite.Sanitiser // of --sanitize; nil: as captured
 
 	damaged bool         // an input was damaged or unreadable
 	limited bool         // a limit was hit
