@@ -162,6 +162,17 @@ func (g *pcapng) block(r *reader, b *Batch, kind uint32, body []byte) (bool, err
 		return true, g.simple(r, b, body)
 	case blockPacket:
 		return g.obsolete(r, b, body)
+	}
+	taken, err := g.noPacket(r, b, kind, body)
+	if taken && err == nil && r.other != nil {
+		r.other(Block{Kind: kind, Swap: g.swap, Body: body})
+	}
+	return taken, err
+}
+
+// noPacket takes the body of a block that holds no packet.
+func (g *pcapng) noPacket(r *reader, b *Batch, kind uint32, body []byte) (bool, error) {
+	switch kind {
 	case blockInterface:
 		return true, g.describe(r, body)
 	case blockStatistics:
@@ -304,6 +315,9 @@ func (g *pcapng) enhanced(r *reader, b *Batch, body []byte) (bool, error) {
 			g.lose(r, f, drops, at)
 		}
 	}
+	if r.each != nil {
+		g.tell(r, g.u32(body), g.stamp(body[4:]), body[min(len(body), fields+int(n+3)&^3):])
+	}
 	r.packet(b, f, record{r.at, r.at + 8 + fields, int(n), wire}, at)
 	return true, nil
 }
@@ -355,6 +369,9 @@ func (g *pcapng) obsolete(r *reader, b *Batch, body []byte) (bool, error) {
 		}
 		g.lose(r, f, uint64(drops), at)
 	}
+	if r.each != nil {
+		g.tell(r, uint32(g.u16(body)), g.stamp(body[4:]), body[min(len(body), fields+int(n+3)&^3):])
+	}
 	r.packet(b, f, record{r.at, r.at + 8 + fields, int(n), wire}, at)
 	return true, nil
 }
@@ -378,8 +395,16 @@ func (g *pcapng) simple(r *reader, b *Batch, body []byte) error {
 	if err := checkCaptured(r, n, len(body)-fields); err != nil {
 		return err
 	}
+	if r.each != nil {
+		g.tell(r, 0, 0, nil)
+	}
 	r.packet(b, f, record{r.at, r.at + 8 + fields, int(n), wire}, 0)
 	return nil
+}
+
+// tell notes what a block says of its frame beside the octets.
+func (g *pcapng) tell(r *reader, index uint32, stamp uint64, options []byte) {
+	r.told = PacketBlock{Known: true, Swap: g.swap, Index: index, Stamp: stamp, Options: options}
 }
 
 // statistics takes an interface statistics block. Its counters count from the

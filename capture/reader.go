@@ -105,6 +105,8 @@ type reader struct {
 	known   map[ifaceID]uint32
 	next    uint32 // number of the next new interface
 	each    func(*Packet, Frame)
+	other   func(Block)  // nil: nobody asks for blocks without packets
+	told    PacketBlock  // of the frame at hand
 	rewrite func(*Frame) // nil: frames are taken as they are
 }
 
@@ -188,6 +190,7 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		f.last = at
 	}
 	if f.fcs != 0 && rec.wire > f.fcs {
+		r.told.WireFCS, r.told.FCS = f.fcs, uint32(max(0, rec.n-int(rec.wire-f.fcs)))
 		rec.wire -= f.fcs
 		rec.n = min(rec.n, int(rec.wire))
 	}
@@ -201,13 +204,13 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		r.dec.frame(f.link, uint32(rec.frame), r.buf[rec.frame:rec.frame+rec.n:rec.frame+rec.n], rec.wire, p)
 	}
 	if r.each != nil {
-		r.each(p, Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n], Base: uint32(rec.frame)})
+		r.each(p, Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n], Base: uint32(rec.frame), Told: r.told})
 	}
 }
 
 // rewritten is the end of packet for frames that are changed first.
 func (r *reader) rewritten(b *Batch, f *iface, rec record, p *Packet) {
-	frame := Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n : rec.frame+rec.n], Base: uint32(rec.frame)}
+	frame := Frame{Link: f.link, Wire: rec.wire, Data: r.buf[rec.frame : rec.frame+rec.n : rec.frame+rec.n], Base: uint32(rec.frame), Told: r.told}
 	r.rewrite(&frame)
 	if frame.Link&foreignLink != 0 {
 		r.dec.count("snoop link type that is not supported")

@@ -21,6 +21,7 @@ type Options struct {
 	MaxInput int64                // decompressed octets that one file may have; 0: 1 TiB
 	Each     func(*Packet, Frame) // called for every frame that is read; nil costs nothing
 	Rewrite  func(*Frame)         // called for every frame before it is decoded; may change Data in place, shorten it, and set Link and Wire. Texts of the files are left out then
+	Block    func(Block)          // called for every pcapng block without a packet, in its place between the frames
 	Hash     bool                 // work out File.SHA256 on the first reading
 }
 
@@ -30,6 +31,25 @@ type Frame struct {
 	Wire uint32 // length on the link
 	Data []byte // what was captured, valid until the next Read
 	Base uint32 // offset of Data in Batch.Buf, which Packet.Data counts from
+	Told PacketBlock
+}
+
+// PacketBlock is what a pcapng file says of a frame beside its octets.
+type PacketBlock struct {
+	Known   bool   // the file is one
+	Swap    bool   // its section is big-endian
+	Index   uint32 // of the interface in the section
+	Stamp   uint64 // time in the interface's units
+	Options []byte // the block's option list, valid until the next Read
+	FCS     uint32 // octets of a check sequence that were captured; they lie right behind Frame.Data
+	WireFCS uint32 // and on the link
+}
+
+// Block is a block of a pcapng file that holds no packet.
+type Block struct {
+	Kind uint32
+	Swap bool   // the section is big-endian
+	Body []byte // without type and lengths; valid during the call
 }
 
 const (
@@ -120,7 +140,7 @@ func Open(o Options, name string, paths ...string) (*Set, error) {
 		o.MaxInput = defaultMaxInput
 	}
 	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
-	s.each, s.rewrite = o.Each, o.Rewrite
+	s.each, s.rewrite, s.other = o.Each, o.Rewrite, o.Block
 	if err := s.begin(); err != nil {
 		s.Close()
 		return nil, err
@@ -163,7 +183,7 @@ func (s *Set) openNext() error {
 	}
 	s.file = &s.files[len(s.files)-1]
 	s.frames, s.empty, s.lost = 0, 0, 0
-	s.ifaces, s.dec.undecoded, s.hosts = s.ifaces[:0], nil, hostCount{}
+	s.ifaces, s.dec.undecoded, s.hosts, s.told = s.ifaces[:0], nil, hostCount{}, PacketBlock{}
 	err := s.open(path)
 	if err != nil {
 		var format *FormatError

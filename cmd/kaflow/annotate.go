@@ -1,9 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,41 +21,47 @@ import (
 type annotateFlags struct {
 	to    string
 	strip bool
+	merge bool
+	keep  rewrite.Keep
 }
 
 func (a *app) annotateCommand() *cobra.Command {
 	var f annotateFlags
 	c := &cobra.Command{
-		Use:   "annotate CAPTURE [OTHERS...] -w OUT",
-		Short: "the capture again as pcapng, with findings as packet comments",
-		Long: `Write the first capture again as pcapng, with what each keepalive, window probe,
+		Use:   "annotate CAPTURE... -w OUT",
+		Short: "the captures again as pcapng, with findings as packet comments",
+		Long: `Write captures again as pcapng, with what each keepalive, window probe,
 retransmission and RST was for, and with the report's findings, as packet comments
-that Wireshark and tshark show (frame.comment). Further captures are vantage points
-that help to judge; each is annotated by a run of its own. Comments that the capture
-had, and blocks other than packets, are left out.`,
+that Wireshark and tshark show (frame.comment). One capture becomes the file OUT;
+several become NAME.annotated.pcapng each in the directory OUT or, with --merge, one
+file with an interface per vantage point and all times on the first one's clock.
+Comments and blocks that a pcapng file has are kept; those that resolve names or
+decrypt only with --keep-names and --keep-secrets.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error { return a.annotate(c, args, &f) },
 	}
-	c.Flags().StringVarP(&f.to, "write", "w", "", "the file to write")
-	c.Flags().BoolVar(&f.strip, "strip", false, "leave out what lies behind the TCP header")
+	s := c.Flags()
+	s.StringVarP(&f.to, "write", "w", "", "the file to write; of several captures the directory")
+	s.BoolVar(&f.strip, "strip", false, "leave out what lies behind the TCP header")
+	s.BoolVar(&f.merge, "merge", false, "one file, an interface per vantage point, one clock")
+	s.BoolVar(&f.keep.Names, "keep-names", false, "keep blocks that resolve names")
+	s.BoolVar(&f.keep.Secrets, "keep-secrets", false, "keep blocks with secrets for decryption")
 	return c
 }
 
 func (a *app) annotate(c *cobra.Command, args []string, f *annotateFlags) error {
-	if err := refuse(c, "format", "json", "output", "all", "fail-on"); err != nil {
+	if err := refuse(c, "format", "json", "output", "all", "fail-on", "by-interface"); err != nil {
 		return err
 	}
 	if f.to == "" || f.to == "-" {
 		return usageError{"annotate writes a file: -w OUT"}
 	}
-	a.flags.out = f.to
 	points, err := a.open(c, args)
 	if err != nil {
 		return err
 	}
 	defer closeAll(points)
-	first := points[0]
-	for _, path := range first.paths {
+	for _, path := range pathsOf(points) {
 		if !twice(path) {
 			return usageError{fmt.Sprintf("%s: a stream cannot be read twice, as annotate has to; save it first", path)}
 		}
@@ -63,119 +70,109 @@ func (a *app) annotate(c *cobra.Command, args []string, f *annotateFlags) error 
 	if err != nil {
 		return err
 	}
-	out, err := a.output(pathsOf(points))
+	outputs, err := a.annotateOutputs(points, f)
 	if err != nil {
 		return err
 	}
-	defer out.discard()
-
-	taken, priors := a.learn(c, points)
-	report := analyzer.Diagnose(taken, pair(taken, know), analyzer.Options{Tool: version(), MaxListed: briefReport, Flow: a.flags.flow})
-	if a.flags.flow != 0 && len(streamsOf(report, a.flags.flow)) == 0 {
-		return usageError{fmt.Sprintf("--flow %d: no such flow among the %d of the report", a.flags.flow, report.Totals.Flows)}
+	for _, out := range outputs {
+		defer out.discard()
 	}
-	if err := a.comment(c, first, priors, report, f, out); err != nil {
+	x, err := a.learn(c, points, know)
+	if err != nil {
 		return err
 	}
-	return out.finish()
+	x.strip, x.keep = f.strip, f.keep
+	x.keep.Nothing = a.clean != nil
+	if f.merge {
+		err = x.merged(c.Context(), outputs[0])
+	} else {
+		for i := range points {
+			if err == nil {
+				err = x.single(c.Context(), i, outputs[i])
+			}
+		}
+	}
+	for _, out := range outputs {
+		if err == nil {
+			err = out.finish()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return a.keepMap()
 }
 
-// learn reads every vantage point once, the first one for a second reading.
-func (a *app) learn(c *cobra.Command, points []point) (taken []pairing.Point, priors map[uint64]*flows.Prior) {
+// annotateOutputs opens the files to write: one, or one for each vantage point
+// in a directory that is made where it is missing.
+func (a *app) annotateOutputs(points []point, f *annotateFlags) (outputs []*output, err error) {
+	names := []string{f.to}
+	if len(points) > 1 && !f.merge {
+		if info, err := os.Stat(f.to); err == nil && !info.IsDir() {
+			return nil, usageError{fmt.Sprintf("%s: several captures go to a directory, or with --merge to one file", f.to)}
+		}
+		if err := os.MkdirAll(f.to, 0o755); err != nil {
+			return nil, outputError{fmt.Errorf("write %s: %w", f.to, cause(err))}
+		}
+		names = names[:0]
+		for _, p := range points {
+			names = append(names, filepath.Join(f.to, fileName(p.name)+".annotated.pcapng"))
+		}
+	}
+	for _, name := range names {
+		a.flags.out = name
+		out, err := a.output(pathsOf(points))
+		if err != nil {
+			for _, open := range outputs {
+				open.discard()
+			}
+			return nil, err
+		}
+		outputs = append(outputs, out)
+	}
+	return outputs, nil
+}
+
+// fileName makes a vantage point's name fit to be a file's: what could lead
+// elsewhere or be no character becomes an underscore.
+func fileName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || strings.ContainsRune(`/\:*?"<>|`, r) {
+			return '_'
+		}
+		return r
+	}, filepath.Base(name))
+	for _, ending := range []string{".gz", ".zst", ".xz", ".pcapng", ".pcap", ".cap"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	if strings.Trim(name, ".") == "" {
+		return "capture"
+	}
+	return name
+}
+
+// learn reads every vantage point once and returns what is to be said of its
+// frames.
+func (a *app) learn(c *cobra.Command, points []point, know pairing.Options) (*annotation, error) {
+	x := &annotation{app: a, points: points, priors: make([]map[uint64]*flows.Prior, len(points))}
+	var taken []pairing.Point
 	for i, p := range points {
-		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Learn: i == 0}}
+		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Learn: true}}
 		var batch capture.Batch
 		a.read(c.Context(), p.set, table, &batch, func() {})
 		a.conclude(p.set, table)
 		taken = append(taken, pairing.Point{Name: p.name, Table: table, Files: a.told(p.set), Frame: p.set.Frame, Holes: p.set.Holes()})
-		if i == 0 {
-			priors = table.Priors()
-		}
+		x.priors[i] = table.Priors()
 	}
-	return taken, priors
-}
-
-// comment reads the first capture again and writes each frame with its
-// comments.
-func (a *app) comment(c *cobra.Command, p point, priors map[uint64]*flows.Prior, report *analyzer.Report, f *annotateFlags, out io.Writer) error {
-	o, err := a.options(c.Context())
-	if err != nil {
-		return err
+	x.pairs = pair(taken, know)
+	x.report = analyzer.Diagnose(taken, x.pairs, analyzer.Options{Tool: version(), MaxListed: briefReport, Flow: a.flags.flow})
+	if a.flags.flow != 0 && !slices.ContainsFunc(x.report.Flows, func(d analyzer.Diagnosis) bool { return d.ID == a.flags.flow }) {
+		return nil, usageError{fmt.Sprintf("--flow %d: no such flow among the %d of the report", a.flags.flow, x.report.Totals.Flows)}
 	}
-	x := &annotator{strip: f.strip, says: evidence(report), streams: streamsOf(report, a.flags.flow), all: a.flags.flow == 0, labels: map[tcp.Ordinal]flows.Label{}}
-	o.Each = x.keep
-	set, err := capture.Open(o, p.name, p.paths...)
-	if err != nil {
-		return err
+	if a.flags.sanitize == sanitizeRoles {
+		x.report.Rename(analyzer.Roles(x.report))
 	}
-	defer set.Close()
-	x.out = rewrite.NewWriter(out, "kaflow "+version(), verdictLines(report)...)
-	table := &flows.Table{Options: flows.Options{
-		MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents,
-		Prior: func(first uint64) *flows.Prior { return priors[first] }, Label: func(l flows.Label) { x.labels[l.Ord] = l },
-	}}
-	var batch capture.Batch
-	for c.Context().Err() == nil {
-		x.frames, x.ords = x.frames[:0], x.ords[:0]
-		err := set.Read(&batch)
-		table.Add(&batch)
-		if werr := x.write(&batch); werr != nil {
-			return outputError{werr}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-	}
-	return c.Context().Err()
-}
-
-// annotator writes frames with their comments.
-type annotator struct {
-	out     *rewrite.Writer
-	strip   bool
-	all     bool                        // every frame; else those of streams
-	streams map[uint64]bool             // of the flow that was asked for
-	says    map[tcp.Ordinal][]string    // what the report says of a frame
-	labels  map[tcp.Ordinal]flows.Label // of the batch at hand
-	frames  []capture.Frame             // of the batch at hand
-	ords    []tcp.Ordinal               // theirs
-}
-
-// keep takes a frame as it is read.
-func (x *annotator) keep(p *capture.Packet, f capture.Frame) {
-	x.frames, x.ords = append(x.frames, f), append(x.ords, p.Ord)
-}
-
-// write writes the frames of a batch. Records that are no packets have no
-// frame and are left out.
-func (x *annotator) write(b *capture.Batch) error {
-	next := 0
-	for i := range x.frames {
-		for next < b.N && b.Pkts[next].Ord < x.ords[i] {
-			next++
-		}
-		if next == b.N {
-			break // the file has grown since the first reading
-		}
-		p, frame := &b.Pkts[next], &x.frames[i]
-		l, labelled := x.labels[p.Ord]
-		if !x.all && !(labelled && x.streams[l.Stream]) {
-			continue
-		}
-		data := frame.Data
-		if x.strip && p.Proto == capture.TCP && p.HeaderLen > 0 && p.Data >= frame.Base {
-			data = data[:min(len(data), int(p.Data-frame.Base))]
-		}
-		w := rewrite.Packet{Iface: p.Iface, Link: frame.Link, At: p.At, Data: data, Wire: frame.Wire, Comments: x.says[p.Ord]}
-		if labelled {
-			w.Comments = append(w.Comments[:len(w.Comments):len(w.Comments)], labelText(l)...)
-		}
-		if err := x.out.Write(&w); err != nil {
-			return err
-		}
-	}
-	clear(x.labels)
-	return nil
+	return x, nil
 }
 
 // labelText is the comment for what a segment was for; nothing for ordinary
@@ -192,12 +189,11 @@ func labelText(l flows.Label) []string {
 	return []string{text}
 }
 
-// evidence collects, by frame of the first vantage point, what the report says
-// of it.
-func evidence(r *analyzer.Report) map[tcp.Ordinal][]string {
+// evidence collects, by frame of a vantage point, what the report says of it.
+func evidence(r *analyzer.Report, vantage int) map[tcp.Ordinal][]string {
 	says := map[tcp.Ordinal][]string{}
 	note := func(ref pairing.Ref, text string) {
-		if ref.Vantage == 0 && ref.Ord != 0 {
+		if ref.Vantage == vantage && ref.Ord != 0 {
 			says[ref.Ord] = append(says[ref.Ord], "kaflow: "+escape(text))
 		}
 	}
@@ -214,14 +210,13 @@ func evidence(r *analyzer.Report) map[tcp.Ordinal][]string {
 	return says
 }
 
-// streamsOf returns the streams, at the first vantage point, of a flow of the
-// report.
-func streamsOf(r *analyzer.Report, id int) map[uint64]bool {
+// streamsOf returns the streams, at a vantage point, of a flow of the report.
+func streamsOf(r *analyzer.Report, id, vantage int) map[uint64]bool {
 	out := map[uint64]bool{}
 	for i := range r.Flows {
 		if d := &r.Flows[i]; d.ID == id && d.Pair != nil {
 			for _, s := range d.Pair.Seen {
-				if s.Vantage == 0 {
+				if s.Vantage == vantage {
 					out[s.Flow.Stream] = true
 				}
 			}
@@ -230,7 +225,7 @@ func streamsOf(r *analyzer.Report, id int) map[uint64]bool {
 	return out
 }
 
-// verdictLines is what the section's comments say: the verdicts.
+// verdictLines is what the first section's comments say: the verdicts.
 func verdictLines(r *analyzer.Report) []string {
 	var out []string
 	for i := range r.Flows {

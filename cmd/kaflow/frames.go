@@ -66,7 +66,10 @@ func (a *app) frames(c *cobra.Command, args []string, summary bool) error {
 	if l.err != nil {
 		return outputError{l.err}
 	}
-	return out.finish()
+	if err := out.finish(); err != nil {
+		return err
+	}
+	return a.keepMap()
 }
 
 // labeller prints the frames of one file after the other.
@@ -79,6 +82,7 @@ type labeller struct {
 	summary bool
 	line    []byte
 	err     error // of the output
+	number  int   // files so far
 
 	set    *capture.Set
 	prefix []byte // the part of a row that holds the file's name
@@ -103,7 +107,11 @@ func (l *labeller) file(ctx context.Context, path string) {
 	}
 	defer set.Close()
 	l.set, l.first, l.counts = set, 0, tally{}
-	l.prefix = l.rows.prefix(l.prefix[:0], path)
+	shown := path
+	if l.number++; l.clean != nil {
+		shown = alias(path, l.number-1)
+	}
+	l.prefix = l.rows.prefix(l.prefix[:0], shown)
 	table := l.label(ctx, path)
 	if l.summary {
 		l.line = l.rows.summary(l.line[:0], l.prefix, &l.counts)

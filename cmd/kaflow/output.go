@@ -19,6 +19,7 @@ type output struct {
 	device *os.File
 	final  string
 	force  bool
+	mode   os.FileMode
 }
 
 // outputBuffer is large enough that the number of writes does not matter.
@@ -42,11 +43,15 @@ func (a *app) output(inputs []string) (*output, error) {
 	if err := mayWrite(path, inputs, a.flags.force); err != nil {
 		return nil, err
 	}
+	mode := os.FileMode(0o600) // it holds addresses
+	if len(inputs) == 0 || a.clean != nil {
+		mode = 0o644
+	}
 	temp, err := os.CreateTemp(filepath.Dir(path), ".kaflow-*")
 	if err != nil {
 		return nil, outputError{fmt.Errorf("write %s: %w", path, cause(err))}
 	}
-	return &output{Writer: bufio.NewWriterSize(temp, outputBuffer), temp: temp, final: path, force: a.flags.force}, nil
+	return &output{Writer: bufio.NewWriterSize(temp, outputBuffer), temp: temp, final: path, force: a.flags.force, mode: mode}, nil
 }
 
 // isDevice reports whether a path names something to write into and never to
@@ -105,7 +110,7 @@ func (o *output) finish() error {
 		return nil
 	}
 	if err == nil {
-		err = o.temp.Chmod(0o644)
+		err = o.temp.Chmod(o.mode)
 	}
 	if err == nil {
 		err = o.temp.Sync()

@@ -190,7 +190,7 @@ var harmlessFlags = []string{"port", "flow", "from", "until", "format", "color",
 // sanitised run it holds no value that could name a host, a file or a key.
 func (a *app) commandLine(c *cobra.Command, points []point) string {
 	words := []string{"kaflow"}
-	if c.HasParent() {
+	if c.HasParent() && c.Name() != "analyze" {
 		words = append(words, c.Name())
 	}
 	c.Flags().Visit(func(f *pflag.Flag) {

@@ -41,9 +41,7 @@ func (s *Sanitiser) Frame(f *capture.Frame) {
 	p, s.headers = capture.Headers(s.headers[:0], f.Link, f.Data, f.Wire)
 	s.old = append(s.old[:0], f.Data...)
 	start := s.linkEnd(f.Link)
-	if !keepsLink(f.Link) {
-		f.Link = linkRaw
-	}
+	f.Link = LinkOf(f.Link)
 	f.Data = f.Data[:len(f.Data)-start]
 	f.Wire = max(f.Wire, uint32(len(s.old))) - uint32(start)
 	clear(f.Data)
@@ -54,6 +52,14 @@ func (s *Sanitiser) Frame(f *capture.Frame) {
 	c.payload(&p)
 	f.Data = f.Data[:c.end(&p)]
 	c.sums(f.Data)
+}
+
+// LinkOf returns the link type that frames of a link type have afterwards.
+func LinkOf(link uint32) uint32 {
+	if keepsLink(link) {
+		return link
+	}
+	return linkRaw
 }
 
 func keepsLink(link uint32) bool {
