@@ -3,6 +3,7 @@ package flows
 import (
 	"bytes"
 
+	"kaflow/facts"
 	"kaflow/tcp"
 )
 
@@ -67,10 +68,36 @@ func application(b []byte) tcp.Untrusted {
 	return ""
 }
 
-// ApplicationWord returns how many of the octets that begin one direction of a
+// PublicWords returns the stretches of a payload, as offsets, by which its
+// protocol or a heartbeat of it is recognised, and which hold nothing of a
+// user's. length is the segment's, payload what was captured of it.
+func PublicWords(payload []byte, length int, ports ...uint16) (words [][2]int) {
+	if n := applicationWord(payload); n > 0 {
+		words = append(words, [2]int{0, n})
+	}
+	for _, find := range [...]func([]byte, int, ...uint16) (facts.Heartbeat, bool){facts.HeartbeatIn, facts.HeartbeatAnswerIn} {
+		h, ok := find(payload, length, ports...)
+		if !ok {
+			continue
+		}
+		for _, prefixes := range [...][]string{h.Prefixes, h.AnswerPrefixes} {
+			for _, prefix := range prefixes {
+				if bytes.HasPrefix(payload, []byte(prefix)) {
+					words = append(words, [2]int{0, len(prefix)})
+				}
+			}
+		}
+		if at := bytes.Index(payload, []byte(h.Contains)); at > 0 {
+			words = append(words, [2]int{at, at + len(h.Contains)})
+		}
+	}
+	return words
+}
+
+// applicationWord returns how many of the octets that begin one direction of a
 // connection tell which protocol it speaks, and hold nothing of a user's; 0
 // where they fit nothing that is known.
-func ApplicationWord(b []byte) int {
+func applicationWord(b []byte) int {
 	switch name := application(b); name {
 	case "":
 		return 0

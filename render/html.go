@@ -21,6 +21,9 @@ var reportTemplate string
 //go:embed report.css
 var reportStyle string
 
+//go:embed report.js
+var reportScript string
+
 // htmlReport parses the template when the first page is written.
 var htmlReport = sync.OnceValue(func() *template.Template { return template.Must(template.New("report").Parse(reportTemplate)) })
 
@@ -30,6 +33,7 @@ type sheet struct {
 	Tool, Title string
 	Policy      string // content security policy
 	Style       template.CSS
+	Script      template.JS // "" where there is no table to filter
 	Tally       string
 	Flows       []flowSheet
 	Index       []indexRow
@@ -66,10 +70,12 @@ type item struct {
 type indexRow struct {
 	ID                                                 int
 	Verdict, Confidence, Mood, Client, Server, Summary string
+	Shown                                              bool // in full, too
 }
 
-// HTML writes the report as one page that needs nothing else: no script, no
-// font, no picture from anywhere. It fails where o.Flow is no flow of the
+// HTML writes the report as one page that needs nothing else: no font, no
+// picture from anywhere, and no script to be read; one of its own filters and
+// sorts the table of connections. It fails where o.Flow is no flow of the
 // report, and where w does.
 func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 	shown, err := chosen(r, o)
@@ -79,8 +85,7 @@ func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 	ascii := o.ASCII
 	o.Width, o.ASCII, o.Color = 0, false, false
 	s := sheet{Tool: escape(r.Tool), Title: "kaflow report", Style: template.CSS(reportStyle)}
-	hash := sha256.Sum256([]byte(reportStyle))
-	s.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'"
+	s.Policy = "default-src 'none'; style-src " + sourceOf(reportStyle) + "; base-uri 'none'; form-action 'none'"
 	if len(shown) == 0 {
 		s.Tally = "no TCP connection to judge"
 	} else {
@@ -88,7 +93,9 @@ func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 	}
 	if len(r.Flows) > 1 {
 		s.Tally = escape(tally(r))
-		s.Index = indexOf(r, o)
+		s.Index = indexOf(r, o, shown)
+		s.Script = template.JS(reportScript)
+		s.Policy += "; script-src " + sourceOf(reportScript)
 	}
 	for i := range shown {
 		s.Flows = append(s.Flows, sheetOf(r, &shown[i], o))
@@ -101,6 +108,12 @@ func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 		w = &entities{w: w}
 	}
 	return htmlReport().Execute(w, s)
+}
+
+// sourceOf names a style or a script in a content security policy.
+func sourceOf(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }
 
 // entities writes characters beyond ASCII as references, which mean the same.
@@ -135,7 +148,7 @@ func (e *entities) Write(b []byte) (int, error) {
 // indexMost bounds the table of a page.
 const indexMost = 2000
 
-func indexOf(r *analyzer.Report, o Options) []indexRow {
+func indexOf(r *analyzer.Report, o Options, shown []analyzer.Diagnosis) []indexRow {
 	var rows []indexRow
 	for i := range r.Flows {
 		d := &r.Flows[i]
@@ -146,7 +159,8 @@ func indexOf(r *analyzer.Report, o Options) []indexRow {
 			break
 		}
 		rows = append(rows, indexRow{d.ID, escape(spaced(d.Verdict.ID)), escape(string(d.Verdict.Confidence)), moodClass(d.Verdict.ID),
-			escape(d.Client), escape(d.Server), escape(d.Verdict.Summary)})
+			escape(d.Client), escape(d.Server), escape(d.Verdict.Summary),
+			slices.ContainsFunc(shown, func(s analyzer.Diagnosis) bool { return s.ID == d.ID })})
 	}
 	return rows
 }

@@ -23,6 +23,7 @@ zstd      zstd             captures packed by the real zstd
 xz        xz-utils         captures packed by the real xz
 lz4       lz4              captures packed by the real lz4
 gcc       gcc              the race detector
+chromium  chromium         the HTML report in a real browser
 "
 
 have_libc() { [ "$(uname -s)" != Linux ] || [ -e /usr/include/stdlib.h ]; }

@@ -17,6 +17,7 @@ import (
 
 	"kaflow/analyzer"
 	"kaflow/capture"
+	"kaflow/flows"
 	"kaflow/internal/rewrite"
 	"kaflow/tcp"
 )
@@ -44,7 +45,7 @@ func (a *app) sanitiser() (*rewrite.Sanitiser, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.clean = &rewrite.Sanitiser{Map: addresses}
+	a.clean = &rewrite.Sanitiser{Map: addresses, Words: flows.PublicWords}
 	return a.clean, nil
 }
 

@@ -296,7 +296,8 @@ func (m *Addresses) Save(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintln(b, "# What kaflow replaced addresses by. Keep it to yourself: it undoes the replacement.")
 	for _, from := range slices.SortedFunc(maps.Keys(m.forward), netip.Addr.Compare) {
-		if to := m.forward[from]; from != to {
+		if _, ours := common(from); !ours {
+			to := m.forward[from]
 			fmt.Fprintf(b, "%v\t%v\n", from, to)
 		}
 	}

@@ -3,11 +3,8 @@ package rewrite
 import (
 	"encoding/binary"
 	"net/netip"
-	"strings"
 
 	"kaflow/capture"
-	"kaflow/facts"
-	"kaflow/flows"
 )
 
 // LINKTYPE_ numbers of frames that keep their link header.
@@ -20,6 +17,11 @@ const (
 	linkSLL2     = 276
 )
 
+// PublicWords returns the stretches of a segment's payload, as offsets, by which
+// its protocol is recognised and which hold nothing of a user's. length is the
+// segment's, payload what was captured of it.
+type PublicWords func(payload []byte, length int, ports ...uint16) [][2]int
+
 // Sanitiser takes out of frames what tells who and what: addresses are
 // replaced, payload goes, and so does every octet that is not known to be
 // harmless. What a diagnosis stands on stays: lengths, times, TTL, IP ID, ports,
@@ -27,6 +29,7 @@ const (
 // goroutine.
 type Sanitiser struct {
 	Map     *Addresses
+	Words   PublicWords // nil: no payload is kept at all
 	headers []capture.Header
 	old     []byte
 }
@@ -45,7 +48,7 @@ func (s *Sanitiser) Frame(f *capture.Frame) {
 	f.Data = f.Data[:len(f.Data)-start]
 	f.Wire = max(f.Wire, uint32(len(s.old))) - uint32(start)
 	clear(f.Data)
-	c := copier{addresses: s.Map, headers: s.headers, in: s.old[start:], out: f.Data, start: start}
+	c := copier{addresses: s.Map, words: s.Words, headers: s.headers, in: s.old[start:], out: f.Data, start: start}
 	for i := range c.headers {
 		c.header(i)
 	}
@@ -88,6 +91,7 @@ func (s *Sanitiser) linkEnd(link uint32) int {
 // the old frame's beginning, of which the first start octets are gone.
 type copier struct {
 	addresses *Addresses
+	words     PublicWords
 	headers   []capture.Header
 	in, out   []byte
 	start     int
@@ -344,43 +348,15 @@ func (c *copier) neighbour(in, out []byte) int {
 // payload keeps of a segment's payload the words that every implementation of
 // a protocol sends, and nothing that is a user's.
 func (c *copier) payload(p *capture.Packet) {
-	if p.Proto != capture.TCP || p.DataLen == 0 || p.HeaderLen == 0 {
+	if p.Proto != capture.TCP || p.DataLen == 0 || p.HeaderLen == 0 || c.words == nil {
 		return
 	}
 	at := int(p.Data) - c.start
 	in := c.in[at : at+int(p.DataLen)]
-	for _, word := range publicWords(in, int(p.Seg.Len), uint16(p.Key.Ports>>16), uint16(p.Key.Ports)) {
-		copy(c.out[at+word.at:], word.text)
-		c.last = max(c.last, at+word.at+len(word.text))
+	for _, r := range c.words(in, int(p.Seg.Len), uint16(p.Key.Ports>>16), uint16(p.Key.Ports)) {
+		copy(c.out[at+r[0]:at+r[1]], in[r[0]:r[1]])
+		c.last = max(c.last, at+r[1])
 	}
-}
-
-// word is a stretch of payload that is known beforehand.
-type word struct {
-	at   int
-	text string
-}
-
-// publicWords returns the words by which a protocol, or a heartbeat of one, is
-// recognised in a segment of length octets that begins with in.
-func publicWords(in []byte, length int, ports ...uint16) []word {
-	text := string(in)
-	words := []word{{0, text[:flows.ApplicationWord(in)]}}
-	for _, find := range [...]func([]byte, int, ...uint16) (facts.Heartbeat, bool){facts.HeartbeatIn, facts.HeartbeatAnswerIn} {
-		h, ok := find(in, length, ports...)
-		if !ok {
-			continue
-		}
-		for _, prefix := range append(h.Prefixes[:len(h.Prefixes):len(h.Prefixes)], h.AnswerPrefixes...) {
-			if strings.HasPrefix(text, prefix) {
-				words = append(words, word{0, prefix})
-			}
-		}
-		if at := strings.Index(text, h.Contains); at > 0 {
-			words = append(words, word{at, h.Contains})
-		}
-	}
-	return words
 }
 
 // end returns how long the new frame is: all of it where the packet carries
