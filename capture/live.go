@@ -8,6 +8,7 @@ type LiveOptions struct {
 	Interface   string // one interface, or "any"
 	SnapLen     int
 	Promiscuous bool
+	Each        func(*Packet, Frame) // called for every frame that is captured; nil costs nothing
 }
 
 // defaultSnap is enough for headers under tags and tunnels.

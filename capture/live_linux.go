@@ -23,6 +23,7 @@ type Live struct {
 	ring *afpacket.TPacket
 	dec  decoder
 	buf  []byte
+	each func(*Packet, Frame)
 }
 
 // Measures of the ring: 4 MiB, in blocks that are handed over when full or
@@ -59,7 +60,7 @@ func OpenLive(o LiveOptions) (*Live, error) {
 	if err != nil {
 		return nil, &fileError{o.Interface, err}
 	}
-	l := &Live{name: o.Interface, link: link, ring: ring}
+	l := &Live{name: o.Interface, link: link, ring: ring, each: o.Each}
 	filter, err := bpf.Assemble(coarse(link, uint32(o.SnapLen)))
 	if err == nil {
 		err = ring.SetBPF(filter)
@@ -73,6 +74,9 @@ func OpenLive(o LiveOptions) (*Live, error) {
 	}
 	return l, nil
 }
+
+// LiveLink returns the LINKTYPE_ number that frames of an interface have.
+func LiveLink(name string) (uint32, error) { return linkOf(name) }
 
 // linkOf returns the link type of an interface by the number that the kernel
 // gives it.
@@ -160,6 +164,9 @@ func (l *Live) Read(b *Batch) error {
 		l.dec.frame(l.link, uint32(base), l.buf[base:len(l.buf):len(l.buf)], uint32(max(info.Length, len(data))), p)
 		if p.Proto == TCP {
 			l.tcp++
+		}
+		if l.each != nil {
+			l.each(p, Frame{Link: l.link, Wire: uint32(max(info.Length, len(data))), Data: l.buf[base:len(l.buf):len(l.buf)], Base: uint32(base)})
 		}
 		b.N++
 		if at.Sub(b.Pkts[0].At) > liveWait {

@@ -22,3 +22,8 @@ func (l *Live) Read(*Batch) error { return errors.New("not open") }
 
 // Close does nothing.
 func (l *Live) Close() error { return nil }
+
+// LiveLink fails, as OpenLive does.
+func LiveLink(name string) (uint32, error) {
+	return 0, &fileError{name, errors.New("live capture needs Linux")}
+}

@@ -334,7 +334,7 @@ const hostile1 = "\x1b]0;owned\x07\u202egnp.exe\u200b\xff\xfe\u009b31m\r\n\t\x7f
 // hostileNames has such text wherever text can stand.
 func hostileNames() *analyzer.Report {
 	r := silentDrop()
-	r.Tool = "kaflow " + hostile1
+	r.Tool, r.Command = "kaflow "+hostile1, hostile1
 	long := tcp.Untrusted(hostile1)
 	for len(long) < 2000 {
 		long += long

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -312,7 +313,14 @@ func rowsFor(format string, summary bool) rowFormat {
 
 var directions = [...]string{flows.Client: "client", flows.Server: "server", flows.Unclear: "unknown"}
 
-func tsvPrefix(b []byte, file string) []byte { return append(append(b, escape(file)...), '\t') }
+// tsvPrefix begins a row with the file, in a way that no spreadsheet takes for
+// a formula.
+func tsvPrefix(b []byte, file string) []byte {
+	if strings.IndexByte("=+-@", (file + " ")[0]) >= 0 {
+		b = append(b, '\'')
+	}
+	return append(append(b, escape(file)...), '\t')
+}
 
 func tsvFrame(b, prefix []byte, frame uint64, l *flows.Label) []byte {
 	b = append(b, prefix...)
