@@ -316,7 +316,7 @@ var directions = [...]string{flows.Client: "client", flows.Server: "server", flo
 // tsvPrefix begins a row with the file, in a way that no spreadsheet takes for
 // a formula.
 func tsvPrefix(b []byte, file string) []byte {
-	if strings.IndexByte("=+-@", (file + " ")[0]) >= 0 {
+	if file != "-" && strings.ContainsAny(file[:min(1, len(file))], "=+-@") {
 		b = append(b, '\'')
 	}
 	return append(append(b, escape(file)...), '\t')
