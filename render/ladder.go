@@ -22,9 +22,14 @@ type lifeline struct {
 	Anchor     string
 }
 
+// card is the ground on which a tip stands.
+type card struct{ Y, W int }
+
 // group is what is drawn of one row; Title is told on hovering.
 type group struct {
 	Class, Title string
+	Card         *card   // behind Tip; nil without one
+	Tip          []words // what pointing, tapping or the tab key shows, over the row
 	Shapes       []shape
 	Words        []words
 }
@@ -130,6 +135,7 @@ func (d *drawer) event(s *strip) {
 		label = ""
 	}
 	g.Words = append(g.Words, d.stamps(s, y+4, label)...)
+	g.Tip, g.Card = d.tip(s, y), &card{Y: y - 18, W: d.W - 16}
 	if s.note != "" && s.kind != stripRun {
 		d.y += ladderNote
 		x, anchor := d.x[0]-14, "end"
@@ -261,5 +267,15 @@ func (d *drawer) title(s *strip) string {
 		}
 		parts = append(parts, name+": "+m.frame+" "+m.stamp)
 	}
+	if s.more != "" {
+		parts = append(parts, s.more)
+	}
 	return strings.Join(parts, "\n")
+}
+
+// tip is the title in two lines around the arrow at height y.
+func (d *drawer) tip(s *strip, y int) []words {
+	lines := strings.Split(d.title(s), "\n")
+	out := []words{{X: d.W / 2, Y: y - 5, Anchor: "middle", Class: "tip", Text: strings.Join(lines[:len(lines)-1], "   ")}}
+	return append(out, words{X: d.W / 2, Y: y + 11, Anchor: "middle", Class: "tip", Text: lines[len(lines)-1]})
 }

@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"kaflow/analyzer"
@@ -32,6 +33,7 @@ type strip struct {
 	text  string // what a day, gap, run or folded row says
 	label string // the segment's kind
 	note  string // what else is to be said of it
+	more  string // sequence numbers and the like, for those who point at it
 	from  uint8  // flows.Client, flows.Server, flows.Unclear
 	marks []mark // one per column
 	legs  []leg  // legs[i] lies between columns i and i+1
@@ -73,7 +75,7 @@ const (
 // lay lays out the timeline of one flow.
 func lay(r *analyzer.Report, d *analyzer.Diagnosis, o Options) picture {
 	path := route(r, d)
-	l := &layer{report: r, path: path, o: o}
+	l := &layer{report: r, pair: d.Pair, path: path, o: o}
 	pic := picture{columns: heads(r, d, path), near: -1}
 	if pic.single = len(path) == 1; pic.single {
 		pic.near = standsBeside(r, path[0])
@@ -156,6 +158,7 @@ func standsBeside(r *analyzer.Report, v int) int {
 // layer turns rows into strips.
 type layer struct {
 	report   *analyzer.Report
+	pair     *pairing.Pair
 	path     []int
 	o        Options
 	today    string
@@ -184,10 +187,42 @@ func (l *layer) add(pic *picture, row *analyzer.Row) {
 		l.addRun(pic, row)
 	default:
 		pic.rows = append(pic.rows, strip{
-			kind: stripEvent, label: row.What.String(), note: escape(row.Note), from: row.From,
+			kind: stripEvent, label: row.What.String(), note: escape(row.Note), more: l.fields(row), from: row.From,
 			marks: l.marks(row), legs: l.legs(row),
 		})
 	}
+}
+
+// fields tells the header of the segment that a row is of, as its sender's
+// vantage point recorded it, or else the first that did.
+func (l *layer) fields(row *analyzer.Row) string {
+	if l.pair == nil {
+		return ""
+	}
+	var best *flows.Event
+	for _, c := range row.Cells {
+		for _, s := range l.pair.Seen {
+			if s.Vantage != c.Ref.Vantage || s.Flow == nil {
+				continue
+			}
+			i := slices.IndexFunc(s.Flow.Events, func(e flows.Event) bool { return e.Ord == c.Ref.Ord })
+			if i >= 0 && (best == nil || l.place(c, row.From) == l.sender(row)) {
+				best = &s.Flow.Events[i]
+			}
+		}
+	}
+	if best == nil || best.Kind == flows.ICMPError {
+		return ""
+	}
+	says := fmt.Sprintf("seq %d", best.Seq)
+	if best.Flags.Has(tcp.ACK) {
+		says += fmt.Sprintf(", ack %d", best.Ack)
+	}
+	says += fmt.Sprintf(", %s, window %d, TTL %d, IP ID %d", count(int(best.Len), "octet"), best.Win, best.TTL, best.IPID)
+	if best.HasTS {
+		says += fmt.Sprintf(", TSval %d, TSecr %d", best.TSVal, best.TSEcr)
+	}
+	return says
 }
 
 // addRun appends the first and the last segment of a run.
