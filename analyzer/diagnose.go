@@ -361,7 +361,7 @@ func dangerOf(verdict string, confidence Confidence) int {
 		n = 1
 	case PathCut:
 		n = 2
-	case PeerLostState, HostDrop, ForgedReset, NATRebind, ProxyAnswer, PathRejected, PeerGone, MTUBlackHole, HalfOpen, AppHung:
+	case PeerLostState, HostDrop, ForgedReset, NATRebind, ProxyAnswer, PathRejected, PeerGone, MTUBlackHole, HalfOpen, AppHung, HeartbeatTimeout:
 		n = 3
 	case ReceiverStalled:
 		n = 4
