@@ -20,6 +20,12 @@ type FindingRule struct {
 // findingRules in the order in which reports show them.
 var findingRules = [...]FindingRule{
 	{"packet-loss", "Segments were lost, and the connection went on: no idle timer does that.", packetLoss},
+	{"transient-outage", "Nothing crossed for a while, then all did: it repaired itself, and a keepalive policy must sit such outages out.", transientOutage},
+	{"state-relearned", "After a silence one side's segments were lost until the other side spoke: an expired timer that the inside renews.", stateRelearned},
+	{"late-rst", "A side that had given up answers a later packet with a RST: the death was earlier.", lateReset},
+	{"host-suspended", "A host's clock of timestamps lacks time that its peer's does not: it slept, and neither path nor peer is to blame.", hostSuspended},
+	{"device-probes", "Probes that a device sends in a host's name are not that host's policy and prove nothing of it.", deviceProbes},
+	{"keepalive-too-eager", "An end gave up although its connection crossed again within a minute: a glitch ends such sessions.", keepaliveTooEager},
 	{"keepalive-too-slow", "The keepalives seen, or their absence (no-keepalive), against the silence that killed.", tooSlow},
 	{"nat", "What a box between does to addresses and numbers (seq-shift), or that it ends the connection (proxy).", rewritten},
 	{"capture-quality", "What the captures lack: nothing is concluded from absence there.", captureQuality},

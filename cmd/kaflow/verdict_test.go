@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -346,26 +344,11 @@ delay S 10ms
 func TestVerdictsOfConversations(t *testing.T) {
 	for _, c := range slices.Concat(conversations, beats) {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
 			script, err := dialogue.Parse(c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var paths []string
-			for _, point := range []string{dialogue.Client, dialogue.Server} {
-				path := filepath.Join(dir, point+".pcap")
-				f, err := os.Create(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := script.WritePcap(f, point); err != nil {
-					t.Fatal(err)
-				}
-				if err := f.Close(); err != nil {
-					t.Fatal(err)
-				}
-				paths = append(paths, path)
-			}
+			paths := []string{recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)}
 			expect(t, "both", c.both, paths[0], paths[1])
 			expect(t, "both, swapped", c.both, paths[1], paths[0])
 			expect(t, "client alone", c.client, paths[0])
