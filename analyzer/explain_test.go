@@ -39,8 +39,8 @@ func TestEveryFindingOfTheRulesHasAPage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`Finding\{Rule:\s*"([a-z-]+)"|\tRule:\s*"([a-z-]+)"|\{Rule:\s*"([a-z-]+)", Says`).FindAllStringSubmatch(string(source), -1) {
-			id := m[1] + m[2] + m[3]
+		for _, m := range regexp.MustCompile(`Finding\{Rule:\s*"([a-z-]+)"|\tRule:\s*"([a-z-]+)"|\{Rule:\s*"([a-z-]+)", Says|\.Rule = "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1) {
+			id := m[1] + m[2] + m[3] + m[4]
 			found++
 			if _, ok := PageOf(id); !ok {
 				t.Errorf("%s: the finding %s has no page in explain.go", file, id)
@@ -49,6 +49,36 @@ func TestEveryFindingOfTheRulesHasAPage(t *testing.T) {
 	}
 	if found < 12 {
 		t.Errorf("%d findings found in the source, expected more", found)
+	}
+}
+
+// Every finding that has a page is told by a rule, and every finding rule has
+// a page.
+func TestEveryPageOfAFindingHasARule(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") || file == "explain.go" {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.Write(source)
+	}
+	for _, p := range findingPages {
+		if !strings.Contains(code.String(), `Rule: "`+p.ID+`"`) && !strings.Contains(code.String(), `Rule = "`+p.ID+`"`) {
+			t.Errorf("the finding %s has a page and no rule", p.ID)
+		}
+	}
+	for _, r := range findingRules {
+		if p, ok := PageOf(r.ID); !ok || p.Kind != OfFinding || r.Doc == "" {
+			t.Errorf("the finding rule %s has no page, or says nothing", r.ID)
+		}
 	}
 }
 

@@ -92,6 +92,9 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	if end.Probes == 0 {
 		return Policy{}, false
 	}
+	if _, foreign, ok := s.foreignProbes(side); ok && foreign >= int(end.Probes) {
+		return Policy{}, false // a device's, not the host's
+	}
 	p := Policy{End: side, Mechanism: "tcp-keepalive", ProbeOctets: int(end.ProbeLen), Confidence: Likely}
 	count, userTimeout := 0, false
 	doubling := true

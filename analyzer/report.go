@@ -48,6 +48,8 @@ const (
 	AppHung         = "app-hung"
 	HalfOpen        = "half-open"
 	IdleClose       = "idle-close"
+
+	HeartbeatTimeout = "heartbeat-timeout"
 )
 
 // Report is the answer to one run. It is bounded: Flows holds what is shown,

@@ -35,6 +35,7 @@ var verdictRules = [...]Rule{
 	{OneWayDrop, "Captured at the answering side alone: probes come at the interval pace and are answered, yet the prober echoes an old timestamp: it accepts none of the answers.", frozenEcho},
 	{ReceiverStalled, "One end's window stays shut: it does not read. What looks like keepalives are window probes.", receiverStalled},
 	{AppHung, "The peer's kernel acknowledges an application's heartbeats, and its application answers none of them.", appHung},
+	{HeartbeatTimeout, "An application closed the connection because its own heartbeats went unanswered, and nothing tells why they did.", heartbeatTimeout},
 	{IdleClose, "An end closed an idle connection on purpose: after a documented timer, or at the idle age of others.", closedForIdleness},
 	{ClosedNormally, "A FIN or an application's own RST ended the connection.", closedByEnds},
 	{Undecided, "One capture shows an end that asks in vain. A control (a fresh SYN, an echo, a younger connection that lives) raises it to silent-drop.", deathSeenFromOneEnd},

@@ -356,3 +356,16 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+// passageAt returns the passage that a vantage point saw as the frame of an
+// ordinal; nil where the story does not hold it.
+func (s *Subject) passageAt(vantage int, ord tcp.Ordinal) *Passage {
+	for i := range s.Passages {
+		for _, r := range s.Passages[i].Refs {
+			if r.Vantage == vantage && r.Ord == ord {
+				return &s.Passages[i]
+			}
+		}
+	}
+	return nil
+}

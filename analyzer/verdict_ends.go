@@ -148,6 +148,9 @@ func (s *Subject) spoke(side uint8, from, to int) bool {
 // gaveUpBefore reports whether a side had reset the connection before passage
 // i, whether or not that arrived: its RST of now is then only an echo.
 func (s *Subject) gaveUpBefore(side uint8, i int) bool {
+	if s.endingOf(side) == flows.EndHeartbeat {
+		return true // its application did, whenever its host says so
+	}
 	for j := range i {
 		if p := &s.Passages[j]; p.From == side && p.Kind == flows.RST {
 			return true

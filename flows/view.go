@@ -299,6 +299,14 @@ func (f *Flow) endings(now tcp.Instant) {
 			s.Ending = f.resetEnding(ev.From)
 		}
 	}
+	if f.Count(Heartbeat) == 0 {
+		return
+	}
+	for side := range f.Sides {
+		if _, ok := f.BeatEnd(uint8(side)); ok {
+			f.Sides[side].Ending = EndHeartbeat
+		}
+	}
 }
 
 // resetEnding tells why a side sent its RST: it had probed in vain, or it

@@ -96,7 +96,7 @@ func (a *app) failing() error {
 // verdicts are the ids that this version can give.
 var verdicts = []string{
 	analyzer.SilentDrop, analyzer.OneWayDrop, analyzer.ForgedReset, analyzer.ProxyAnswer, analyzer.NATRebind, analyzer.PathRejected, analyzer.PathCut,
-	analyzer.PeerLostState, analyzer.PeerGone, analyzer.HostDrop, analyzer.MTUBlackHole, analyzer.AppHung, analyzer.ReceiverStalled, analyzer.HalfOpen,
+	analyzer.PeerLostState, analyzer.PeerGone, analyzer.HostDrop, analyzer.MTUBlackHole, analyzer.AppHung, analyzer.HeartbeatTimeout, analyzer.ReceiverStalled, analyzer.HalfOpen,
 	analyzer.IdleClose, analyzer.NotEstablished, analyzer.Undecided, analyzer.CaptureGap, analyzer.Idle, analyzer.Healthy, analyzer.ClosedNormally,
 }
 

@@ -28,6 +28,8 @@ type said struct {
 			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
 		}
+		Findings []struct{ Rule string }
+		Endings  struct{ Client, Server string }
 		Policies []struct {
 			End      string
 			Idle     *float64  `json:"idle_s"`

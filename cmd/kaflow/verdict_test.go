@@ -1,8 +1,7 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,14 +25,16 @@ clock server +1500ms
 +11ms S > C ACK     seq 900 ack 157 ts 46057 42046
 `
 
-// conversations and what must be said of the first flow: verdict, confidence,
-// cause and its confidence, with both captures (in either order), and with the
-// client's and the server's alone. "-" leaves a place open; of one end alone
-// "not X" forbids a confident X.
-var conversations = []struct {
+// conversation is a text and what must be said of its first flow: verdict,
+// confidence, cause and its confidence, with both captures (in either order),
+// and with the client's and the server's alone. "-" leaves a place open; of one
+// end alone "not X" forbids a confident X.
+type conversation struct {
 	name, text           string
 	both, client, server string
-}{
+}
+
+var conversations = []conversation{
 	{"both ends probe in vain after two hours", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
@@ -341,28 +342,13 @@ delay S 10ms
 }
 
 func TestVerdictsOfConversations(t *testing.T) {
-	for _, c := range conversations {
+	for _, c := range slices.Concat(conversations, beats) {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
 			script, err := dialogue.Parse(c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var paths []string
-			for _, point := range []string{dialogue.Client, dialogue.Server} {
-				path := filepath.Join(dir, point+".pcap")
-				f, err := os.Create(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := script.WritePcap(f, point); err != nil {
-					t.Fatal(err)
-				}
-				if err := f.Close(); err != nil {
-					t.Fatal(err)
-				}
-				paths = append(paths, path)
-			}
+			paths := []string{recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)}
 			expect(t, "both", c.both, paths[0], paths[1])
 			expect(t, "both, swapped", c.both, paths[1], paths[0])
 			expect(t, "client alone", c.client, paths[0])

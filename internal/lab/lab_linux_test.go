@@ -155,6 +155,17 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 		resets(t, r, 0, 0)
 		dropped(t, r, 0)
 	},
+	"ssh-alive":        silentKernels,
+	"ssh-client-alive": silentKernels,
+	"ssh-app-hung":     silentKernels,
+	"ssh-alive-outage": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		// ssh is gone when its request arrives: its kernel resets the answer.
+		probes(t, r, 0, 0)
+		resets(t, r, 1, 0)
+		if r.Truth.Path.Dropped < 3 || r.Truth.Ends[lab.AtClient].Counters.Retransmissions < 3 {
+			t.Errorf("%d packets dropped, client %+v: want a request and its repetitions", r.Truth.Path.Dropped, r.Truth.Ends[lab.AtClient].Counters)
+		}
+	},
 	"not-established": func(t *testing.T, r *lab.Run, _ lab.Timers) {
 		probes(t, r, 0, 0)
 		resets(t, r, 0, 2)
@@ -177,6 +188,15 @@ func bothGaveUp(t *testing.T, r *lab.Run, timers lab.Timers) {
 	if r.Truth.Path.Dropped != lost {
 		t.Errorf("%d packets dropped, want %d", r.Truth.Path.Dropped, lost)
 	}
+}
+
+// silentKernels says that no kernel probed or reset, and nothing was lost: what
+// asks is an application.
+func silentKernels(t *testing.T, r *lab.Run, _ lab.Timers) {
+	t.Helper()
+	probes(t, r, 0, 0)
+	resets(t, r, 0, 0)
+	dropped(t, r, 0)
 }
 
 // clientGaveUp says that the client sent all its probes and a RST, and that

@@ -39,7 +39,20 @@ type Timers struct {
 	Idle, Interval time.Duration // keepalive, of the ends that use it
 	Count          int
 	State          time.Duration // established connections in the router
+
+	ServerAlive, ClientAlive Alive // of ssh; the zero value is none
 }
+
+// Alive is ssh's own heartbeat at one end: ServerAliveInterval and
+// ServerAliveCountMax, or ClientAliveInterval and ClientAliveCountMax.
+type Alive struct {
+	Interval time.Duration
+	Count    int
+}
+
+// patience is how long ssh goes on after the last data that it received: it
+// gives up where the next heartbeat would be due (OpenSSH, clientloop.c).
+func (a Alive) patience() time.Duration { return time.Duration(a.Count+1) * a.Interval }
 
 // Timers returns the run's numbers: the scenario's own, or drawn by Seed. The
 // state timeout stays above every pause while a session is in use and below
@@ -47,10 +60,18 @@ type Timers struct {
 // answers or a stall, not a death) keeps it.
 func (s Scenario) Timers() Timers {
 	t := s.timers
-	if s.Seed == 0 || t.State == 0 {
+	if s.Seed == 0 {
 		return t
 	}
 	rng := rand.New(rand.NewPCG(s.Seed, uint64(len(s.Name))))
+	for _, a := range []*Alive{&t.ServerAlive, &t.ClientAlive} {
+		if a.Interval > 0 {
+			a.Interval, a.Count = time.Duration(2+rng.IntN(2))*time.Second, 2+rng.IntN(2)
+		}
+	}
+	if t.State == 0 {
+		return t
+	}
 	t.State = time.Duration(4+rng.IntN(2)) * time.Second
 	t.Idle = t.State + time.Duration(2+rng.IntN(3))*time.Second
 	t.Interval = time.Duration(1+rng.IntN(2)) * time.Second

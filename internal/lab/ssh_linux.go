@@ -42,6 +42,10 @@ PrintMotd no
 PrintLastLog no
 TCPKeepAlive %s
 `, sshPort, serverAddr, filepath.Join(s.tmp, "host"), filepath.Join(s.tmp, "user.pub"), yesNo(keepalive))
+	if a := s.time.ClientAlive; a.Interval > 0 {
+		config += fmt.Sprintf("ClientAliveInterval %d\nClientAliveCountMax %d\n", a.Interval/time.Second, a.Count)
+		s.beats(AtServer, a)
+	}
 	file := filepath.Join(s.tmp, "sshd_config")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
@@ -61,6 +65,7 @@ TCPKeepAlive %s
 	if err := s.server.do(c.Start); err != nil {
 		return fmt.Errorf("start sshd: %w", err)
 	}
+	s.sshd = c
 	s.later(func() { kill(c) })
 	if err := s.until("sshd listens", func() bool {
 		text, err := s.server.output("ss", "-Hltn", "sport", "=", fmt.Sprintf(":%d", sshPort))
@@ -69,6 +74,13 @@ TCPKeepAlive %s
 		return fmt.Errorf("%w: %s", err, complaints(log.Name()))
 	}
 	return nil
+}
+
+// beats notes an end's own heartbeats.
+func (s *stage) beats(at string, a Alive) {
+	end := s.truth.Ends[at]
+	end.Alive = &Beats{a.Interval.Seconds(), a.Count}
+	s.truth.Ends[at] = end
 }
 
 // complaints returns what a program wrote to its log.
@@ -99,9 +111,14 @@ type session struct {
 
 // login opens a session and waits until it echoes.
 func (s *stage) login(keepalive bool) (*session, error) {
+	alive := s.time.ServerAlive
+	if alive.Interval > 0 {
+		s.beats(AtClient, alive)
+	}
 	c := exec.Command("ssh", "-F", "none",
 		"-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes",
-		"-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "TCPKeepAlive="+yesNo(keepalive), "-o", "ServerAliveInterval=0",
+		"-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "TCPKeepAlive="+yesNo(keepalive),
+		"-o", fmt.Sprintf("ServerAliveInterval=%d", alive.Interval/time.Second), "-o", fmt.Sprintf("ServerAliveCountMax=%d", max(1, alive.Count)),
 		"-i", filepath.Join(s.tmp, "user"), "-p", strconv.Itoa(int(s.service.Port())), "root@"+s.service.Addr().String(), "cat")
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	x := &session{stage: s, proc: c, log: filepath.Join(s.tmp, "ssh.log")}

@@ -40,6 +40,7 @@ type stage struct {
 	client, router, wireNS, server *netns
 	relay                          *relay
 	taps                           map[string]*tap
+	sshd                           *exec.Cmd      // that listens
 	service                        netip.AddrPort // where the client finds sshd
 	cleanups                       []func()
 	truth                          *Truth

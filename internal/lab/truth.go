@@ -68,6 +68,7 @@ type Expect struct {
 type End struct {
 	Address   string    `json:"address"`
 	Keepalive Keepalive `json:"keepalive"`
+	Alive     *Beats    `json:"alive,omitempty"` // ssh's own heartbeat
 	Counters  Counters  `json:"counters"`
 }
 
@@ -75,6 +76,12 @@ type End struct {
 // value is none. Durations are in seconds.
 type Keepalive struct {
 	Idle     float64 `json:"idle_s"`
+	Interval float64 `json:"interval_s"`
+	Count    int     `json:"count"`
+}
+
+// Beats is a setting of ServerAlive or ClientAlive; the interval is in seconds.
+type Beats struct {
 	Interval float64 `json:"interval_s"`
 	Count    int     `json:"count"`
 }

@@ -1,0 +1,203 @@
+package analyzer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// tick is one reading of a side's clock of timestamps: when a segment was seen
+// and what it carried.
+type tick struct {
+	at  tcp.Instant
+	val uint32
+	ref pairing.Ref
+}
+
+// ticksOf lists the timestamps of a side as one vantage point saw them, in the
+// order in which they were sent.
+func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
+	var out []tick
+	for i := range seen.Flow.Events {
+		ev := &seen.Flow.Events[i]
+		if ev.From != side || !ev.HasTS || ev.Kind == flows.Duplicate || ev.Kind == flows.Stale {
+			continue
+		}
+		if n := len(out); n > 0 && int32(ev.TSVal-out[n-1].val) < 0 {
+			continue // overtaken on the way
+		}
+		out = append(out, tick{ev.At, ev.TSVal, s.ref(seen, ev.Ord, ev.Kind, ev.At)})
+	}
+	return out
+}
+
+// Limits of what is said about a clock of timestamps.
+const (
+	steadySpan  = 2 * time.Second // over which its rate can be told
+	leastSleep  = 5 * time.Second // that it must lack
+	sleepShare  = 20              // and this part of the silence
+	mostMissing = 0.9             // of the rate, by which a clock that runs is recognised
+)
+
+// rate returns how many ticks a second the clock makes, by the longest stretch
+// of readings in which none lies further than a silence from the last.
+func rate(ticks []tick, limit time.Duration) (perSecond float64, ok bool) {
+	var best time.Duration
+	for i := 0; i < len(ticks); {
+		j := i
+		for j+1 < len(ticks) && ticks[j+1].at.Sub(ticks[j].at) < limit {
+			j++
+		}
+		if d := ticks[j].at.Sub(ticks[i].at); d > best && d >= steadySpan {
+			best, perSecond = d, float64(ticks[j].val-ticks[i].val)/d.Seconds()
+		}
+		i = j + 1
+	}
+	return perSecond, best > 0 && perSecond >= 1
+}
+
+// hostSuspended tells silences over which a host's clock of timestamps stood
+// still for a while and its peer's did not: it slept, or its virtual machine
+// was paused. Timestamps count the time that a kernel runs (Linux: the clock
+// that stops in suspend).
+func hostSuspended(s *Subject, _ *Diagnosis) []Finding {
+	var out []Finding
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		for side := uint8(0); side < 2; side++ {
+			if f, ok := s.slept(seen, side); ok {
+				return append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+func (s *Subject) slept(seen *pairing.Sighting, side uint8) (Finding, bool) {
+	own, peer := s.ticksOf(seen, side), s.ticksOf(seen, 1-side)
+	for i := 1; i < len(own); i++ {
+		pause := own[i].at.Sub(own[i-1].at)
+		perSecond, ok := rate(own, pause)
+		if pause < leastSleep || !ok {
+			continue
+		}
+		ran := time.Duration(float64(own[i].val-own[i-1].val) / perSecond * float64(time.Second))
+		lacks := pause - ran
+		if lacks < max(leastSleep, pause/sleepShare) || !keptTime(peer, own[i-1].at, own[i].at) {
+			continue
+		}
+		return Finding{Rule: "host-suspended",
+			Says: fmt.Sprintf("over %s of silence of the %s its clock of timestamps went on by only %s, while the %s's kept time",
+				facts.Compact(pause), sideName(side), facts.Compact(max(0, ran)), sideName(1-side)),
+			Suggests: fmt.Sprintf("the %s's host was suspended, or paused as a virtual machine is, for about %s", sideName(side), facts.Compact(lacks)),
+			Evidence: []pairing.Ref{own[i-1].ref, own[i].ref}}, true
+	}
+	return Finding{}, false
+}
+
+// keptTime reports whether a side's timestamps went on as its clock does over a
+// stretch of the capture: else the capture's own clock was set.
+func keptTime(ticks []tick, from, to tcp.Instant) bool {
+	perSecond, ok := rate(ticks, to.Sub(from))
+	before, after := -1, -1
+	for i := range ticks {
+		if ticks[i].at <= from.Add(time.Second) {
+			before = i
+		}
+		if after < 0 && ticks[i].at >= to.Add(-time.Second) {
+			after = i
+		}
+	}
+	if !ok || before < 0 || after <= before {
+		return false
+	}
+	ran := float64(ticks[after].val-ticks[before].val) / perSecond
+	return ran >= mostMissing*ticks[after].at.Sub(ticks[before].at).Seconds()
+}
+
+// deviceProbes tells keepalive probes that bear a host's name and that the host
+// did not send.
+func deviceProbes(s *Subject, _ *Diagnosis) []Finding {
+	var out []Finding
+	for side := uint8(0); side < 2; side++ {
+		if f, _, ok := s.foreignProbes(side); ok {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// foreignProbes finds the probes in a side's name that come from another
+// distance than all else of that side; where its own capture is there, which
+// was recording, they must be missing in it.
+func (s *Subject) foreignProbes(side uint8) (f Finding, n int, ok bool) {
+	const fewest = 2
+	who, far, origin := sideName(side), &s.Seen[0], (*pairing.Sighting)(nil)
+	if s.TwoSided() && len(s.Seen) > 1 {
+		origin, far = &s.Seen[0], &s.Seen[len(s.Seen)-1]
+		if side == flows.Server {
+			origin, far = far, origin
+		}
+	}
+	ttls := ttlsBut(far.Flow, side)
+	var refs []pairing.Ref
+	own := 0
+	for i := range far.Flow.Events {
+		ev := &far.Flow.Events[i]
+		if ev.From != side || ev.Kind != flows.KeepaliveProbe {
+			continue
+		}
+		many := 1
+		if ev.Run != nil {
+			many = int(ev.Run.Count[side])
+		}
+		if ttls == nil || slices.Contains(ttls, ev.TTL) || origin != nil && !s.neverSent(origin, far, ev) {
+			own += many
+			continue
+		}
+		n += many
+		refs = append(refs, s.ref(far, ev.Ord, ev.Kind, ev.At))
+	}
+	if n < fewest || origin == nil && own > 0 {
+		return f, 0, false
+	}
+	f = Finding{Rule: "device-probes", Says: fmt.Sprintf("all %d keepalive probes in the %s's name come from another distance than the rest of its segments", n, who),
+		Suggests: "a device on the way sends them, it seems: do not count them as the " + who + "'s policy", Evidence: refs[:min(len(refs), 8)]}
+	if origin != nil {
+		f.Says = fmt.Sprintf("%d keepalive probes in the %s's name come from another distance than its own segments, and are not in %s, which was recording", n, who, s.Points[origin.Vantage].Name)
+		f.Suggests = "a device between sends them: they are not the " + who + "'s policy, and prove nothing of it"
+	}
+	return f, n, true
+}
+
+// neverSent reports whether the capture nearest to a side was recording and
+// holds nothing of it at the time of an event of the capture beyond.
+func (s *Subject) neverSent(origin, far *pairing.Sighting, ev *flows.Event) bool {
+	c := clockwork(s.Clocks)
+	from, to := c.to(s.Base, far.Vantage, ev.At), c.to(s.Base, far.Vantage, ev.End())
+	return !s.heard(c, origin, ev.From, from.Add(-time.Second), to.Add(time.Second)) && s.recorded(origin, from) && s.recorded(origin, to)
+}
+
+// ttlsBut lists the TTLs of all that a side sent but probes and RSTs; nil where
+// there is too little of it.
+func ttlsBut(f *flows.Flow, side uint8) []uint8 {
+	var ttls []uint8
+	n := 0
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.From != side || ev.Kind == flows.KeepaliveProbe || ev.Kind == flows.RST || ev.Kind == flows.ICMPError {
+			continue
+		}
+		ttls = append(ttls, ev.TTL)
+		n++
+	}
+	if n < 3 {
+		return nil
+	}
+	return ttls
+}

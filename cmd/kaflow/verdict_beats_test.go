@@ -1,0 +1,98 @@
+package main
+
+// beating is the session with ServerAlive every 15 s, answered three times.
+const beating = session + `
++15s  C > S PSH,ACK seq 157 ack 900 ts 57068 46057 len 52
++11ms S > C PSH,ACK seq 900 ack 209 ts 61079 57068 len 28
++11ms C > S ACK     seq 209 ack 928 ts 57090 61079
++15s  C > S PSH,ACK seq 209 ack 928 ts 72090 61079 len 52
++11ms S > C PSH,ACK seq 928 ack 261 ts 76101 72090 len 28
++11ms C > S ACK     seq 261 ack 956 ts 72112 76101
++15s  C > S PSH,ACK seq 261 ack 956 ts 87112 76101 len 52
++11ms S > C PSH,ACK seq 956 ack 313 ts 91123 87112 len 28
++11ms C > S ACK     seq 313 ack 984 ts 87134 91123
+`
+
+// outlasted is what two requests and their repetitions look like that are lost
+// for a minute.
+const outlasted = `
++15s   C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
++230ms C > S PSH,ACK seq 313 ack 984 ts 102364 91123 len 52
++230ms C > S PSH,ACK seq 313 ack 984 ts 102594 91123 len 52
++480ms C > S PSH,ACK seq 313 ack 984 ts 103074 91123 len 52
++930ms C > S PSH,ACK seq 313 ack 984 ts 104004 91123 len 52
++2s    C > S PSH,ACK seq 313 ack 984 ts 106004 91123 len 52
++4s    C > S PSH,ACK seq 313 ack 984 ts 110004 91123 len 52
++8s    C > S PSH,ACK seq 313 ack 984 ts 118004 91123 len 52
++15s   C > S PSH,ACK seq 313 ack 984 ts 133004 91123 len 52
+`
+
+// beats are conversations in which applications ask each other.
+var beats = []conversation{
+	{"ssh gives up during an outage that passes", beating + `
+drop both
+` + outlasted + `
+drop nothing
++30s  C > S PSH,ACK seq 313 ack 984 ts 163004 91123 len 52
++11ms S > C PSH,ACK seq 984 ack 365 ts 167015 163004 len 28
++11ms C > S RST     seq 365 win 0 id 0
+`, "heartbeat-timeout likely", "heartbeat-timeout likely", "not heartbeat-timeout"},
+	{"ssh gives up, and the server's probe is answered with a RST", beating + `
+drop both
+` + outlasted + `
+drop nothing
++600s S > C ACK seq 983 ack 313 ts 737015 87134
++11ms C > S RST seq 313 win 0 id 0
+`, "-", "not peer-lost-state", "not silent-drop"},
+	{"the server's application answers when ssh has gone", beating + `
++15s  C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
++11ms S > C ACK     seq 984 ack 365 ts 106145 102134
++15s  C > S PSH,ACK seq 365 ack 984 ts 117145 106145 len 52
++11ms S > C ACK     seq 984 ack 417 ts 121156 117145
++15s  C > S PSH,ACK seq 417 ack 984 ts 132156 121156 len 52
++11ms S > C ACK     seq 984 ack 469 ts 136167 132156
++15s  C > S FIN,ACK seq 469 ack 984 ts 147167 136167
++40ms S > C ACK     seq 984 ack 470 ts 151207 147167
++9s   S > C PSH,ACK seq 984 ack 470 ts 160207 147167 len 84
++11ms C > S RST     seq 470 win 0 id 0
+`, "heartbeat-timeout proven", "heartbeat-timeout likely", "heartbeat-timeout likely"},
+	{"the server's application never answers, and ssh leaves", beating + `
++15s  C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
++11ms S > C ACK     seq 984 ack 365 ts 106145 102134
++15s  C > S PSH,ACK seq 365 ack 984 ts 117145 106145 len 52
++11ms S > C ACK     seq 984 ack 417 ts 121156 117145
++15s  C > S FIN,ACK seq 417 ack 984 ts 132156 121156
++40ms S > C ACK     seq 984 ack 418 ts 136196 132156
+`, "app-hung likely", "app-hung likely", "app-hung likely"},
+	{"ssh leaves after a single request that the kernel alone acknowledged", beating + `
++15s  C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
++11ms S > C ACK     seq 984 ack 365 ts 106145 102134
++15s  C > S FIN,ACK seq 365 ack 984 ts 117145 106145
++40ms S > C ACK     seq 984 ack 366 ts 121185 117145
+`, "heartbeat-timeout possible", "heartbeat-timeout possible", "heartbeat-timeout possible"},
+	{"the user closes while a request waits for its answer", beating + `
++15s  C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
++11ms S > C ACK     seq 984 ack 365 ts 106145 102134
++7s   C > S FIN,ACK seq 365 ack 984 ts 109145 106145
++40ms S > C FIN,ACK seq 984 ack 366 ts 113185 109145
++11ms C > S ACK     seq 366 ack 985 ts 109196 113185
+`, "closed", "closed", "closed"},
+	{"an application resets when nothing acknowledges its heartbeats", beating + `
+drop both
+` + outlasted + `
++14130ms C > S RST,ACK seq 365 ack 984 ts 147134 91123
+`, "silent-drop likely state-lost", "heartbeat-timeout possible", "not silent-drop"},
+	{"a heartbeat in the clear, and the program's own patience", session + `
++15s   C > S PSH,ACK seq 157 ack 900 ts 57068 46057 data "PING\r\n"
++11ms  S > C PSH,ACK seq 900 ack 163 ts 61057 57068 data "PONG\r\n"
++11ms  C > S ACK     seq 163 ack 906 ts 57090 61057
++15s   C > S PSH,ACK seq 163 ack 906 ts 72068 61057 data "PING\r\n"
++11ms  S > C ACK     seq 906 ack 169 ts 76057 72068
++15s   C > S PSH,ACK seq 169 ack 906 ts 87068 76057 data "PING\r\n"
++11ms  S > C ACK     seq 906 ack 175 ts 91057 87068
++4s    C > S FIN,ACK seq 175 ack 906 ts 91068 91057
++11ms  S > C ACK     seq 906 ack 176 ts 95057 91068
++3s    S > C PSH,ACK seq 906 ack 176 ts 98057 91068 data "PONG\r\nPONG\r\n"
++11ms  C > S RST     seq 176 win 0 id 0
+`, "heartbeat-timeout proven", "heartbeat-timeout likely", "heartbeat-timeout likely"},
+}

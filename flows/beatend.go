@@ -1,0 +1,109 @@
+package flows
+
+import (
+	"time"
+
+	"kaflow/tcp"
+)
+
+// BeatEnd is how a side's application left when its own heartbeats went
+// unanswered. Places are of Flow.Events; -1 where there is none.
+type BeatEnd struct {
+	Pace  time.Duration // from one of its heartbeats to the next
+	Asked []int         // heartbeats that its peer's application did not answer in time
+	End   int           // its FIN, or its RST; the RST may only answer Late
+	Late  int           // what the peer's application sent when it was too late
+	Acked bool          // the peer's host acknowledged the first of Asked before the end
+}
+
+// BeatEnd reports whether a side's application gave up on its own heartbeats:
+// they had been answered, some were not any more, and it closed by its own FIN
+// or RST where the next would have been due. Where nothing it sent was
+// acknowledged its FIN waits behind the heartbeat and is not seen: then only
+// the RST with which its host meets the late answer tells that it left.
+func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
+	peer := 1 - side
+	b = BeatEnd{End: -1, Late: -1}
+	var last tcp.Instant // its last heartbeat
+	replied, certain := false, false
+	for i := range f.Events {
+		ev := &f.Events[i]
+		switch {
+		case ev.From > Server || ev.Kind == ICMPError || ev.Kind == Stale || ev.Kind == Duplicate:
+		case b.End >= 0 && ev.From == peer && ev.Len > 0 && ev.Kind != Retransmission && ev.Kind != KeepaliveProbe:
+			b.Late = i
+			return b, true
+		case b.End >= 0:
+		case ev.From == side && ev.Kind == Heartbeat:
+			if gap := ev.At.Sub(last); last != 0 && (b.Pace == 0 || gap < b.Pace) {
+				b.Pace = gap
+			}
+			last = ev.At
+			certain = certain || ev.Conf == Certain
+			b.Asked = append(b.Asked, i)
+		case ev.From == side && (ev.Kind == FIN || ev.Kind == RST):
+			if !replied || b.Pace == 0 || len(b.Asked) == 0 || !f.gaveUpOn(&b, ev.At, certain) {
+				return BeatEnd{End: -1, Late: -1}, false
+			}
+			b.End, b.Acked = i, f.ackedBefore(b.Asked[0], i)
+		case ev.Run != nil && ev.Run.Octets[peer] > 0, ev.From == peer && ev.Len > 0 && ev.Kind != KeepaliveProbe:
+			replied = replied || ev.Kind == HeartbeatReply
+			if end := f.lateFor(&b, i, replied); end >= 0 {
+				b.End, b.Late, b.Acked = end, i, false
+				return b, true
+			}
+			b.Asked = nil
+		case ev.From == peer && (ev.Kind == FIN || ev.Kind == RST):
+			return BeatEnd{End: -1, Late: -1}, false // the peer ended it
+		}
+	}
+	return b, b.End >= 0
+}
+
+// gaveUpOn reports whether a moment lies where one of the next heartbeats
+// would have been due. An application whose heartbeats are in the clear may
+// have a patience of its own: two that it waited for in vain are enough.
+func (f *Flow) gaveUpOn(b *BeatEnd, at tcp.Instant, certain bool) bool {
+	wait := at.Sub(f.Events[b.Asked[0]].At)
+	beats := (wait + b.Pace/2) / b.Pace
+	off := wait - beats*b.Pace
+	onBeat := beats >= 1 && max(off, -off) <= max(beats*b.Pace/50, beatSlackAt)
+	return onBeat || certain && len(b.Asked) >= 2
+}
+
+// ackedBefore reports whether the peer acknowledged event i before event end.
+func (f *Flow) ackedBefore(i, end int) bool {
+	sent := &f.Events[i]
+	for j := i + 1; j < end; j++ {
+		if ev := &f.Events[j]; ev.From == 1-sent.From && ev.Kind != RST && ev.Kind != ICMPError && ev.Flags.Has(tcp.ACK) && !ev.Ack.Before(sent.Seq.Add(int(sent.Len))) {
+			return true
+		}
+	}
+	return false
+}
+
+// lateFor returns the RST with which the asker's host meets the peer's octets
+// of event i, its heartbeats having been repeated in vain for longer than one
+// pace: nobody waits for the answer any more. -1 where there is none.
+func (f *Flow) lateFor(b *BeatEnd, i int, replied bool) int {
+	ev := &f.Events[i]
+	if !replied || b.Pace == 0 || len(b.Asked) == 0 || ev.Run != nil || ev.At.Sub(f.Events[b.Asked[0]].At) < b.Pace || f.ackedBefore(b.Asked[0], i) {
+		return -1
+	}
+	for j := i + 1; j < len(f.Events); j++ {
+		rst := &f.Events[j]
+		if rst.At.Sub(ev.At) > replyWithin {
+			return -1
+		}
+		if rst.From != 1-ev.From {
+			continue
+		}
+		if rst.Kind == RST && !rst.Flags.Has(tcp.ACK) && rst.Seq == ev.Ack {
+			return j
+		}
+		if rst.Kind != Retransmission {
+			return -1
+		}
+	}
+	return -1
+}
