@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type watchFlags struct {
 	snap    int
 	promisc bool
 	report  string
+	user    string
 }
 
 func (a *app) watchCommand() *cobra.Command {
@@ -53,6 +55,7 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.IntVar(&f.snap, "snaplen", 0, "octets of each packet to capture (default 256)")
 	s.BoolVar(&f.promisc, "promiscuous", false, "capture what is not addressed to this host, too")
 	s.StringVar(&f.report, "report", "", "at the end, write the report to this file")
+	s.StringVar(&f.user, "user", "", "once the capture is open, become this user (of root)")
 	return c
 }
 
@@ -101,6 +104,13 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		return err
 	}
 	defer s.src.close()
+	if s.src.away != nil {
+		if err := s.rights(report).drop(); err != nil {
+			return liveError{err}
+		}
+	} else if f.user != "" {
+		return usageError{"--user is for live captures: of a file or a pipe no right is asked"}
+	}
 	if err := report.check(args); err != nil {
 		return err
 	}
@@ -121,6 +131,19 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		err = s.watchFile(c.Context())
 	}
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
+}
+
+// rights returns what is kept once the capture is open.
+func (s *watcher) rights(report *lastReport) rights {
+	r := rights{user: s.f.user}
+	switch {
+	case report.path == "":
+	case isDevice(report.path):
+		r.files = append(r.files, report.path)
+	default:
+		r.folders = append(r.folders, filepath.Dir(report.path))
+	}
+	return r
 }
 
 func ignoreEOF(err error) error {
