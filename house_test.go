@@ -134,6 +134,8 @@ var doors = []struct {
 	{"github.com/fatih/color", []string{"render", "monitor"}},
 	{"github.com/spf13/pflag", []string{"cmd/kaflow"}},
 	{"github.com/spf13/cobra", []string{"cmd/kaflow"}},
+	{"kernel.org/pub/linux/libs/security/libcap/cap", []string{"cmd/kaflow"}},
+	{"github.com/landlock-lsm/go-landlock", []string{"cmd/kaflow"}},
 }
 
 func TestLibrariesStayBehindTheirDoors(t *testing.T) {

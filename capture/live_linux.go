@@ -4,36 +4,54 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gopacket/gopacket/afpacket"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"kaflow/tcp"
 )
 
-// Live captures from an interface through a ring that it shares with the
-// kernel (TPACKET_V3). It is a Source that never ends by itself: a Read without
-// packets means that time has passed. It serves one goroutine.
+// Live captures from interfaces through a ring that it shares with the kernel
+// (TPACKET_V3). It is a Source that never ends by itself: a Read without packets
+// means that time has passed. It serves one goroutine.
+//
+// There is one ring, bound to no interface, and a filter by the kernel's
+// interface numbers: packets of all interfaces come in the kernel's order, and
+// an interface that goes away and comes back needs a new filter, for which no
+// right is asked, and no new socket, for which it is.
 type Live struct {
 	tally
-	name string
-	link uint32
-	ring *afpacket.TPacket
-	dec  decoder
-	buf  []byte
-	each func(*Packet, Frame)
+	name    string
+	o       LiveOptions
+	ring    *afpacket.TPacket
+	control int // a socket to ask about interfaces
+	promisc int // a socket whose memberships make interfaces promiscuous; -1: none
+	any     bool
+	devs    []device
+	byIndex map[int]int // the kernel's number → place in devs
+	looked  tcp.Instant
+	away    bool // some interface is down or gone
+
+	awaySince tcp.Instant // last packet before that; 0: none is away
+	dec       decoder
+	buf       []byte
 }
 
-// Measures of the ring: 4 MiB, in blocks that are handed over when full or
+// Measures of the ring: 16 MiB, in blocks that are handed over when full or
 // after blockWait.
 const (
-	ringBlock  = 256 << 10
-	ringBlocks = 16
+	ringBlock  = 512 << 10
+	ringBlocks = 32
 	blockWait  = 50 * time.Millisecond
 	liveWait   = 200 * time.Millisecond // Read returns after this long without packets
+	lookEvery  = time.Second            // between two looks at the state of interfaces
 )
+
+// maxNamed bounds the interfaces that are named: the filter's jumps reach no
+// further.
+const maxNamed = 200
 
 // OpenLive starts to capture. It fails with a RightsError where the system does
 // not allow it.
@@ -41,104 +59,54 @@ func OpenLive(o LiveOptions) (*Live, error) {
 	if o.SnapLen == 0 {
 		o.SnapLen = defaultSnap
 	}
-	link, err := linkOf(o.Interface)
-	if err != nil {
+	l := &Live{name: strings.Join(o.Interfaces, ","), o: o, control: -1, promisc: -1, byIndex: map[int]int{}}
+	if err := l.open(); err != nil {
+		l.Close()
 		return nil, err
-	}
-	options := []any{
-		afpacket.OptFrameSize(2048), afpacket.OptBlockSize(ringBlock), afpacket.OptNumBlocks(ringBlocks),
-		afpacket.OptPollTimeout(liveWait), afpacket.OptBlockTimeout(blockWait),
-		afpacket.OptAddVLANHeader(true), afpacket.SocketRaw, afpacket.TPacketVersion3,
-	}
-	if o.Interface != "any" {
-		options = append(options, afpacket.OptInterface(o.Interface))
-	}
-	ring, err := afpacket.NewTPacket(options...)
-	if errors.Is(err, os.ErrPermission) {
-		return nil, &RightsError{o.Interface, err}
-	}
-	if err != nil {
-		return nil, &fileError{o.Interface, err}
-	}
-	l := &Live{name: o.Interface, link: link, ring: ring, each: o.Each}
-	filter, err := bpf.Assemble(coarse(link, uint32(o.SnapLen)))
-	if err == nil {
-		err = ring.SetBPF(filter)
-	}
-	if err == nil && o.Promiscuous {
-		err = ring.SetPromiscuous(true)
-	}
-	if err != nil {
-		ring.Close()
-		return nil, &fileError{o.Interface, err}
 	}
 	return l, nil
 }
 
-// LiveLink returns the LINKTYPE_ number that frames of an interface have.
-func LiveLink(name string) (uint32, error) { return linkOf(name) }
-
-// linkOf returns the link type of an interface by the number that the kernel
-// gives it.
-func linkOf(name string) (uint32, error) {
-	if name == "any" {
-		return linkEthernet, nil
+func (l *Live) open() (err error) {
+	if l.control, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return &fileError{l.name, err}
 	}
-	const ethernet, loopback, none = 1, 772, 65534
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, &fileError{name, err}
+	if l.any = len(l.o.Interfaces) == 1 && l.o.Interfaces[0] == "any"; !l.any {
+		if len(l.o.Interfaces) > maxNamed {
+			return &fileError{l.name, fmt.Errorf("more than %d interfaces; any captures on all", maxNamed)}
+		}
+		for i, name := range l.o.Interfaces {
+			d, err := l.ask(name)
+			if err != nil {
+				return &fileError{name, err}
+			}
+			d.number = uint32(i)
+			l.devs, l.byIndex[d.index] = append(l.devs, d), i
+		}
 	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq(name)
+	l.ring, err = afpacket.NewTPacket(
+		afpacket.OptFrameSize(2048), afpacket.OptBlockSize(ringBlock), afpacket.OptNumBlocks(ringBlocks),
+		afpacket.OptPollTimeout(liveWait), afpacket.OptBlockTimeout(blockWait),
+		afpacket.OptAddVLANHeader(true), afpacket.SocketRaw, afpacket.TPacketVersion3)
+	if errors.Is(err, os.ErrPermission) {
+		return &RightsError{l.name, err}
+	}
 	if err == nil {
-		err = unix.IoctlIfreq(fd, unix.SIOCGIFHWADDR, request)
+		err = l.filter()
+	}
+	if err == nil && l.o.Promiscuous {
+		err = l.promiscuous()
 	}
 	if err != nil {
-		return 0, &fileError{name, errors.New("no such interface")}
+		return &fileError{l.name, err}
 	}
-	switch kind := request.Uint16(); kind { // the family of a hardware address
-	case ethernet, loopback:
-		return linkEthernet, nil
-	case none:
-		return linkRaw, nil
-	default:
-		return 0, &fileError{name, fmt.Errorf("interfaces of kind %d are not supported; capture with tcpdump -w - and kaflow watch -r -", kind)}
-	}
-}
-
-// coarse is the filter that the kernel applies: TCP, ICMP, ARP, neighbour
-// discovery and fragments, tagged or not, are kept up to snap octets; what
-// carries other packets (tunnels) is not.
-func coarse(link, snap uint32) []bpf.Instruction {
-	keep, drop := bpf.RetConstant{Val: snap}, bpf.RetConstant{Val: 0}
-	if link != linkEthernet {
-		return []bpf.Instruction{keep}
-	}
-	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: 12, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherIPv4, SkipFalse: 4},
-		bpf.LoadAbsolute{Off: 23, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoTCP, SkipTrue: 12},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipTrue: 11}, // ICMP
-		drop,
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherIPv6, SkipFalse: 6},
-		bpf.LoadAbsolute{Off: 20, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoTCP, SkipTrue: 7},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 58, SkipTrue: 6}, // ICMPv6
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 44, SkipTrue: 5}, // a fragment
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 4},  // hop-by-hop options
-		drop,
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherARP, SkipTrue: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherVLAN, SkipTrue: 1},
-		drop,
-		keep,
-	}
+	l.look()
+	return nil
 }
 
 // Read implements Source. It returns what has come in, up to a full batch, or
-// an empty batch after a fifth of a second in which nothing came. An error says
-// that the interface is gone.
+// an empty batch after a fifth of a second in which nothing came. Hole follows
+// hole while an interface is away.
 func (l *Live) Read(b *Batch) error {
 	b.N, b.Holes, b.Start, l.buf = 0, nil, 0, l.buf[:0]
 	before := l.last
@@ -147,35 +115,77 @@ func (l *Live) Read(b *Batch) error {
 		if errors.Is(err, afpacket.ErrTimeout) {
 			break
 		}
+		if errors.Is(err, afpacket.ErrPoll) { // an interface went down
+			l.look()
+			break
+		}
 		if err != nil {
 			return &fileError{l.name, err}
 		}
-		at := tcp.Instant(info.Timestamp.UnixNano())
-		base := len(l.buf)
-		l.buf = append(l.buf, data...)
-		l.ord++
-		p := &b.Pkts[b.N]
-		*p = Packet{}
-		p.At, p.Ord = at, l.ord
-		if l.first == 0 {
-			l.first = at
+		d := l.device(info.InterfaceIndex)
+		if d == nil {
+			continue // came between the socket and its filter
 		}
-		l.last = max(l.last, at)
-		l.dec.frame(l.link, uint32(base), l.buf[base:len(l.buf):len(l.buf)], uint32(max(info.Length, len(data))), p)
-		if p.Proto == TCP {
-			l.tcp++
-		}
-		if l.each != nil {
-			l.each(p, Frame{Link: l.link, Wire: uint32(max(info.Length, len(data))), Data: l.buf[base:len(l.buf):len(l.buf)], Base: uint32(base)})
-		}
-		b.N++
-		if at.Sub(b.Pkts[0].At) > liveWait {
+		l.take(b, data, max(info.Length, len(data)), tcp.Instant(info.Timestamp.UnixNano()), d)
+		if b.N > 0 && l.last.Sub(b.Pkts[0].At) > liveWait {
 			break
 		}
 	}
 	b.Buf = l.buf
+	if b.N == 0 || l.last.Sub(l.looked) >= lookEvery {
+		l.looked = l.last
+		l.look()
+	}
+	l.noteAway(b, before)
 	l.countDrops(b, before)
 	return nil
+}
+
+// take decodes one frame into the batch.
+func (l *Live) take(b *Batch, data []byte, wire int, at tcp.Instant, d *device) {
+	p := &b.Pkts[b.N]
+	*p = Packet{}
+	p.At, p.Ord, p.Iface = at, l.ord+1, d.number
+	base := len(l.buf)
+	l.buf = append(l.buf, data...)
+	frame := Frame{Link: d.link, Wire: uint32(wire), Data: l.buf[base:len(l.buf):len(l.buf)], Base: uint32(base)}
+	if l.o.Rewrite != nil {
+		l.o.Rewrite(&frame)
+	}
+	l.dec.frame(frame.Link, frame.Base, frame.Data, frame.Wire, p)
+	if p.Proto == TCP && l.o.Filter != nil && !l.o.Filter.Matches(d.link, data) {
+		l.buf = l.buf[:base]
+		return
+	}
+	l.ord++
+	if l.first == 0 {
+		l.first = at
+	}
+	l.last = max(l.last, at)
+	if p.Proto == TCP {
+		l.tcp++
+	}
+	if l.o.Each != nil {
+		l.o.Each(p, frame)
+	}
+	b.N++
+}
+
+// noteAway notes as a hole what passed while an interface was away: from the
+// packets before it was noticed to the first ones behind, or, while others bring
+// packets, as far as these have come.
+func (l *Live) noteAway(b *Batch, before tcp.Instant) {
+	if l.away && l.awaySince == 0 {
+		l.awaySince = before
+	}
+	if l.awaySince == 0 || b.N == 0 {
+		return
+	}
+	h := Interval{From: l.awaySince, To: b.Pkts[0].At, Why: WhyInterface}
+	if l.awaySince = 0; l.away {
+		h.To, l.awaySince = l.last, l.last
+	}
+	b.Holes = append(b.Holes, h)
 }
 
 // countDrops notes what the kernel had no room for as a hole: from the packets
@@ -197,6 +207,14 @@ func (l *Live) countDrops(b *Batch, before tcp.Instant) {
 
 // Close ends the capture.
 func (l *Live) Close() error {
-	l.ring.Close()
+	if l.ring != nil {
+		l.ring.Close()
+	}
+	for _, fd := range []*int{&l.control, &l.promisc} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
 	return nil
 }

@@ -4,17 +4,22 @@ package capture
 
 import "errors"
 
-// Live captures from an interface; here it cannot be opened.
+// Live captures from interfaces; here it cannot be opened.
 type Live struct {
 	tally
 	name string
-	link uint32
+	o    LiveOptions
+	devs []device
 	dec  decoder
 }
 
 // OpenLive fails: capturing is built for Linux alone.
 func OpenLive(o LiveOptions) (*Live, error) {
-	return nil, &fileError{o.Interface, errors.New("live capture needs Linux; here: tcpdump -w - -i IFACE | kaflow watch -r -")}
+	name := ""
+	if len(o.Interfaces) > 0 {
+		name = o.Interfaces[0]
+	}
+	return nil, &fileError{name, errors.New("live capture needs Linux; here: tcpdump -w - -i IFACE | kaflow watch -r -")}
 }
 
 // Read implements Source.

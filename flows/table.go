@@ -75,7 +75,13 @@ func (t *Table) Add(b *capture.Batch) {
 	if !t.ready {
 		t.init()
 	}
-	t.holes = append(t.holes, b.Holes...)
+	for _, h := range b.Holes {
+		if n := len(t.holes); n > 0 && t.holes[n-1].Why == h.Why && h.From >= t.holes[n-1].From && h.From <= t.holes[n-1].To {
+			t.holes[n-1].To = max(t.holes[n-1].To, h.To) // it goes on
+			continue
+		}
+		t.holes = append(t.holes, h)
+	}
 	t.prepare(b)
 	for i := range b.N {
 		p := &b.Pkts[i]

@@ -82,6 +82,7 @@ type Engine struct {
 	flows   map[flows.FlowID]*watched
 	touched []flows.FlowID
 	one     capture.Batch
+	hole    tcp.Instant // end of the newest hole
 	timers  tcp.Instant // when due times are next compared
 }
 
@@ -100,6 +101,10 @@ func New(o Options, files func() []capture.File, frame func(tcp.Ordinal) (int, u
 // Add takes a batch of packets.
 func (e *Engine) Add(b *capture.Batch) {
 	for _, h := range b.Holes {
+		goesOn := e.hole != 0 && h.From <= e.hole
+		if e.hole = max(e.hole, h.To); goesOn {
+			continue // it was told when it began
+		}
 		e.o.Emit(Event{At: h.To, What: NotObserved, Says: "not recorded since " + h.From.Time().UTC().Format(time.RFC3339Nano)})
 	}
 	for i := range b.N { // one by one, so that events come in the order of packet time
@@ -294,7 +299,7 @@ func over(f *flows.Flow) bool {
 // died tells of a death, and of an end that was none.
 func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
 	w.died, w.last = true, f.LastOrd
-	d, ok := analyzer.One(e.point(), id)
+	d, ok := analyzer.One(e.Point(), id)
 	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
 		return // it was closed: nobody has to look
 	}
@@ -357,8 +362,9 @@ func joining(f *flows.Flow) string {
 	return "begins"
 }
 
-func (e *Engine) point() pairing.Point {
-	return pairing.Point{Name: e.o.Name, Table: e.Table, Files: e.files(), Frame: e.frame}
+// Point returns what was watched so far as a vantage point, for the rules.
+func (e *Engine) Point() pairing.Point {
+	return pairing.Point{Name: e.o.Name, Table: e.Table, Files: e.files(), Frame: e.frameOf, Holes: e.Table.Holes()}
 }
 
 func (e *Engine) number(ord tcp.Ordinal) uint64 {
@@ -367,6 +373,14 @@ func (e *Engine) number(ord tcp.Ordinal) uint64 {
 	}
 	_, n := e.frame(ord)
 	return n
+}
+
+// frameOf returns the file and the frame of an ordinal.
+func (e *Engine) frameOf(ord tcp.Ordinal) (int, uint64) {
+	if e.frame == nil {
+		return 0, uint64(ord)
+	}
+	return e.frame(ord)
 }
 
 func (e *Engine) tell(f *flows.Flow, ev Event) {

@@ -109,7 +109,7 @@ func (a *app) diagnosis(formats []format) analyzer.Options {
 		o.MaxListed = math.MaxInt
 	case a.flags.maxListed > 0:
 		o.MaxListed = a.flags.maxListed
-	case a.brief(formats) && a.flags.host == "" && a.flags.port == 0:
+	case a.brief(formats) && a.flags.host == "" && a.flags.port == 0 && len(a.flags.nets) == 0:
 		o.MaxListed = briefReport
 	}
 	return o
@@ -148,7 +148,7 @@ func (a *app) choose(r *analyzer.Report, sel selection) error {
 	case a.flags.flow != 0:
 		return usageError{fmt.Sprintf("--flow %d: no such flow among the %d of the report", a.flags.flow, r.Totals.Flows)}
 	default:
-		a.hint("none of the %d flows of the report is of that address or port", all)
+		a.hint("none of the %d flows of the report is of that address, network or port", all)
 	}
 	for i := range r.Flows {
 		a.matched = a.matched || slices.Contains(a.flags.failOn, r.Flows[i].Verdict.ID)

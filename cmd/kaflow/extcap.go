@@ -120,7 +120,7 @@ func (a *app) extcapLink(f *extcapFlags) error {
 func (a *app) extcapCapture(c *cobra.Command, f *extcapFlags) error {
 	x := commenter{labels: map[tcp.Ordinal]flows.Label{}}
 	name := strings.TrimPrefix(f.iface, extcapPrefix)
-	src, err := openInterface(capture.LiveOptions{Interface: name, SnapLen: f.snap, Each: x.keep})
+	src, err := openInterfaces(capture.LiveOptions{Interfaces: []string{name}, SnapLen: f.snap, Each: x.keep})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 type flags struct {
 	read        []string
 	host        string
+	nets        []string
 	port        uint16
 	flow        int
 	format      string
@@ -58,6 +59,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.SortFlags = false
 	s.StringArrayVarP(&f.read, "read", "r", nil, "read this capture too (repeatable; - is stdin)")
 	s.StringVar(&f.host, "host", "", "only flows of this address")
+	s.StringSliceVar(&f.nets, "net", nil, "only flows of an address in this network, such as 192.0.2.0/24 (repeatable)")
 	s.Uint16Var(&f.port, "port", 0, "only flows of this port")
 	s.IntVar(&f.flow, "flow", 0, "only flow N of the report, counted from 1")
 	s.StringVar(&f.from, "from", "", "leave out what is earlier: RFC 3339, or a duration after the first packet")
@@ -155,6 +157,7 @@ func (f *flags) octets() (int64, error) {
 // selection is which packets and flows are asked for.
 type selection struct {
 	host        netip.Addr
+	nets        []netip.Prefix
 	port        uint16
 	from, until bound
 }
@@ -175,12 +178,16 @@ func (a *app) selection() (selection, error) {
 		return s, err
 	}
 	clean, err := a.sanitiser()
+	if clean != nil && len(s.nets) > 0 {
+		return s, usageError{"--net and --sanitize contradict each other: networks are replaced, too; --host goes with both"}
+	}
 	if err == nil && clean != nil && s.host.IsValid() {
 		s.host = clean.Map.Addr(s.host)
 	}
 	return s, err
 }
 
+// selection reads --host, --net, --port, --from and --until.
 func (f *flags) selection() (s selection, err error) {
 	s.port = f.port
 	if f.host != "" {
@@ -188,6 +195,19 @@ func (f *flags) selection() (s selection, err error) {
 			return s, usageError{fmt.Sprintf("--host %s: not an address (names are not looked up)", f.host)}
 		}
 		s.host = s.host.Unmap()
+	}
+	for _, text := range f.nets {
+		n, err := netip.ParsePrefix(text)
+		if err != nil {
+			return s, usageError{fmt.Sprintf("--net %s: not a network such as 192.0.2.0/24 or 2001:db8::/32", text)}
+		}
+		if n != n.Masked() {
+			return s, usageError{fmt.Sprintf("--net %s: has bits set behind its prefix; did you mean %s?", text, n.Masked())}
+		}
+		if n.Addr().Is4In6() {
+			return s, usageError{fmt.Sprintf("--net %s: write IPv4 networks as IPv4", text)}
+		}
+		s.nets = append(s.nets, n)
 	}
 	if s.from, err = parseBound("--from", f.from); err != nil {
 		return s, err
@@ -234,15 +254,27 @@ func (s *selection) ends(a, b netip.AddrPort) bool {
 	if s.port != 0 && a.Port() != s.port && b.Port() != s.port {
 		return false
 	}
-	return !s.host.IsValid() || a.Addr().Unmap() == s.host || b.Addr().Unmap() == s.host
+	if s.host.IsValid() && a.Addr().Unmap() != s.host && b.Addr().Unmap() != s.host {
+		return false
+	}
+	return len(s.nets) == 0 || s.inNets(a.Addr()) || s.inNets(b.Addr())
 }
+
+// inNets reports whether an address lies in one of the networks of --net.
+func (s *selection) inNets(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(s.nets, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
+// narrow reports whether some connections only are asked for.
+func (s *selection) narrow() bool { return s.host.IsValid() || s.port != 0 || len(s.nets) > 0 }
 
 // packet reports whether a packet of a capture that began at first is asked for.
 func (s *selection) packet(p *capture.Packet, first tcp.Instant) bool {
 	if s.timed() && !s.during(p.At, first) {
 		return false
 	}
-	if !s.host.IsValid() && s.port == 0 {
+	if !s.narrow() {
 		return true
 	}
 	return s.ends(p.Key.LoEnd(), p.Key.HiEnd())

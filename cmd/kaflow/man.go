@@ -78,7 +78,7 @@ func (a *app) manPage(c *cobra.Command) error {
 	if !c.HasParent() {
 		page += manStatus() + manVerdicts()
 	}
-	out, err := a.output(nil)
+	out, err := a.publicOutput()
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (a *app) output(inputs []string) (*output, error) {
 		return nil, err
 	}
 	mode := os.FileMode(0o600) // it holds addresses
-	if len(inputs) == 0 || a.clean != nil {
+	if a.clean != nil {
 		mode = 0o644
 	}
 	temp, err := os.CreateTemp(filepath.Dir(path), ".kaflow-*")
@@ -52,6 +52,15 @@ func (a *app) output(inputs []string) (*output, error) {
 		return nil, outputError{fmt.Errorf("write %s: %w", path, cause(err))}
 	}
 	return &output{Writer: bufio.NewWriterSize(temp, outputBuffer), temp: temp, final: path, force: a.flags.force, mode: mode}, nil
+}
+
+// publicOutput is output for what holds nothing of a capture.
+func (a *app) publicOutput() (*output, error) {
+	out, err := a.output(nil)
+	if err == nil {
+		out.mode = 0o644
+	}
+	return out, err
 }
 
 // isDevice reports whether a path names something to write into and never to

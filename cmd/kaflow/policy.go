@@ -340,7 +340,7 @@ func (a *app) print(format string, write func(io.Writer, render.Options) error) 
 	if err != nil {
 		return err
 	}
-	out, err := a.output(nil)
+	out, err := a.publicOutput()
 	if err != nil {
 		return err
 	}

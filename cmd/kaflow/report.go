@@ -102,7 +102,7 @@ var verdicts = []string{
 
 // flow reports whether a diagnosis is of a flow that was asked for.
 func (s *selection) flow(d *analyzer.Diagnosis) bool {
-	if !s.host.IsValid() && s.port == 0 {
+	if !s.narrow() {
 		return true
 	}
 	client, err1 := netip.ParseAddrPort(d.Client)

@@ -153,15 +153,18 @@ func (a *app) aliases(points []capture.Vantage) {
 // told returns what is known of the files of a vantage point, their paths
 // replaced where the run is sanitised.
 func (a *app) told(set *capture.Set) []capture.File {
-	files := set.Files()
+	return a.renamed(set.Name(), set.Files())
+}
+
+func (a *app) renamed(point string, files []capture.File) []capture.File {
 	if a.clean == nil {
 		return files
 	}
 	files = slices.Clone(files)
 	for i := range files {
-		files[i].Path = tcp.Untrusted(set.Name())
+		files[i].Path = tcp.Untrusted(point)
 		if len(files) > 1 {
-			files[i].Path = tcp.Untrusted(fmt.Sprintf("%s, file %d", set.Name(), i+1))
+			files[i].Path = tcp.Untrusted(fmt.Sprintf("%s, file %d", point, i+1))
 		}
 	}
 	return files
@@ -184,7 +187,7 @@ func (a *app) sign(c *cobra.Command, points []point, r *analyzer.Report) {
 const sanitizedHint = "sanitised: addresses are replaced, payload, names and comments left out; ports, times, sequence numbers, IP IDs and TTLs are the captured ones"
 
 // harmlessFlags have values that name nobody.
-var harmlessFlags = []string{"port", "flow", "from", "until", "format", "color", "width", "fail-on", "max-flows", "max-chars", "max-events", "max-listed", "max-input", "clock-offset", "what-if", "sanitize", "expect"}
+var harmlessFlags = []string{"port", "flow", "from", "until", "format", "color", "width", "fail-on", "max-flows", "max-chars", "max-events", "max-listed", "max-input", "clock-offset", "what-if", "sanitize", "expect", "path-limit", "snaplen"}
 
 // commandLine returns the command line for the report: the command, the flags
 // that were set and the captures, without the folders that they lie in. Of a

@@ -90,6 +90,26 @@ func TestInterruptedOnAQuietPipe(t *testing.T) {
 	}
 }
 
+func TestWatchInterruptedWritesItsReport(t *testing.T) {
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		path := filepath.Join(t.TempDir(), "night.txt")
+		c, in := start(t, io.Discard, "watch", "-r", "-", "--report", path)
+		if _, err := in.Write(talk(t, "3")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond) // nothing more comes, and the pipe stays open
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if got := outcome(t, c).ExitCode(); got != want {
+			t.Errorf("%v: exit status %d, want %d", signal, got, want)
+		}
+		if report, err := os.ReadFile(path); err != nil || !strings.Contains(string(report), "UNDECIDED") {
+			t.Errorf("%v: the report: %v\n%s", signal, err, report)
+		}
+	}
+}
+
 func TestClosedStdoutEndsByPipeSignal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "long.pcap")
 	if err := os.WriteFile(path, talk(t, "20000"), 0o644); err != nil {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,33 +20,42 @@ import (
 
 // watchFlags are those of watch alone.
 type watchFlags struct {
-	iface   string
+	ifaces  []string
 	follow  bool
 	limit   time.Duration
 	snap    int
 	promisc bool
+	report  string
+	user    string
 }
 
 func (a *app) watchCommand() *cobra.Command {
 	var f watchFlags
 	c := &cobra.Command{
-		Use:   "watch -i IFACE | -r FILE",
+		Use:   "watch -i IFACE... | -r FILE",
 		Short: "connections as they live and die: a line for each event",
-		Long: `Watch an interface (Linux), a growing file or a pipe, and say what happens to
+		Long: `Watch interfaces (Linux), a growing file or a pipe, and say what happens to
 each connection: seen, probe-lost, at-risk, died with its verdict, recovered.
 
   kaflow watch -i eth0                      needs CAP_NET_RAW
+  kaflow watch -i eth0 -i eth1 --net 192.0.2.0/24 --report night.html
   kaflow watch -r trace.pcap --follow       a file that tcpdump is writing
-  tcpdump -U -w - -i eth0 tcp | kaflow watch -r -`,
+  tcpdump -U -w - -i eth0 tcp | kaflow watch -r -
+
+SIGINT or SIGTERM ends it; --report FILE (or -o FILE) then gets the report that
+analyze gives, in the format that the file's name asks for: .html, .json,
+.ndjson, .md, .jira, else text.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error { return a.watch(c, args, &f) },
 	}
 	s := c.Flags()
-	s.StringVarP(&f.iface, "interface", "i", "", "capture on this interface, or any")
+	s.StringSliceVarP(&f.ifaces, "interface", "i", nil, "capture on this interface, or any (repeatable)")
 	s.BoolVar(&f.follow, "follow", false, "wait for more at the end of the file")
 	s.DurationVar(&f.limit, "path-limit", 0, "idle limit of the path, where you know it: warn before it")
 	s.IntVar(&f.snap, "snaplen", 0, "octets of each packet to capture (default 256)")
 	s.BoolVar(&f.promisc, "promiscuous", false, "capture what is not addressed to this host, too")
+	s.StringVar(&f.report, "report", "", "at the end, write the report to this file")
+	s.StringVar(&f.user, "user", "", "once the capture is open, become this user (of root)")
 	return c
 }
 
@@ -59,9 +71,21 @@ type stream struct {
 	name  string
 	files func() []capture.File
 	frame func(tcp.Ordinal) (int, uint64)
-	live  bool // time goes on while no packets come: not of a pipe, whose writer may hold them back
-	again func() (*stream, error)
+	away  func() []string // interfaces that are down; nil: not of interfaces, and then time does not go on by itself
 	close func()
+}
+
+// watcher is one run of watch.
+type watcher struct {
+	a       *app
+	f       *watchFlags
+	command *cobra.Command
+	src     *stream
+	engine  *monitor.Engine
+	sel     selection
+	away    []string // interfaces that were said to be down
+	emit    func(monitor.Event)
+	failed  error // an output that failed
 }
 
 func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
@@ -69,39 +93,61 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if err != nil {
 		return err
 	}
-	sel, err := a.flags.selection()
+	s := &watcher{a: a, f: f, command: c}
+	if a.flags.addressMap != "" {
+		return usageError{"--map goes with captures that end; watch has none"}
+	}
+	if s.sel, err = a.selection(); err != nil {
+		return err
+	}
+	report, err := a.lastReport(f)
 	if err != nil {
 		return err
 	}
-	src, err := a.openFeed(c, args, f)
-	if err != nil {
+	if s.src, err = a.openFeed(c, args, f); err != nil {
 		return err
 	}
-	defer func() { src.close() }()
-	var failed error
+	defer s.src.close()
+	if s.src.away != nil {
+		if err := s.rights(report).drop(); err != nil {
+			return liveError{err}
+		}
+	} else if f.user != "" {
+		return usageError{"--user is for live captures: of a file or a pipe no right is asked"}
+	}
+	if err := report.check(args); err != nil {
+		return err
+	}
+	toStdout := write(s.src.name)
+	s.emit = func(ev monitor.Event) {
+		if err := toStdout(ev); err != nil && s.failed == nil {
+			s.failed = outputError{err}
+		}
+	}
 	o := monitor.Options{
-		Name: src.name, PathLimit: f.limit, MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Keep: sel.keeps,
-		Emit: func(ev monitor.Event) {
-			if err := write(src.name)(ev); err != nil && failed == nil {
-				failed = outputError{err}
-			}
-		},
+		Name: s.src.name, PathLimit: f.limit, MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents,
+		Keep: func(f *flows.Flow) bool { return s.sel.ends(f.Sides[0].Addr, f.Sides[1].Addr) }, Emit: s.emit,
 	}
-	e := monitor.New(o, func() []capture.File { return src.files() }, src.frame)
-	var told tcp.Instant // packet time when an interface was last said to be down
-	for {
-		err := a.pump(c.Context(), e, src, &failed)
-		if failed != nil || c.Context().Err() != nil || src.again == nil {
-			return errors.Join(failed, ignoreEOF(err))
-		}
-		if seen := e.Table.Now(); seen != told || told == 0 { // one message, however often opening it again fails
-			told = max(seen, 1)
-			o.Emit(monitor.Event{At: tcp.Instant(time.Now().UnixNano()), What: monitor.NotObserved, Says: src.name + " is down; waiting for it: " + err.Error()})
-		}
-		if src, err = reopened(c.Context(), src); err != nil {
-			return nil // stopped while waiting
-		}
+	s.engine = monitor.New(o, s.src.files, s.src.frame)
+	if s.src.away != nil {
+		err = s.watchLive(c.Context())
+	} else {
+		err = s.watchFile(c.Context())
 	}
+	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
+}
+
+// rights returns what is kept once the capture is open.
+func (s *watcher) rights(report *lastReport) rights {
+	r := rights{user: s.f.user}
+	switch {
+	case report.path == "":
+	case isDevice(report.path):
+		r.files = append(r.files, report.path)
+	default:
+		r.folders = append(r.folders, filepath.Dir(report.path))
+	}
+	return r
 }
 
 func ignoreEOF(err error) error {
@@ -111,26 +157,13 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// keeps reports whether a connection is among those asked for.
-func (s *selection) keeps(f *flows.Flow) bool {
-	for i := range f.Sides {
-		at := f.Sides[i].Addr
-		hostFits := !s.host.IsValid() || at.Addr().Unmap() == s.host
-		portFits := s.port == 0 || at.Port() == s.port
-		if hostFits && (portFits || f.Sides[1-i].Addr.Port() == s.port) {
-			return true
-		}
-	}
-	return false
-}
-
 // eventWriter returns what writes events, once it knows the vantage point's name.
 func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(monitor.Event) error, error) {
 	format, err := a.flags.formatOf("text", "json", "ndjson")
 	if err != nil {
 		return nil, err
 	}
-	if f.iface != "" && (len(args) > 0 || len(a.flags.read) > 0 || f.follow) {
+	if len(f.ifaces) > 0 && (len(args) > 0 || len(a.flags.read) > 0 || f.follow) {
 		return nil, usageError{"-i and a capture file contradict each other"}
 	}
 	zone, err := a.flags.location()
@@ -147,32 +180,45 @@ func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(
 
 // openFeed opens the interface, or the one capture that was named.
 func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags) (*stream, error) {
-	if f.iface != "" {
-		return openInterface(capture.LiveOptions{Interface: f.iface, SnapLen: f.snap, Promiscuous: f.promisc})
+	if len(f.ifaces) > 0 {
+		o := capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc}
+		if a.clean != nil {
+			o.Rewrite = a.clean.Frame
+		}
+		src, err := openInterfaces(o)
+		if err == nil && a.clean != nil {
+			src.name = alias("", 0)
+		}
+		return src, err
 	}
 	args, err := a.inputs(c, args)
 	if err != nil {
 		return nil, err
 	}
-	if len(args) != 1 {
-		return nil, usageError{"watch takes one capture; analyze compares several"}
+	vantages, err := a.resolve(args)
+	if err != nil {
+		return nil, err
+	}
+	if len(vantages) != 1 {
+		return nil, usageError{"watch takes one capture, or one rotated set; analyze compares several"}
 	}
 	o, err := a.options(c.Context())
 	if err != nil {
 		return nil, err
 	}
-	path, name := args[0], args[0]
+	a.aliases(vantages)
+	name, paths := vantages[0].Name, vantages[0].Paths
 	closeFile := func() {}
-	if f.follow && path != "-" {
-		file, err := os.Open(path)
+	if last := len(paths) - 1; f.follow && paths[last] != "-" {
+		file, err := os.Open(paths[last])
 		if err != nil {
 			a.unreadable(err)
 			return nil, errNothing
 		}
 		closeFile = func() { file.Close() }
-		o.Stdin, path = &follower{ctx: c.Context(), file: file}, "-"
+		o.Stdin, paths = &follower{ctx: c.Context(), file: file}, append(slices.Clone(paths[:last]), "-")
 	}
-	set, err := capture.Open(o, name, path)
+	set, err := capture.Open(o, name, paths...)
 	if err != nil {
 		closeFile()
 		a.unreadable(err)
@@ -206,61 +252,92 @@ func (f *follower) Read(b []byte) (int, error) {
 	}
 }
 
-func openInterface(o capture.LiveOptions) (*stream, error) {
+func openInterfaces(o capture.LiveOptions) (*stream, error) {
+	if slices.Contains(o.Interfaces, "any") && len(o.Interfaces) > 1 {
+		return nil, usageError{"-i any holds all interfaces; name it alone"}
+	}
+	for i, name := range o.Interfaces {
+		if slices.Contains(o.Interfaces[:i], name) {
+			return nil, usageError{"-i " + name + " is given twice"}
+		}
+	}
 	l, err := capture.OpenLive(o)
 	var rights *capture.RightsError
 	if errors.As(err, &rights) {
-		return nil, liveError{errors.New(rights.Error() + "; give the program the right: setcap cap_net_raw+ep kaflow")}
+		return nil, liveError{errors.New(rights.Error() + "; give the program the right: " + setcapLine())}
 	}
 	if err != nil {
 		return nil, liveError{err}
 	}
-	src := &stream{Source: l, name: o.Interface, files: func() []capture.File { return []capture.File{l.File()} }, live: true, close: func() { l.Close() }}
-	src.again = func() (*stream, error) { return openInterface(o) }
-	return src, nil
+	return &stream{Source: l, name: strings.Join(o.Interfaces, ","), files: func() []capture.File { return []capture.File{l.File()} },
+		away: l.Away, close: func() { l.Close() }}, nil
 }
 
-// reopened waits until an interface that went away is back.
-func reopened(ctx context.Context, src *stream) (*stream, error) {
-	src.close()
-	for {
-		select {
-		case <-ctx.Done():
-			return src, ctx.Err()
-		case <-time.After(time.Second):
+// setcapLine is the command that lets this program capture without root.
+func setcapLine() string {
+	path, err := os.Executable()
+	if err != nil {
+		path = "kaflow"
+	}
+	return "sudo setcap cap_net_raw+ep " + path
+}
+
+// watchLive feeds the engine until ctx ends. Packet time goes on with the clock
+// while nothing comes, except while an interface is away: nothing can be
+// concluded then.
+func (s *watcher) watchLive(ctx context.Context) error {
+	var b capture.Batch
+	var last tcp.Instant
+	var seen time.Time
+	for s.failed == nil && ctx.Err() == nil {
+		if err := s.src.Read(&b); err != nil {
+			return liveError{err}
 		}
-		if back, err := src.again(); err == nil {
-			return back, nil
+		s.engine.Add(&b)
+		s.tellAway()
+		switch {
+		case b.N > 0:
+			last, seen = s.engine.Table.Now(), time.Now()
+		case last != 0 && len(s.away) == 0:
+			s.engine.Advance(last.Add(time.Since(seen)))
 		}
 	}
+	return nil
 }
 
-// tickEvery is how often packet time is moved on where no packets come.
-const tickEvery = 500 * time.Millisecond
-
-// pump feeds the engine until the source ends or ctx does. Of what is live,
-// packet time goes on with the clock while nothing comes.
-func (a *app) pump(ctx context.Context, e *monitor.Engine, src *stream, failed *error) error {
-	type read struct{ err error }
-	var b capture.Batch
-	came, taken, ended := make(chan read), make(chan struct{}), make(chan struct{})
-	ctx, stop := context.WithCancel(ctx)
-	defer func() {
-		stop()
-		if src.again != nil {
-			<-ended // a ring must not go while it is read
+// tellAway says once that an interface went away, and once that it is back.
+func (s *watcher) tellAway() {
+	now := s.src.away()
+	if slices.Equal(now, s.away) {
+		return
+	}
+	at := tcp.Instant(time.Now().UnixNano())
+	for _, name := range now {
+		if !slices.Contains(s.away, name) {
+			s.emit(monitor.Event{At: at, What: monitor.NotObserved, Says: name + " is down; waiting for it"})
 		}
-	}()
+	}
+	for _, name := range s.away {
+		if !slices.Contains(now, name) {
+			s.emit(monitor.Event{At: at, What: monitor.NotObserved, Says: name + " is back"})
+		}
+	}
+	s.away = now
+}
+
+// watchFile feeds the engine until the source ends or ctx does.
+func (s *watcher) watchFile(ctx context.Context) error {
+	var b capture.Batch
+	var first tcp.Instant
+	came, taken := make(chan error), make(chan struct{})
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	go func() {
-		defer close(ended)
 		for {
-			err := src.Read(&b)
+			err := s.src.Read(&b)
 			select {
-			case came <- read{err}:
+			case came <- err:
 			case <-ctx.Done():
-				return
-			}
-			if err != nil {
 				return
 			}
 			select {
@@ -270,26 +347,16 @@ func (a *app) pump(ctx context.Context, e *monitor.Engine, src *stream, failed *
 			}
 		}
 	}()
-	ticker := time.NewTicker(tickEvery)
-	defer ticker.Stop()
-	var last tcp.Instant
-	lastSeen := time.Now()
-	for *failed == nil {
+	for s.failed == nil {
 		select {
-		case r := <-came:
-			e.Add(&b)
-			if r.err != nil {
-				e.Finish()
-				return r.err
-			}
-			if b.N > 0 {
-				last, lastSeen = e.Table.Now(), time.Now()
+		case err := <-came:
+			s.sel.trim(&b, &first)
+			s.engine.Add(&b)
+			if err != nil {
+				s.engine.Finish()
+				return err
 			}
 			taken <- struct{}{}
-		case <-ticker.C:
-			if src.live && last != 0 {
-				e.Advance(last.Add(time.Since(lastSeen)))
-			}
 		case <-ctx.Done():
 			return nil
 		}
