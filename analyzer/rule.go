@@ -39,6 +39,7 @@ var verdictRules = [...]Rule{
 	{IdleClose, "An end closed an idle connection on purpose: after a documented timer, or at the idle age of others.", closedForIdleness},
 	{ClosedNormally, "A FIN or an application's own RST ended the connection.", closedByEnds},
 	{Undecided, "One capture shows an end that asks in vain. A control (a fresh SYN, an echo, a younger connection that lives) raises it to silent-drop.", deathSeenFromOneEnd},
+	{Undecided, "One capture, from in between: both ends ask and neither is answered, though both live.", bothAskInVain},
 	{Idle, "Silent until the capture ends, nothing asked, so nothing known: it may be dead already.", idleAtEnd},
 	{Healthy, "Open at the end, and the last question was answered.", healthyAtEnd},
 }

@@ -339,6 +339,34 @@ func (s *Subject) lastSign() int {
 	return -1
 }
 
+// bothAskInVain holds where one capture, taken between the ends, has the probes
+// of both and no answer to either: each end is alive to send its own, so what
+// the other sends does not reach it.
+func bothAskInVain(s *Subject) Answer {
+	f := s.flow
+	if s.TwoSided() || f.Sides[0].Unanswered < 2 || f.Sides[1].Unanswered < 2 {
+		return Answer{}
+	}
+	first := -1
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe && p.Event.Run == nil && p.Event.AnsweredBy == 0 {
+			first = i
+			break
+		}
+	}
+	if first < 0 {
+		return Answer{}
+	}
+	p := &s.Passages[first]
+	v := &Verdict{ID: Undecided, Confidence: Possible, At: p.At, Between: [2]int{s.Base, s.Base}, FirstLost: p.Refs[0],
+		Summary: "Both ends probe, both live to do so, and neither gets an answer: what passes here reaches neither of them. Something at this place, or on both sides of it, lets nothing of the connection through.",
+		Unknown: []string{"which: needs captures at both ends, or on both sides of the device at which this was taken"}}
+	v.Silence, _ = s.silence(first)
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "both-ask-in-vain", Says: fmt.Sprintf("the client's last %d probes and the server's last %d got no answer", f.Sides[0].Unanswered, f.Sides[1].Unanswered),
+		Suggests: "the device at which this was captured forgot the connection", Evidence: p.Refs}},
+		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: []string{"both ends hold the connection and probe it"}, Against: []string{"not seen: what arrives at either end"}, Next: nextCapture(other(p.From))}}}
+}
+
 // idleAtEnd holds where the connection was silent until the capture's end and
 // nobody had asked.
 func idleAtEnd(s *Subject) Answer {
@@ -415,6 +443,9 @@ func healthyAtEnd(s *Subject) Answer {
 		return Answer{}
 	}
 	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}
+	if f.Sides[0].Unanswered >= 2 || f.Sides[1].Unanswered >= 2 {
+		return Answer{} // the other side's own probes are life, and no answer
+	}
 	if n := s.unanswered(); n > 0 {
 		// One open question at the very end is no sign of anything.
 		if _, dead := findTail(s); dead {

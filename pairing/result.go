@@ -22,6 +22,11 @@ type Options struct {
 	Roles map[int]uint8
 }
 
+// Told reports whether anything is known that names a point by its place.
+func (o *Options) Told() bool {
+	return o.ClockOffset != nil || len(o.Covers) > 0 || len(o.Roles) > 0
+}
+
 // Result is what Match found. It does not depend on the order of the points,
 // but that indexes and the signs of offsets follow it.
 type Result struct {

@@ -68,7 +68,7 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	}
 	defer out.discard()
 
-	taken := a.follow(c.Context(), points, sel)                     // octets → packets → flows
+	taken := a.follow(c.Context(), points, sel, know.Told())        // octets → packets → flows
 	pairs := pair(taken, know)                                      // which flow is which, what crossed
 	report := analyzer.Diagnose(taken, pairs, a.diagnosis(formats)) // what is wrong, and why
 	if report.Unrelated != "" {
@@ -121,18 +121,43 @@ func (a *app) brief(formats []format) bool {
 	return err == nil && name == formats[0].name && formats[0].brief
 }
 
-// follow reads every vantage point to its end, or to the user's patience.
-func (a *app) follow(ctx context.Context, points []point, sel selection) []pairing.Point {
-	taken := make([]pairing.Point, len(points))
-	for i, p := range points {
-		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents}}
-		var batch capture.Batch
-		var first tcp.Instant
-		a.read(ctx, p.set, table, &batch, func() { sel.trim(&batch, &first); p.others(&batch) })
-		a.conclude(p.set, table)
-		taken[i] = pairing.Point{Name: p.name, Table: table, Files: a.told(p.set), Frame: p.set.Frame, Holes: p.set.Holes()}
+// follow reads every vantage point to its end, or to the user's patience. told
+// says that the user has named what the points are: then none becomes two.
+func (a *app) follow(ctx context.Context, points []point, sel selection, told bool) []pairing.Point {
+	var taken []pairing.Point
+	for i := range points {
+		p := &points[i]
+		sides := flows.NewSides()
+		seen := 0
+		at := a.followOne(ctx, p, sel, func(b *capture.Batch) {
+			if seen += b.N; seen <= flows.Learned {
+				sides.Learn(b)
+			}
+		})
+		a.conclude(p.set, at.Table)
+		if sides.Both() && !told && p.only == nil {
+			if parted := a.part(ctx, p, sel); parted != nil {
+				taken = append(taken, parted...)
+				continue
+			}
+		}
+		taken = append(taken, at)
 	}
 	return taken
+}
+
+// followOne reads a vantage point to its end; before is called for each batch
+// before the table takes it.
+func (a *app) followOne(ctx context.Context, p *point, sel selection, before func(*capture.Batch)) pairing.Point {
+	table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents}}
+	var batch capture.Batch
+	var first tcp.Instant
+	a.read(ctx, p.set, table, &batch, func() {
+		before(&batch)
+		sel.trim(&batch, &first)
+		p.others(&batch)
+	})
+	return pairing.Point{Name: p.name, Table: table, Files: a.told(p.set), Frame: p.set.Frame, Holes: p.set.Holes()}
 }
 
 // choose leaves in the report what the user selected, and notes whether one of

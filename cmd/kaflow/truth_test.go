@@ -187,6 +187,46 @@ func judgeFour(t *testing.T, set *lab.Run) {
 	}
 }
 
+// judgeRouter asks about one file that holds what came into the router and what
+// went out of it, as a capture on all its interfaces does: what the router did
+// is seen there, and nothing else may be called sure.
+func judgeRouter(t *testing.T, set *lab.Run) {
+	t.Helper()
+	var frames []lab.Frame
+	for _, at := range []string{lab.AtRouterClient, lab.AtRouterServer} {
+		more, err := lab.ReadPcap(set.Captures[at])
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, more...)
+	}
+	slices.SortStableFunc(frames, func(a, b lab.Frame) int { return a.At.Compare(b.At) })
+	path := filepath.Join(t.TempDir(), "router.pcap")
+	if err := lab.WritePcap(path, frames, 262_144); err != nil {
+		t.Fatal(err)
+	}
+	answer := ask(t, path)
+	for _, f := range set.Truth.Flows {
+		for i := range answer.Flows {
+			got := &answer.Flows[i]
+			if got.Client != f.Client || f.Expect.Verdict == "" || len(got.Verdict.Between) < 2 {
+				continue
+			}
+			sure := got.Verdict.Confidence == "proven" || got.Verdict.Confidence == "likely"
+			switch f.Expect.Verdict {
+			case "silent-drop", "one-way-drop", "path-cut":
+				if got.Verdict.ID != f.Expect.Verdict {
+					t.Errorf("the router's capture, %s: %s %s, and it was %s", f.Client, got.Verdict.ID, got.Verdict.Confidence, f.Expect.Verdict)
+				}
+			default:
+				if sure && got.Verdict.ID != f.Expect.Verdict {
+					t.Errorf("the router's capture, %s: %s %s, and that is wrong: %s", f.Client, got.Verdict.ID, got.Verdict.Confidence, f.Expect.Verdict)
+				}
+			}
+		}
+	}
+}
+
 func show(f *float64) any {
 	if f == nil {
 		return "unknown"
@@ -242,6 +282,7 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 			}
 			judge(t, outcome.Run)
 			judgeFour(t, outcome.Run)
+			judgeRouter(t, outcome.Run)
 			told.add(t, outcome.Run)
 		})
 	}
