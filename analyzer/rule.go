@@ -25,11 +25,12 @@ type Answer struct {
 var verdictRules = [...]Rule{
 	{NotEstablished, "The handshake never completed: refused by a RST, unanswered, or rejected. No idle timer can be blamed.", notEstablished},
 	{NATRebind, "The connection goes on under another address or port, with the same sequence numbers: a NAT changed its translation in mid-flow.", natRebind},
-	{HalfOpen, "One end holds a session that the other has forgotten: a SYN from the same port is answered by a challenge ACK.", halfOpen},
+	{HalfOpen, "One end holds a session that the other has forgotten: a SYN from the same port is answered by a challenge ACK, or a server that holds the old session turns the client's new ones away.", halfOpen},
 	{ForgedReset, "The RST that ended the connection was not sent by the end whose name it bears: it never passed the capture nearer to that end, or came too soon, or from too near.", forgedReset},
 	{ProxyAnswer, "Something between the ends answers keepalives that never reached the peer.", proxyAnswers},
 	{MTUBlackHole, "Large segments vanish while smaller ones of the same end pass.", mtuBlackHole},
 	{PathRejected, "A router, a firewall or the peer's network said by an ICMP error that it does not deliver. Also finds host-drop, peer-gone, path-cut and mtu-black-hole, as the code says.", saidByICMP},
+	{PeerGone, "An end asks in vain while its peer's host does not answer requests for its hardware address either.", peerGone},
 	{PeerLostState, "The peer rebooted or lost the socket: it answers a probe or data with the RST of a host that knows no such connection.", peerLostState},
 	{SilentDrop, "After a silence nothing of this connection crosses between the captures any more, and nobody says why: something between forgot it. Also finds one-way-drop, path-cut, and undecided between them.", deathBetween},
 	{OneWayDrop, "Captured at the answering side alone: probes come at the interval pace and are answered, yet the prober echoes an old timestamp: it accepts none of the answers.", frozenEcho},

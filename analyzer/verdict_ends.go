@@ -171,8 +171,8 @@ func (s *Subject) hasFIN(side uint8, before int) bool {
 func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer {
 	peer := sideName(rst.From)
 	confidence := Likely
-	if silence >= time.Minute {
-		confidence = Possible // time enough for the peer to have given up, its RST lost
+	if silence >= time.Minute || !s.own(rst.From) {
+		confidence = Possible // the peer may have given up, its RST lost; a NAT before it may have renamed the probe
 	}
 	v := &Verdict{ID: PeerLostState, Confidence: confidence, At: rst.At, FirstLost: trigger.First(), Silence: silence, Cause: "unknown", Between: [2]int{s.Base, s.Base}}
 	refs := append(append([]pairing.Ref(nil), trigger.Refs...), rst.Refs...)

@@ -135,7 +135,7 @@ func halfOpen(s *Subject) Answer {
 				Suggests: "one end holds a session that the other has forgotten", Evidence: append(slices.Clone(syn.Refs), ack.Refs...)}}}
 		}
 	}
-	return Answer{}
+	return turnedAway(s)
 }
 
 // appHung holds where the peer's kernel acknowledges an application's own

@@ -375,6 +375,10 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		v.ID, v.Confidence = SilentDrop, Possible // a filter on the peer's host looks the same from here
 		v.Cause, v.CauseConfidence = "idle-expiry", Possible
 		v.CauseWhy = aControl(alive) + " between the same hosts lives meanwhile"
+		if survived := longestSurvived(s, t.first); !outlasts(t.silence, survived) {
+			v.Cause = "state-lost"
+			v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(survived), facts.Compact(t.silence))
+		}
 		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer, while %s between the same hosts lives. The path and the peer work; this connection's state is gone, most likely in a device between.",
 			facts.Compact(t.silence), asker, asked, aControl(alive))
 		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))

@@ -2,9 +2,11 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 
 	"kaflow/flows"
 	"kaflow/pairing"
+	"kaflow/tcp"
 )
 
 // smallestLarge is the payload from which a segment counts as large: below it
@@ -19,6 +21,7 @@ type sizes struct {
 	smallest  uint32        // of those
 	tries     int
 	largest   uint32 // payload that arrived
+	mean      bool   // largest is no more than the mean of a run
 	smallOnes []pairing.Ref
 	answered  bool // one capture: the peer went on acknowledging the small ones
 	proven    bool // two captures show that one of them was lost
@@ -35,12 +38,12 @@ func mtuBlackHole(s *Subject) Answer {
 		}
 		p := &s.Passages[z.first]
 		v := &Verdict{ID: MTUBlackHole, Confidence: Likely, At: p.At, FirstLost: p.First(), Between: [2]int{s.Base, s.Base},
-			Summary: fmt.Sprintf("The %s's large segments vanish and its small ones pass: %d times %d octets or more never arrived, while at most %d did. Somewhere on the way packets of that size do not fit, and no ICMP tells the sender.",
-				sideName(side), z.tries, z.smallest, z.largest),
+			Summary: fmt.Sprintf("The %s's large segments vanish and its small ones pass: %d times %d octets or more never arrived, while %s did. Somewhere on the way packets of that size do not fit, and no ICMP tells the sender.",
+				sideName(side), z.tries, z.smallest, z.passing()),
 			Unknown: []string{"where the large ones are lost: ping with the don't-fragment bit and growing sizes, or lower the MSS"}}
-		f := Finding{Rule: "large-ones-vanish", Says: fmt.Sprintf("%d segments of %d octets and more are never acknowledged, those of %d and less are", z.tries, z.smallest, z.largest),
+		f := Finding{Rule: "large-ones-vanish", Says: fmt.Sprintf("%d segments of %d octets and more are never acknowledged, smaller ones are", z.tries, z.smallest),
 			Suggests: "a path MTU below what the sender believes", Evidence: z.lost}
-		if z.proven && len(z.smallOnes) > 0 {
+		if z.proven && (len(z.smallOnes) > 0 || z.answered) {
 			v.Confidence, v.Between = Proven, s.alongPath(z.between)
 			f.Says = fmt.Sprintf("%d segments of %d octets and more are lost on the way, smaller ones cross meanwhile", z.tries, z.smallest)
 			f.Evidence = append(f.Evidence, z.smallOnes...)
@@ -50,9 +53,18 @@ func mtuBlackHole(s *Subject) Answer {
 	return Answer{}
 }
 
+// passing says what arrived, in words.
+func (z *sizes) passing() string {
+	if z.mean {
+		return "smaller ones"
+	}
+	return fmt.Sprintf("at most %d", z.largest)
+}
+
 // sizes sorts a side's payloads into those that arrived and those that did not.
 func (s *Subject) sizes(side uint8) (z sizes) {
 	z.first = -1
+	var holes []tcp.Seq // of which the peer said that something beyond them arrived
 	for i := range s.Passages {
 		p := &s.Passages[i]
 		switch {
@@ -62,7 +74,9 @@ func (s *Subject) sizes(side uint8) (z sizes) {
 			if r.Count[side] == 0 || r.Octets[side] == 0 {
 				break
 			}
-			z.largest = max(z.largest, uint32(r.Octets[side]/uint64(r.Count[side])))
+			if mean := uint32(r.Octets[side] / uint64(r.Count[side])); mean > z.largest {
+				z.largest, z.mean = mean, true
+			}
 			if z.first >= 0 && r.Count[1-side] > 0 {
 				z.answered = true
 				if len(p.Refs) > 1 {
@@ -71,6 +85,9 @@ func (s *Subject) sizes(side uint8) (z sizes) {
 			}
 		case p.From != side:
 			z.answered = z.answered || z.first >= 0 && p.Kind == flows.DupACK
+			if p.Event.Note&flows.NoteSACK != 0 {
+				holes = append(holes, p.Event.Ack)
+			}
 		case p.Event.Len == 0:
 		case p.Known && p.How == pairing.Lost && s.acknowledged(i): // sent again in smaller pieces, or only lost
 		case p.Known && p.How == pairing.Lost, !(p.Known && p.How == pairing.Crossed) && !passed(s, i):
@@ -88,11 +105,16 @@ func (s *Subject) sizes(side uint8) (z sizes) {
 				z.lost = append(z.lost, p.First())
 			}
 		default:
-			z.largest = max(z.largest, p.Event.Len)
+			if p.Event.Len > z.largest {
+				z.largest, z.mean = p.Event.Len, false
+			}
 			if z.first >= 0 && p.Known && p.How == pairing.Crossed {
 				z.smallOnes = append(z.smallOnes, p.First())
 			}
 		}
+	}
+	if z.first >= 0 && slices.Contains(holes, s.Passages[z.first].Event.Seq) {
+		z.answered = true
 	}
 	return z
 }

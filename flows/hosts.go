@@ -240,3 +240,57 @@ func outerSource(ip []byte) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+// Neighbourhood is what a capture shows of a host's last hop: who asked for its
+// hardware address (ARP, neighbour discovery), and when anything of the host
+// itself was last seen.
+type Neighbourhood struct {
+	Asked []Control // in no order; ID is not used
+	Last  tcp.Instant
+}
+
+// Neighbourhood returns what was seen of a host at its last hop since an
+// instant, whoever it talked to.
+func (t *Table) Neighbourhood(host netip.Addr, since tcp.Instant) Neighbourhood {
+	var n Neighbourhood
+	for k, r := range t.hosts.rows {
+		for end, words := range [2][4]uint32{k.a, k.b} {
+			if capture.Addr(words) != host {
+				continue
+			}
+			n.Last = max(n.Last, r.last[end])
+			for _, c := range r.controls {
+				if c.What == ControlARPRequest && int(c.From) != end && c.At >= since {
+					n.Asked = append(n.Asked, c)
+				}
+			}
+		}
+	}
+	for id := range t.Flows() {
+		p, slot := t.at(uint32(id >> 32))
+		k := p.key(slot)
+		for end, addr := range [2]netip.Addr{k.LoEnd().Addr(), k.HiEnd().Addr()} {
+			if addr == host && p.cold(slot).segments[end] > 0 {
+				n.Last = max(n.Last, t.lastSent(p, slot, end))
+			}
+		}
+	}
+	return n
+}
+
+// lastSent returns when an end of a flow last sent something, as far as its
+// story tells.
+func (t *Table) lastSent(p *pool, slot uint32, end int) tcp.Instant {
+	var last tcp.Instant
+	evs := t.arena.events(p.cold(slot).story)
+	for i := range evs {
+		ev := &evs[i]
+		if ev.kind == ICMPError {
+			continue
+		}
+		if ev.from() == end || ev.bits&evTail != 0 { // of a run the last segments of both lie close together
+			last = max(last, ev.at)
+		}
+	}
+	return last
+}

@@ -27,6 +27,13 @@ func (s *step) ordinary(kind Kind) {
 	if s.quiet >= gapMin {
 		s.c.afterGap = 3
 	}
+	if s.reportsHole(kind) {
+		if ev := s.append(kind); ev != nil {
+			ev.bits |= evKeep
+			ev.note |= NoteSACK
+		}
+		return
+	}
 	if s.c.afterGap > 0 {
 		s.c.afterGap--
 		if ev := s.append(kind); ev != nil {
@@ -60,6 +67,22 @@ func (s *step) ordinary(kind Kind) {
 		}
 	}
 	s.append(kind)
+}
+
+// reportsHole reports whether the segment is the first of its kind to say that
+// octets beyond a hole have arrived: what is sent again later may only be what
+// does not fit through the path.
+func (s *step) reportsHole(kind Kind) bool {
+	if kind != DupACK || !s.seg.Opts.Has(tcp.OptSACK) || s.note&NoteDSACK != 0 {
+		return false
+	}
+	evs := s.t.arena.events(s.c.story)
+	for i := len(evs) - 1; i >= 0 && i >= len(evs)-4; i-- {
+		if evs[i].note&NoteSACK != 0 && evs[i].ack == s.seg.Ack && evs[i].from() == s.d {
+			return false
+		}
+	}
+	return true
 }
 
 // foldable kinds may disappear in a run of traffic.

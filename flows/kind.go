@@ -109,4 +109,5 @@ const (
 	NoteFullSize                       // as large as the largest segment of this direction
 	NotePSH                            // carried payload with PSH
 	NoteAnswersOld                     // answers a probe older than the newest open one
+	NoteSACK                           // reports octets received beyond a hole
 )

@@ -303,6 +303,7 @@ func (c *confusion) add(t *testing.T, set *lab.Run) {
 			for j := range answer.Flows {
 				if got := &answer.Flows[j]; got.Client == f.Client && f.Expect.Verdict != "" {
 					c.count(min(i, 1), f.Expect.Verdict, strings.TrimSpace(got.Verdict.ID+" "+got.Verdict.Confidence))
+					break // a later one on the same ports is another connection
 				}
 			}
 		}

@@ -54,7 +54,7 @@ func TestLab(t *testing.T) {
 	for i := range scenarios {
 		scenarios[i].Seed = seed
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	// Not as parallel subtests: those are limited by the number of processors,
 	// and scenarios sleep.
@@ -155,6 +155,59 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 		resets(t, r, 0, 0)
 		dropped(t, r, 0)
 	},
+	"ssh-peer-gone-icmp": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		probes(t, r, timers.Count, 0)
+		resets(t, r, 1, 0)
+		dropped(t, r, timers.Count+1)
+	},
+	"ssh-peer-gone": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		probes(t, r, timers.Count, 0)
+		resets(t, r, 1, 0)
+		dropped(t, r, timers.Count+1)
+	},
+	"ssh-peer-rebooted": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 1, 0)
+		resets(t, r, 0, 1)
+		dropped(t, r, 0)
+	},
+	"conntrack-flush": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		resets(t, r, 3, 0)
+		dropped(t, r, 3*(timers.Count+1))
+	},
+	"user-timeout": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		resets(t, r, 1, 0)
+		if n := r.Truth.Ends[lab.AtClient].Counters.KeepaliveProbes; n < 1 || n >= timers.Count {
+			t.Errorf("%d probes before the user timeout, want fewer than the count of %d", n, timers.Count)
+		}
+	},
+	"ssh-nat-rebind": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 1, 0)
+		resets(t, r, 0, 1)
+		dropped(t, r, 0)
+	},
+	"half-open-same-port": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		resets(t, r, 1, 0)
+		dropped(t, r, 0)
+	},
+	"half-open-one-login": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 1)
+		resets(t, r, 1, 0)
+		dropped(t, r, 0)
+	},
+	"ssh-proxy-answer": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		resets(t, r, 0, 0)
+		if n := r.Truth.Ends[lab.AtClient].Counters.KeepaliveProbes; n < 6 || r.Truth.Path.Dropped < 6 || r.Truth.Path.Dropped > n {
+			t.Errorf("%d probes, %d swallowed, want nearly all of them", n, r.Truth.Path.Dropped)
+		}
+	},
+	"mtu-black-hole": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 0)
+		resets(t, r, 0, 0)
+		if r.Truth.Path.Dropped < 6 || r.Truth.Ends[lab.AtClient].Counters.Retransmissions < 4 {
+			t.Errorf("%d packets dropped, client %+v: want large segments and their repetitions", r.Truth.Path.Dropped, r.Truth.Ends[lab.AtClient].Counters)
+		}
+	},
+	"ssh-client-hung":  silentKernels,
 	"ssh-alive":        silentKernels,
 	"ssh-client-alive": silentKernels,
 	"ssh-app-hung":     silentKernels,

@@ -212,8 +212,18 @@ func setBuffer(fd, octets int) error {
 // dial connects from the namespace. It gives up after patience, and then the
 // socket is closed. Keepalive is off on the connection.
 func (n *netns) dial(to netip.AddrPort, patience time.Duration) (*net.TCPConn, netip.AddrPort, error) {
+	return n.dialFrom(netip.AddrPort{}, to, patience)
+}
+
+// dialFrom is dial from an address and port; the zero value takes any.
+func (n *netns) dialFrom(from, to netip.AddrPort, patience time.Duration) (*net.TCPConn, netip.AddrPort, error) {
 	var local netip.AddrPort
 	fd, err := n.socket(func(fd int) error {
+		if from.IsValid() {
+			if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, sockaddr(from))); err != nil {
+				return err
+			}
+		}
 		err := unix.Connect(fd, sockaddr(to))
 		if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 			return err

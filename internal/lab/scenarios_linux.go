@@ -51,7 +51,7 @@ var deadly = Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 9, Stat
 func Scenarios() []Scenario {
 	stateless := deadly
 	stateless.State = 0
-	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats()), []Scenario{
+	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings()), []Scenario{
 		{
 			Name:   "ssh-silent-drop",
 			Doc:    "An ssh session with TCP keepalive at both ends falls silent for longer than the stateful firewall between remembers it. Everything later is dropped without a word, both ends probe in vain and give up with a RST.",
@@ -499,7 +499,10 @@ func peerLostState(s *stage) error {
 // loseSocket destroys the session's socket at the server. The RST that the
 // kernel sends on that occasion is filtered before any wire, as a host without
 // power sends none, and is not counted.
-func (s *stage) loseSocket() error {
+func (s *stage) loseSocket() error { return s.loseSocketOf(func() error { return nil }) }
+
+// loseSocketOf does so, and something else before anybody can notice.
+func (s *stage) loseSocketOf(meanwhile func() error) error {
 	if err := s.server.feed(`
 table inet dark {
 	chain out {
@@ -514,6 +517,9 @@ table inet dark {
 		return err
 	}
 	if err := s.server.run("ss", "-K", "-Htn", "state", "established", "sport", "=", fmt.Sprintf(":%d", sshPort)); err != nil {
+		return err
+	}
+	if err := meanwhile(); err != nil { // a process that dies before its socket would send a FIN again and again
 		return err
 	}
 	if err := s.sleep(settled); err != nil {

@@ -24,6 +24,9 @@ func (s *stage) startSSHD(keepalive bool) error {
 		return err
 	}
 	for _, key := range []string{"host", "user"} {
+		if _, err := os.Stat(filepath.Join(s.tmp, key)); err == nil {
+			continue // it starts again
+		}
 		if err := command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", filepath.Join(s.tmp, key)).run(); err != nil {
 			return err
 		}

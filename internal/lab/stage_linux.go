@@ -47,6 +47,7 @@ type stage struct {
 
 	typed, idleSince time.Time // where stretching puts silence in
 	stateful         bool
+	lastHop          bool // the router may find nobody to deliver to
 }
 
 // newStage builds the namespaces, links, addresses and the relay.
@@ -221,7 +222,11 @@ var packets = regexp.MustCompile(`packets (\d+)`)
 
 // dropped returns how many TCP packets the router's rules and the relay lost.
 func (s *stage) dropped() (int, error) {
-	n := int(s.relay.dropped.Load())
+	n, err := s.undelivered()
+	if err != nil {
+		return n, err
+	}
+	n += int(s.relay.dropped.Load())
 	text, err := s.router.output("nft", "list", "counters")
 	if m := packets.FindStringSubmatch(text); m != nil {
 		inRouter, err := strconv.Atoi(m[1])
@@ -404,7 +409,7 @@ func systems() []string {
 }
 
 // tools are the programs that a lab needs.
-var tools = []string{"ip", "nft", "ethtool", "tcpdump", "ss", "ssh", "sshd", "ssh-keygen"}
+var tools = []string{"ip", "nft", "conntrack", "ethtool", "tcpdump", "ss", "ssh", "sshd", "ssh-keygen"}
 
 // Missing says what this machine lacks for a lab, "" where all is there.
 func Missing() string {

@@ -1,0 +1,75 @@
+package analyzer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kaflow/flows"
+	"kaflow/pairing"
+)
+
+// neighboursAsked is how often a host must be asked for its hardware address in
+// vain: a single request may be lost.
+const neighboursAsked = 3
+
+// clockSlack is what the clocks of two captures may be off after a long silence.
+const clockSlack = time.Second
+
+// peerGone holds where an end asks in vain while others ask for its peer's
+// hardware address and get no answer: nothing of the host is left at its last
+// hop. A capture that sees these requests stands there.
+func peerGone(s *Subject) Answer {
+	t, ok := findTail(s)
+	if !ok || s.endedBefore(t.first) || !s.insists(t) {
+		return Answer{}
+	}
+	c := clockwork(s.Clocks)
+	for v := range s.Points {
+		point := &s.Points[v]
+		f := s.flow
+		for i := range s.Seen {
+			if s.Seen[i].Vantage == v {
+				f = s.Seen[i].Flow
+			}
+		}
+		if point.Table == nil || len(s.Seen) > 1 && !slices.Contains(s.Path, v) {
+			continue
+		}
+		since := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack)
+		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since)
+		if len(near.Asked) < neighboursAsked || near.Last >= since {
+			continue
+		}
+		return s.goneFrom(t, v, near)
+	}
+	return Answer{}
+}
+
+func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer {
+	first := &s.Passages[t.first]
+	asker, peer := sideName(t.side), sideName(other(t.side))
+	verdict := &Verdict{ID: PeerGone, Confidence: Likely, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{v, v},
+		Unknown: []string{"whether the host is down, asleep or unplugged: look at it, or at its switch port"}}
+	if t.lastHeard >= 0 {
+		verdict.LastCrossed = s.Passages[t.lastHeard].First()
+	}
+	if len(s.Seen) > 1 && s.TwoSided() && v != s.Passages[t.first].First().Vantage {
+		verdict.Confidence = Proven
+	}
+	verdict.Summary = fmt.Sprintf("The %s's host is gone: in %s it is asked %d times for its hardware address and does not answer, and nothing else of it is there since before the %s's first unanswered question.",
+		peer, s.Points[v].Name, len(near.Asked), asker)
+	slices.SortFunc(near.Asked, func(a, b flows.Control) int { return int(int64(a.Ord) - int64(b.Ord)) })
+	var refs []pairing.Ref
+	for _, x := range near.Asked[:min(len(near.Asked), 8)] {
+		refs = append(refs, refAt(s.Points, v, x.Ord, flows.Unknown, x.At))
+	}
+	var asked []pairing.Ref
+	for _, i := range t.asked {
+		asked = append(asked, s.Passages[i].First())
+	}
+	return Answer{Verdict: verdict, Findings: []Finding{
+		{Rule: "neighbour-unanswered", Says: fmt.Sprintf("%d requests for the hardware address of the %s's host get no answer", len(near.Asked), peer), Suggests: "nobody is there at the last hop", Evidence: refs},
+		{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer", asker, plural(len(t.asked), "question")), Suggests: "the host to which they went is gone", Evidence: asked},
+	}}
+}

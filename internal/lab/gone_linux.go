@@ -1,0 +1,299 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// vanishings are the scenarios in which a host, or what a device knew, is gone
+// at one moment.
+func vanishings() []Scenario {
+	short := Timers{Idle: 4 * time.Second, Interval: time.Second, Count: 7}
+	lived := Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 4}
+	return []Scenario{
+		{
+			Name:   "ssh-peer-gone-icmp",
+			Doc:    "The server loses its power during the silence: its own capture ends there. The router finds nobody at the last hop and says so by ICMP.",
+			Look:   "The server's capture ends in the silence. The client's probes are answered by ICMP host unreachable of the router, seconds later.",
+			timers: short, play: peerGoneICMP,
+		},
+		{
+			Name:   "ssh-peer-gone",
+			Doc:    "The server's host dies during the silence; the capture beside it goes on. The router asks for its hardware address in vain and says nothing to the client.",
+			Look:   "Nothing of the server from some moment on, though probes and ARP requests for it are in the capture beside it.",
+			timers: short, play: peerGone,
+		},
+		{
+			Name:   "ssh-peer-rebooted",
+			Doc:    "The server's host loses power and boots again: every process and socket is gone without a FIN, and a new sshd listens. The client's probe meets a host that knows no such connection.",
+			Look:   "The probe is answered by a RST without ACK, window 0 and options; a fresh login works.",
+			timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 5}, play: peerRebooted,
+		},
+		{
+			Name:   "conntrack-flush",
+			Doc:    "A stateful firewall loses its whole table (conntrack -F) while three connections of different keepalives live through it; what they send later is dropped. A fresh connection crosses.",
+			Look:   "Probes were answered again and again; from one moment on those of all three are in the client's capture only, and a fresh SYN crosses.",
+			timers: lived, play: conntrackFlush,
+		},
+		{
+			Name:   "user-timeout",
+			Doc:    "A connection with keepalive and TCP_USER_TIMEOUT behind a firewall that forgets it: the kernel gives up by the clock and not by the count.",
+			Look:   "Fewer unanswered probes than the count before the client's RST, which comes at the first tick after the user timeout.",
+			timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 9, State: 4 * time.Second}, play: userTimeout,
+		},
+	}
+}
+
+// endTap ends one capture before the others.
+func (s *stage) endTap(at string) error {
+	t := s.taps[at]
+	delete(s.taps, at)
+	_ = t.proc.Process.Signal(unix.SIGINT)
+	return waitOrKill(t.proc, 5*time.Second)
+}
+
+// undelivered counts what the router cannot deliver because nobody answers at
+// the last hop, as its kernel does: an ICMP error each.
+func (s *stage) undelivered() (int, error) {
+	if !s.lastHop {
+		return 0, nil
+	}
+	text, err := s.router.output("cat", "/proc/net/snmp")
+	values := map[string]int{}
+	addCounters(values, text)
+	return values["Icmp:OutDestUnreachs"], err
+}
+
+// dark makes the server's host deaf and dumb, as one without power is.
+func (s *stage) dark() error {
+	s.lastHop = true
+	err := s.server.feed(`
+table netdev dark {
+	chain in {
+		type filter hook ingress device "s0" priority 0; policy drop;
+	}
+}
+table inet dark {
+	chain out {
+		type filter hook output priority 0; policy drop;
+	}
+}
+table arp dark {
+	chain out {
+		type filter hook output priority 0; policy drop;
+	}
+}
+`, "nft", "-f", "-")
+	s.note("the server's host is gone")
+	return err
+}
+
+func peerGoneICMP(s *stage) error {
+	s.lastHop = true
+	if err := s.router.sysctl("net.ipv4.icmp_ratelimit=0"); err != nil {
+		return err
+	}
+	x, err := s.idleSession(true, false)
+	if err != nil {
+		return err
+	}
+	s.tell(x.flow("the server's host lost its power during the silence", Expect{Verdict: "peer-gone", Confidence: "proven"}))
+	if err := s.sleep(s.time.Idle / 2); err != nil {
+		return err
+	}
+	if err := errors.Join(s.endTap(AtServer), s.server.run("ip", "link", "set", "s0", "down")); err != nil {
+		return err
+	}
+	s.note("the server's host is gone")
+	if err := s.router.run("ip", "neigh", "flush", "dev", "rs"); err != nil {
+		return err
+	}
+	if err := x.waitDeath(s.time.patience()); err != nil {
+		return err
+	}
+	return s.sleep(4 * time.Second) // the last packets wait for ARP
+}
+
+func peerGone(s *stage) error {
+	if err := s.router.sysctl("net.ipv4.icmp_ratelimit=0"); err != nil {
+		return err
+	}
+	if err := s.router.feed(`
+table inet lab {
+	chain own {
+		type filter hook output priority 0; policy accept;
+		icmp type destination-unreachable drop
+	}
+}
+`, "nft", "-f", "-"); err != nil {
+		return err
+	}
+	x, err := s.idleSession(true, false)
+	if err != nil {
+		return err
+	}
+	s.tell(x.flow("the server's host died during the silence", Expect{Verdict: "peer-gone"}))
+	if err := s.sleep(s.time.Idle / 2); err != nil {
+		return err
+	}
+	if err := s.dark(); err != nil {
+		return err
+	}
+	if err := s.router.run("ip", "neigh", "flush", "dev", "rs"); err != nil {
+		return err
+	}
+	if err := x.waitDeath(s.time.patience()); err != nil {
+		return err
+	}
+	return s.sleep(4 * time.Second)
+}
+
+func peerRebooted(s *stage) error {
+	x, err := s.idleSession(true, false)
+	if err != nil {
+		return err
+	}
+	s.tell(x.flow("the server's host rebooted during the silence", Expect{Verdict: "peer-lost-state", Confidence: "proven"}))
+	if err := s.loseSocketOf(func() error {
+		pids, err := descendants(s.sshd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		for _, pid := range append(pids, s.sshd.Process.Pid) {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := s.startSSHD(false); err != nil {
+		return err
+	}
+	s.note("the server has booted again")
+	if err := x.waitDeath(s.time.patience()); err != nil {
+		return err
+	}
+	local, err := s.readBanner()
+	if err != nil {
+		return err
+	}
+	s.tell(Flow{local.String(), netip.AddrPortFrom(serverAddr, sshPort).String(), "ssh",
+		"opened after the reboot; read the banner and closed", Expect{Verdict: "closed"}})
+	return nil
+}
+
+func conntrackFlush(s *stage) error {
+	s.time.State = 600 * time.Second // longer than any silence: what dies is not expired
+	if err := s.firewall(); err != nil {
+		return err
+	}
+	if err := s.capture(); err != nil {
+		return err
+	}
+	var pipes []*pipe
+	for n := range 3 {
+		p, err := s.connect(0)
+		if err != nil {
+			return err
+		}
+		if _, err := p.client.Write([]byte("a request\r\n")); err != nil {
+			return err
+		}
+		s.truth.Ends[AtClient] = End{Address: clientAddr.String()}
+		if err := p.client.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: s.time.Idle + time.Duration(n)*time.Second, Interval: s.time.Interval, Count: s.time.Count,
+		}); err != nil {
+			return err
+		}
+		s.tell(p.flow("the firewall lost its table", Expect{Verdict: "silent-drop", Confidence: "proven", Cause: "state-lost"}))
+		pipes = append(pipes, p)
+	}
+	if err := s.sleep(11 * time.Second); err != nil {
+		return err
+	}
+	if err := s.router.run("conntrack", "-F"); err != nil {
+		return err
+	}
+	s.note("the firewall's table is flushed")
+	s.truth.Path.Died, s.truth.Path.Control = "both", "crossed"
+	s.truth.Path.StateTimeout = 0 // not what killed
+	if err := s.sleep(s.time.Idle + 2*s.time.Interval + s.time.Interval/2); err != nil {
+		return err
+	}
+	p, err := s.connect(0)
+	if err != nil {
+		return err
+	}
+	s.tell(p.flow("opened after the flush", Expect{}))
+	if _, err := p.client.Write([]byte("a request\r\n")); err != nil {
+		return err
+	}
+	return s.sleep(s.time.patience() + 2*time.Second)
+}
+
+func userTimeout(s *stage) error {
+	if err := s.firewall(); err != nil {
+		return err
+	}
+	if err := s.capture(); err != nil {
+		return err
+	}
+	p, err := s.connect(0)
+	if err != nil {
+		return err
+	}
+	if _, err := p.client.Write([]byte("a request\r\n")); err != nil {
+		return err
+	}
+	if err := s.sleep(1500 * time.Millisecond); err != nil { // a pause that is survived
+		return err
+	}
+	if _, err := p.client.Write([]byte("another request\r\n")); err != nil {
+		return err
+	}
+	if err := s.sleep(100 * time.Millisecond); err != nil {
+		return err
+	}
+	s.idleSince = time.Now()
+	s.note(fallsSilent)
+	s.forgotten()
+	if err := s.probe(AtClient, p.client); err != nil {
+		return err
+	}
+	end := s.truth.Ends[AtClient]
+	end.Keepalive.Count = 0 // the user timeout ends it sooner
+	s.truth.Ends[AtClient] = end
+	patience := s.time.Idle + 2*s.time.Interval + s.time.Interval/2
+	if err := setUserTimeout(p.client, patience); err != nil {
+		return err
+	}
+	s.truth.Path.Died = "both"
+	s.tell(p.flow(fmt.Sprintf("the firewall forgot it during the silence, and the client's user timeout of %s ran out", patience), Expect{Verdict: "silent-drop", Cause: "idle-expiry", CauseConfidence: "likely"}))
+	return s.sleep(patience + 5*time.Second)
+}
+
+// setUserTimeout sets TCP_USER_TIMEOUT on a connection.
+func setUserTimeout(conn *net.TCPConn, d time.Duration) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d/time.Millisecond))
+	})
+	return errors.Join(err, set)
+}
+
+// established returns how many connections to a port of the server its kernel
+// holds.
+func (s *stage) established(port int) (int, error) {
+	text, err := s.server.output("ss", "-Htn", "state", "established", "sport", "=", fmt.Sprintf(":%d", port))
+	return len(strings.Split(strings.TrimSpace(text), "\n")), err
+}
