@@ -48,6 +48,8 @@ type Options struct {
 	MaxEvents int
 	Emit      func(Event)            // called for each event, in the order of packet time
 	Keep      func(*flows.Flow) bool // which connections are followed; nil: all
+	Label     func(flows.Label)      // what each segment was for; nil costs nothing
+	Died      func(*flows.Flow)      // called before a death is told, while the table holds the connection; nil: not
 }
 
 // lookEvery is how often, in packet time, a connection that sends is looked at.
@@ -90,7 +92,7 @@ type Engine struct {
 // of it; frame may be nil where ordinals are frame numbers.
 func New(o Options, files func() []capture.File, frame func(tcp.Ordinal) (int, uint64)) *Engine {
 	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}}
-	e.Table = &flows.Table{Options: flows.Options{MaxFlows: o.MaxFlows, MaxEvents: o.MaxEvents, Touched: func(id flows.FlowID) {
+	e.Table = &flows.Table{Options: flows.Options{MaxFlows: o.MaxFlows, MaxEvents: o.MaxEvents, Label: o.Label, Touched: func(id flows.FlowID) {
 		if n := len(e.touched); n == 0 || e.touched[n-1] != id {
 			e.touched = append(e.touched, id)
 		}
@@ -302,6 +304,9 @@ func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instan
 	d, ok := analyzer.One(e.Point(), id)
 	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
 		return // it was closed: nobody has to look
+	}
+	if e.o.Died != nil {
+		e.o.Died(f)
 	}
 	v := d.Verdict
 	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})

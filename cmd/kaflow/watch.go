@@ -27,6 +27,10 @@ type watchFlags struct {
 	promisc bool
 	report  string
 	user    string
+
+	save       string
+	saveMost   int
+	saveOctets string
 }
 
 func (a *app) watchCommand() *cobra.Command {
@@ -56,6 +60,9 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.BoolVar(&f.promisc, "promiscuous", false, "capture what is not addressed to this host, too")
 	s.StringVar(&f.report, "report", "", "at the end, write the report to this file")
 	s.StringVar(&f.user, "user", "", "once the capture is open, become this user (of root)")
+	s.StringVar(&f.save, "save", "", "keep proof of each death in this directory: the connection's recent headers as pcapng, and the report on it")
+	s.IntVar(&f.saveMost, "save-max", 0, "deaths to keep proof of, the oldest goes first (default 100)")
+	s.StringVar(&f.saveOctets, "save-size", "", "octets that all proof may take: 500M, 2G (default 100M)")
 	return c
 }
 
@@ -83,6 +90,7 @@ type watcher struct {
 	engine *monitor.Engine
 	sel    selection
 	away   []string // interfaces that were said to be down
+	saver  *saver   // nil: not asked for
 	emit   func(monitor.Event)
 	failed error // an output that failed
 }
@@ -100,7 +108,10 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if err != nil {
 		return err
 	}
-	if s.src, err = a.openFeed(c, args, f); err != nil {
+	if s.saver, err = a.newSaver(f); err != nil {
+		return err
+	}
+	if s.src, err = a.openFeed(c, args, f, s.each()); err != nil {
 		return err
 	}
 	defer s.src.close()
@@ -124,6 +135,14 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		Name: s.src.name, PathLimit: f.limit, MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents,
 		Keep: func(f *flows.Flow) bool { return s.sel.ends(f.Sides[0].Addr, f.Sides[1].Addr) }, Emit: s.emit,
 	}
+	if s.saver != nil {
+		if err := s.saver.start(); err != nil {
+			return err
+		}
+		defer s.saver.finish()
+		o.Label = s.saver.recorder.Label
+		o.Died = func(f *flows.Flow) { s.saver.died(s.engine, f) }
+	}
 	s.engine = monitor.New(o, s.src.files, s.src.frame)
 	if s.src.away != nil {
 		err = s.watchLive(c.Context())
@@ -143,7 +162,19 @@ func (s *watcher) rights(report *lastReport) rights {
 	default:
 		r.folders = append(r.folders, filepath.Dir(report.path))
 	}
+	if s.saver != nil {
+		r.folders = append(r.folders, s.saver.dir)
+	}
 	return r
+}
+
+// each returns what is called for every frame that is read; nil where nobody
+// asks.
+func (s *watcher) each() func(*capture.Packet, capture.Frame) {
+	if s.saver == nil {
+		return nil
+	}
+	return s.saver.recorder.Keep
 }
 
 func ignoreEOF(err error) error {
@@ -175,9 +206,9 @@ func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(
 }
 
 // openFeed opens the interface, or the one capture that was named.
-func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags) (*stream, error) {
+func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func(*capture.Packet, capture.Frame)) (*stream, error) {
 	if len(f.ifaces) > 0 {
-		return openInterfaces(capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc})
+		return openInterfaces(capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc, Each: each})
 	}
 	args, err := a.inputs(c, args)
 	if err != nil {
@@ -194,6 +225,7 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags) (*stream,
 	if err != nil {
 		return nil, err
 	}
+	o.Each = each
 	name, paths := vantages[0].Name, vantages[0].Paths
 	closeFile := func() {}
 	if last := len(paths) - 1; f.follow && paths[last] != "-" {
