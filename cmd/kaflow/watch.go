@@ -31,6 +31,11 @@ type watchFlags struct {
 	save       string
 	saveMost   int
 	saveOctets string
+
+	webhook  string
+	syslog   string
+	journald string
+	metrics  string
 }
 
 func (a *app) watchCommand() *cobra.Command {
@@ -63,6 +68,12 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.StringVar(&f.save, "save", "", "keep proof of each death in this directory: the connection's recent headers as pcapng, and the report on it")
 	s.IntVar(&f.saveMost, "save-max", 0, "deaths to keep proof of, the oldest goes first (default 100)")
 	s.StringVar(&f.saveOctets, "save-size", "", "octets that all proof may take: 500M, 2G (default 100M)")
+	s.StringVar(&f.webhook, "webhook", "", "post at-risk, died and recovered to this address, as JSON")
+	s.StringVar(&f.syslog, "syslog", "", "log events to the syslog daemon (=PATH: its socket)")
+	s.Lookup("syslog").NoOptDefVal = "/dev/log"
+	s.StringVar(&f.journald, "journald", "", "log events to journald, with fields (=PATH: its socket)")
+	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
+	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
 	return c
 }
 
@@ -90,7 +101,8 @@ type watcher struct {
 	engine *monitor.Engine
 	sel    selection
 	away   []string // interfaces that were said to be down
-	saver  *saver   // nil: not asked for
+	out    *outlets
+	saver  *saver // nil: not asked for
 	emit   func(monitor.Event)
 	failed error // an output that failed
 }
@@ -106,6 +118,9 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	}
 	report, err := a.lastReport(f)
 	if err != nil {
+		return err
+	}
+	if s.out, err = a.newOutlets(f); err != nil {
 		return err
 	}
 	if s.saver, err = a.newSaver(f); err != nil {
@@ -130,10 +145,15 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		if err := toStdout(ev); err != nil && s.failed == nil {
 			s.failed = outputError{err}
 		}
+		s.out.event(ev)
 	}
+	if err := s.out.start(f, s.src.name); err != nil {
+		return err
+	}
+	defer s.out.close()
 	o := monitor.Options{
 		Name: s.src.name, PathLimit: f.limit, MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents,
-		Keep: func(f *flows.Flow) bool { return s.sel.ends(f.Sides[0].Addr, f.Sides[1].Addr) }, Emit: s.emit,
+		Keep: func(f *flows.Flow) bool { return s.sel.ends(f.Sides[0].Addr, f.Sides[1].Addr) }, Emit: s.emit, Metrics: s.out.metrics,
 	}
 	if s.saver != nil {
 		if err := s.saver.start(); err != nil {
@@ -155,6 +175,9 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 // rights returns what is kept once the capture is open.
 func (s *watcher) rights(report *lastReport) rights {
 	r := rights{user: s.f.user}
+	if s.out.hook != nil {
+		r.readable = append(r.readable, resolverFiles...)
+	}
 	switch {
 	case report.path == "":
 	case isDevice(report.path):
@@ -314,6 +337,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		}
 		s.engine.Add(&b)
 		s.tellAway()
+		s.out.update(s)
 		switch {
 		case b.N > 0:
 			last, seen = s.engine.Table.Now(), time.Now()
@@ -373,8 +397,10 @@ func (s *watcher) watchFile(ctx context.Context) error {
 			s.engine.Add(&b)
 			if err != nil {
 				s.engine.Finish()
+				s.out.update(s)
 				return err
 			}
+			s.out.update(s)
 			taken <- struct{}{}
 		case <-ctx.Done():
 			return nil
