@@ -134,6 +134,7 @@ var doors = []struct {
 	{"github.com/fatih/color", []string{"render", "monitor"}},
 	{"github.com/spf13/pflag", []string{"cmd/kaflow"}},
 	{"github.com/spf13/cobra", []string{"cmd/kaflow"}},
+	{"github.com/prometheus", []string{"monitor"}},
 	{"kernel.org/pub/linux/libs/security/libcap/cap", []string{"cmd/kaflow"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"cmd/kaflow"}},
 }

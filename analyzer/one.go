@@ -16,3 +16,24 @@ func One(point pairing.Point, id flows.FlowID) (Diagnosis, bool) {
 	}
 	return diagnose(s, d.others, d.unasked), true
 }
+
+// OneReport is the report on a single connection of one vantage point, by
+// itself, as of what the table has seen so far; false where the table does not
+// hold it. What other connections say of the path is not asked.
+func OneReport(point pairing.Point, id flows.FlowID, o Options) (*Report, bool) {
+	r := &Report{Tool: o.Tool}
+	points, result := []pairing.Point{point}, &pairing.Result{}
+	d := newDesk(points, result, nil)
+	s := d.fetch(id)
+	if s == nil {
+		return nil, false
+	}
+	r.Vantages = vantages(points, result, d.spans)
+	cases := []brief{d.judge(s, -1, id)}
+	r.Totals.Flows, r.Totals.ByVerdict = 1, map[string]int{cases[0].verdict: 1}
+	d.list(cases, r, o)
+	for _, k := range sortedKeys(d.unasked) {
+		r.Unasked = append(r.Unasked, d.unasked[k])
+	}
+	return r, true
+}

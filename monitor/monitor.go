@@ -48,6 +48,9 @@ type Options struct {
 	MaxEvents int
 	Emit      func(Event)            // called for each event, in the order of packet time
 	Keep      func(*flows.Flow) bool // which connections are followed; nil: all
+	Label     func(flows.Label)      // what each segment was for; nil costs nothing
+	Metrics   *Metrics               // nil: nothing is counted
+	Died      func(*flows.Flow)      // called before a death is told, while the table holds the connection; nil: not
 }
 
 // lookEvery is how often, in packet time, a connection that sends is looked at.
@@ -68,8 +71,13 @@ type watched struct {
 	warned  tcp.Instant // silence that was told as a risk began here
 	failing bool
 	died    bool
+	dead    bool        // it died, and that was told
 	last    tcp.Ordinal // its last segment when it died
 	ignored bool
+
+	heard    tcp.Instant // its newest segment; with Metrics
+	probe    tcp.Ordinal // its newest keepalive probe; with Metrics
+	probedAt tcp.Instant
 }
 
 // Engine watches the connections of one vantage point. It serves one goroutine.
@@ -90,12 +98,67 @@ type Engine struct {
 // of it; frame may be nil where ordinals are frame numbers.
 func New(o Options, files func() []capture.File, frame func(tcp.Ordinal) (int, uint64)) *Engine {
 	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}}
-	e.Table = &flows.Table{Options: flows.Options{MaxFlows: o.MaxFlows, MaxEvents: o.MaxEvents, Touched: func(id flows.FlowID) {
+	label := o.Label
+	if o.Metrics != nil {
+		label = e.measure
+	}
+	e.Table = &flows.Table{Options: flows.Options{MaxFlows: o.MaxFlows, MaxEvents: o.MaxEvents, Label: label, Touched: func(id flows.FlowID) {
 		if n := len(e.touched); n == 0 || e.touched[n-1] != id {
 			e.touched = append(e.touched, id)
 		}
 	}}}
 	return e
+}
+
+// measure counts a segment, and hands its label on.
+func (e *Engine) measure(l flows.Label) {
+	if e.o.Label != nil {
+		e.o.Label(l)
+	}
+	w, at := e.flows[l.Flow], e.one.Pkts[0].At
+	if w == nil || w.ignored {
+		return // its first segment, or nobody asks
+	}
+	var gap, rtt time.Duration
+	if w.heard != 0 {
+		gap = at.Sub(w.heard)
+	}
+	if l.Answers != 0 && l.Answers == w.probe {
+		rtt = at.Sub(w.probedAt)
+	}
+	e.o.Metrics.segment(l, gap, rtt)
+	w.heard = max(w.heard, at)
+	if l.Kind == flows.KeepaliveProbe {
+		w.probe, w.probedAt = l.Ord, at
+	}
+}
+
+// States counts the connections that are watched by their state: alive, failing,
+// at-risk or dead. Those that were closed are in none.
+func (e *Engine) States() map[string]int {
+	counts := map[string]int{}
+	for _, w := range e.flows {
+		if state := w.state(); state != "" {
+			counts[state]++
+		}
+	}
+	return counts
+}
+
+// state returns the state that a connection is in, "" where it is closed or
+// nobody asks for it.
+func (w *watched) state() string {
+	switch {
+	case w.ignored || w.died && !w.dead:
+		return ""
+	case w.dead:
+		return "dead"
+	case w.failing:
+		return "failing"
+	case w.warned != 0:
+		return "at-risk"
+	}
+	return "alive"
 }
 
 // Add takes a batch of packets.
@@ -105,7 +168,7 @@ func (e *Engine) Add(b *capture.Batch) {
 		if e.hole = max(e.hole, h.To); goesOn {
 			continue // it was told when it began
 		}
-		e.o.Emit(Event{At: h.To, What: NotObserved, Says: "not recorded since " + h.From.Time().UTC().Format(time.RFC3339Nano)})
+		e.emit(Event{At: h.To, What: NotObserved, Says: "not recorded since " + h.From.Time().UTC().Format(time.RFC3339Nano)})
 	}
 	for i := range b.N { // one by one, so that events come in the order of packet time
 		if at := b.Pkts[i].At; at >= e.timers && at > e.Table.Now() {
@@ -222,7 +285,7 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 		if t.n > 0 || over(f) || f.LastOrd <= w.last {
 			return
 		}
-		w.died, w.failing = false, true // it was not dead after all
+		w.died, w.dead, w.failing = false, false, true // it was not dead after all
 	}
 	if t.n == 0 && w.failing && !over(f) {
 		w.failing = false
@@ -303,6 +366,10 @@ func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instan
 	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
 		return // it was closed: nobody has to look
 	}
+	if e.o.Died != nil {
+		e.o.Died(f)
+	}
+	w.dead = true
 	v := d.Verdict
 	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
 }
@@ -313,9 +380,12 @@ func (e *Engine) risk(f *flows.Flow, w *watched, now tcp.Instant) {
 	if e.o.PathLimit == 0 || over(f) || speaksBefore(f, e.o.PathLimit) {
 		return
 	}
+	if w.warned != f.Last {
+		w.warned = 0
+	}
 	warn := f.Last.Add(e.o.PathLimit * 4 / 5)
 	switch {
-	case w.warned == f.Last:
+	case w.warned != 0:
 	case now >= warn:
 		w.warned = f.Last
 		e.tell(f, Event{At: now, What: AtRisk, Frame: e.number(f.LastOrd),
@@ -386,6 +456,13 @@ func (e *Engine) frameOf(ord tcp.Ordinal) (int, uint64) {
 func (e *Engine) tell(f *flows.Flow, ev Event) {
 	ev.Client, ev.Server = f.Sides[flows.Client].Addr.String(), f.Sides[flows.Server].Addr.String()
 	ev.Application, _ = f.Application()
+	e.emit(ev)
+}
+
+func (e *Engine) emit(ev Event) {
+	if e.o.Metrics != nil {
+		e.o.Metrics.Event(ev)
+	}
 	e.o.Emit(ev)
 }
 

@@ -178,8 +178,7 @@ func (a *app) learn(c *cobra.Command, points []point, know pairing.Options) (*an
 // labelText is the comment for what a segment was for; nothing for ordinary
 // traffic.
 func labelText(l flows.Label) []string {
-	switch l.Kind {
-	case flows.Data, flows.ACK, flows.SYN, flows.SYNACK, flows.FIN, flows.WindowUpdate, flows.DupACK:
+	if ordinary(l.Kind) {
 		return nil
 	}
 	text := "kaflow: " + l.Kind.String()
@@ -187,6 +186,15 @@ func labelText(l flows.Label) []string {
 		text += " (inferred)"
 	}
 	return []string{text}
+}
+
+// ordinary reports whether a kind of segment needs no comment.
+func ordinary(k flows.Kind) bool {
+	switch k {
+	case flows.Data, flows.ACK, flows.SYN, flows.SYNACK, flows.FIN, flows.WindowUpdate, flows.DupACK:
+		return true
+	}
+	return false
 }
 
 // evidence collects, by frame of a vantage point, what the report says of it.

@@ -145,11 +145,16 @@ func (f *flags) octets() (int64, error) {
 	if f.maxInput == "" {
 		return 0, nil
 	}
-	digits := strings.TrimRight(f.maxInput, "KMGTiB")
-	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(f.maxInput[len(digits):], "iB")]
+	return parseOctets("--max-input", f.maxInput)
+}
+
+// parseOctets reads a number of octets with a unit.
+func parseOctets(flag, text string) (int64, error) {
+	digits := strings.TrimRight(text, "KMGTiB")
+	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(text[len(digits):], "iB")]
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if !known || err != nil || n <= 0 || n > math.MaxInt64>>shift {
-		return 0, usageError{fmt.Sprintf("--max-input %s: want a number of octets such as 500M", f.maxInput)}
+		return 0, usageError{fmt.Sprintf("%s %s: want a number of octets such as 500M", flag, text)}
 	}
 	return n << shift, nil
 }

@@ -27,6 +27,15 @@ type watchFlags struct {
 	promisc bool
 	report  string
 	user    string
+
+	save       string
+	saveMost   int
+	saveOctets string
+
+	webhook  string
+	syslog   string
+	journald string
+	metrics  string
 }
 
 func (a *app) watchCommand() *cobra.Command {
@@ -56,6 +65,15 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.BoolVar(&f.promisc, "promiscuous", false, "capture what is not addressed to this host, too")
 	s.StringVar(&f.report, "report", "", "at the end, write the report to this file")
 	s.StringVar(&f.user, "user", "", "once the capture is open, become this user (of root)")
+	s.StringVar(&f.save, "save", "", "keep proof of each death in this directory: the connection's recent headers as pcapng, and the report on it")
+	s.IntVar(&f.saveMost, "save-max", 0, "deaths to keep proof of, the oldest goes first (default 100)")
+	s.StringVar(&f.saveOctets, "save-size", "", "octets that all proof may take: 500M, 2G (default 100M)")
+	s.StringVar(&f.webhook, "webhook", "", "post at-risk, died and recovered to this address, as JSON")
+	s.StringVar(&f.syslog, "syslog", "", "log events to the syslog daemon (=PATH: its socket)")
+	s.Lookup("syslog").NoOptDefVal = "/dev/log"
+	s.StringVar(&f.journald, "journald", "", "log events to journald, with fields (=PATH: its socket)")
+	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
+	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
 	return c
 }
 
@@ -84,6 +102,8 @@ type watcher struct {
 	engine  *monitor.Engine
 	sel     selection
 	away    []string // interfaces that were said to be down
+	out     *outlets
+	saver   *saver // nil: not asked for
 	emit    func(monitor.Event)
 	failed  error // an output that failed
 }
@@ -104,7 +124,13 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if err != nil {
 		return err
 	}
-	if s.src, err = a.openFeed(c, args, f); err != nil {
+	if s.out, err = a.newOutlets(f); err != nil {
+		return err
+	}
+	if s.saver, err = a.newSaver(f); err != nil {
+		return err
+	}
+	if s.src, err = a.openFeed(c, args, f, s.each()); err != nil {
 		return err
 	}
 	defer s.src.close()
@@ -123,10 +149,23 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		if err := toStdout(ev); err != nil && s.failed == nil {
 			s.failed = outputError{err}
 		}
+		s.out.event(ev)
 	}
+	if err := s.out.start(f, s.src.name); err != nil {
+		return err
+	}
+	defer s.out.close()
 	o := monitor.Options{
 		Name: s.src.name, PathLimit: f.limit, MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents,
-		Keep: func(f *flows.Flow) bool { return s.sel.ends(f.Sides[0].Addr, f.Sides[1].Addr) }, Emit: s.emit,
+		Keep: func(f *flows.Flow) bool { return s.sel.ends(f.Sides[0].Addr, f.Sides[1].Addr) }, Emit: s.emit, Metrics: s.out.metrics,
+	}
+	if s.saver != nil {
+		if err := s.saver.start(); err != nil {
+			return err
+		}
+		defer s.saver.finish()
+		o.Label = s.saver.recorder.Label
+		o.Died = func(f *flows.Flow) { s.saver.died(s.engine, f) }
 	}
 	s.engine = monitor.New(o, s.src.files, s.src.frame)
 	if s.src.away != nil {
@@ -140,6 +179,9 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 // rights returns what is kept once the capture is open.
 func (s *watcher) rights(report *lastReport) rights {
 	r := rights{user: s.f.user}
+	if s.out.hook != nil {
+		r.readable = append(r.readable, resolverFiles...)
+	}
 	switch {
 	case report.path == "":
 	case isDevice(report.path):
@@ -147,7 +189,19 @@ func (s *watcher) rights(report *lastReport) rights {
 	default:
 		r.folders = append(r.folders, filepath.Dir(report.path))
 	}
+	if s.saver != nil {
+		r.folders = append(r.folders, s.saver.dir)
+	}
 	return r
+}
+
+// each returns what is called for every frame that is read; nil where nobody
+// asks.
+func (s *watcher) each() func(*capture.Packet, capture.Frame) {
+	if s.saver == nil {
+		return nil
+	}
+	return s.saver.recorder.Keep
 }
 
 func ignoreEOF(err error) error {
@@ -179,9 +233,9 @@ func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(
 }
 
 // openFeed opens the interface, or the one capture that was named.
-func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags) (*stream, error) {
+func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func(*capture.Packet, capture.Frame)) (*stream, error) {
 	if len(f.ifaces) > 0 {
-		o := capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc}
+		o := capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc, Each: each}
 		if a.clean != nil {
 			o.Rewrite = a.clean.Frame
 		}
@@ -207,6 +261,7 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags) (*stream,
 		return nil, err
 	}
 	a.aliases(vantages)
+	o.Each = each
 	name, paths := vantages[0].Name, vantages[0].Paths
 	closeFile := func() {}
 	if last := len(paths) - 1; f.follow && paths[last] != "-" {
@@ -295,6 +350,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		}
 		s.engine.Add(&b)
 		s.tellAway()
+		s.out.update(s)
 		switch {
 		case b.N > 0:
 			last, seen = s.engine.Table.Now(), time.Now()
@@ -354,8 +410,10 @@ func (s *watcher) watchFile(ctx context.Context) error {
 			s.engine.Add(&b)
 			if err != nil {
 				s.engine.Finish()
+				s.out.update(s)
 				return err
 			}
+			s.out.update(s)
 			taken <- struct{}{}
 		case <-ctx.Done():
 			return nil

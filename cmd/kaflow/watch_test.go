@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -89,5 +94,75 @@ func TestWatchJudgesAsAnalyzeDoes(t *testing.T) {
 	}
 	if deaths == 0 {
 		t.Error("no death was told of in any of the captures")
+	}
+}
+
+// A death goes to the webhook; that a connection was seen does not. A receiver
+// that refuses costs a line, and the exit status stays.
+func TestWatchPostsDeaths(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dead.pcap")
+	if err := os.WriteFile(path, talk(t, "4\n+1m C > S RST,ACK seq 100 ack 900"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []int{200, 403} {
+		var died, others atomic.Int32
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if bytes.Contains(body, []byte(`"event":"died"`)) {
+				died.Add(1)
+			} else {
+				others.Add(1)
+			}
+			w.WriteHeader(status)
+		}))
+		var stderr bytes.Buffer
+		if got := run([]string{"watch", "-r", path, "--webhook", server.URL}, nil, io.Discard, &stderr); got != statusDone {
+			t.Errorf("exit status %d", got)
+		}
+		server.Close()
+		if died.Load() != 1 || others.Load() != 0 {
+			t.Errorf("%d deaths and %d other events were posted, want 1 and 0", died.Load(), others.Load())
+		}
+		want := ""
+		if status != 200 {
+			want = "kaflow: --webhook: 1 events did not arrive: the receiver answers 403; watching goes on\n"
+		}
+		if stderr.String() != want {
+			t.Errorf("stderr %q, want %q", stderr.String(), want)
+		}
+	}
+}
+
+// Metrics can be scraped while a pipe stays open, and are gone afterwards.
+func TestWatchServesMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	c, in := start(t, io.Discard, "watch", "-r", "-", "--metrics", address)
+	if _, err := in.Write(talk(t, "3")); err != nil {
+		t.Fatal(err)
+	}
+	var body []byte
+	for range 100 { // ten seconds
+		if answer, err := http.Get("http://" + address + "/metrics"); err == nil {
+			body, _ = io.ReadAll(answer.Body)
+			answer.Body.Close()
+		}
+		if bytes.Contains(body, []byte("kaflow_keepalive_probes_sent_total{side=\"client\"} 3\n")) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, want := range []string{"kaflow_keepalive_probes_sent_total{side=\"client\"} 3", "kaflow_packets_total 6", "kaflow_flow_table_flows 1", "kaflow_idle_gap_seconds_count 3"} {
+		if !bytes.Contains(body, []byte(want+"\n")) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	in.Close()
+	if got := outcome(t, c).ExitCode(); got != statusDone {
+		t.Errorf("exit status %d", got)
 	}
 }
