@@ -39,8 +39,7 @@ var verdictRules = [...]Rule{
 	{HeartbeatTimeout, "An application closed the connection because its own heartbeats went unanswered, and nothing tells why they did.", heartbeatTimeout},
 	{IdleClose, "An end closed an idle connection on purpose: after a documented timer, or at the idle age of others.", closedForIdleness},
 	{ClosedNormally, "A FIN or an application's own RST ended the connection.", closedByEnds},
-	{Undecided, "One capture shows an end that asks in vain. A control (a fresh SYN, an echo, a younger connection that lives) raises it to silent-drop.", deathSeenFromOneEnd},
-	{Undecided, "One capture, from in between: both ends ask and neither is answered, though both live.", bothAskInVain},
+	{Undecided, "One capture shows an end that asks in vain. A control (a fresh SYN, an echo, a younger connection that lives) raises it to silent-drop. Seen from in between, both ends may ask in vain.", askedInVain},
 	{Idle, "Silent until the capture ends, nothing asked, so nothing known: it may be dead already.", idleAtEnd},
 	{Healthy, "Open at the end, and the last question was answered.", healthyAtEnd},
 }

@@ -339,6 +339,15 @@ func (s *Subject) lastSign() int {
 	return -1
 }
 
+// askedInVain holds where one capture has an end that asks in vain, or from in
+// between two.
+func askedInVain(s *Subject) Answer {
+	if a := deathSeenFromOneEnd(s); a.Verdict != nil {
+		return a
+	}
+	return bothAskInVain(s)
+}
+
 // bothAskInVain holds where one capture, taken between the ends, has the probes
 // of both and no answer to either: each end is alive to send its own, so what
 // the other sends does not reach it.
