@@ -28,6 +28,7 @@ var findingRules = [...]FindingRule{
 	{"keepalive-too-eager", "An end gave up although its connection crossed again within a minute: a glitch ends such sessions.", keepaliveTooEager},
 	{"keepalive-too-slow", "The keepalives seen, or their absence (no-keepalive), against the silence that killed.", tooSlow},
 	{"nat", "What a box between does to addresses and numbers (seq-shift), or that it ends the connection (proxy).", rewritten},
+	{"sack-not-shifted", "SACK edges that no octet of the connection has: a firewall rewrites sequence numbers and forgets these. Senders ignore them, and losses cost a timeout each.", foreignEdges},
 	{"capture-quality", "What the captures lack: nothing is concluded from absence there.", captureQuality},
 }
 
@@ -81,6 +82,35 @@ func rewritten(s *Subject, _ *Diagnosis) []Finding {
 	}
 	return out
 }
+
+// foreignEdges tells of SACK blocks that a box on the way did not rewrite with
+// the rest.
+func foreignEdges(s *Subject, _ *Diagnosis) []Finding {
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		for side := range seen.Flow.Sides {
+			f := &seen.Flow.Sides[side].ForeignSACK
+			if f.Count < 2 {
+				continue
+			}
+			out := Finding{Rule: "sack-not-shifted",
+				Says:     fmt.Sprintf("%d segments of the %s acknowledge by SACK what the %s never sent, by %+d octets beside their acknowledgment", f.Count, sideName(uint8(side)), sideName(other(uint8(side))), int32(f.Off)),
+				Suggests: "a firewall rewrites sequence numbers and leaves SACK edges as they are: turn that rewriting off, or SACK (Cisco ASA: set connection random-sequence-number disable)",
+				Evidence: []pairing.Ref{s.ref(seen, f.Ord, flows.DupACK, f.At)}}
+			for j := range s.Seen {
+				if d := s.Seen[j].Shift[1-side] - seen.Shift[1-side]; d != 0 && near(uint32(f.Off)-d) {
+					out.Says += fmt.Sprintf("; that is the shift of the %s's numbers towards %s", sideName(other(uint8(side))), s.Points[s.Seen[j].Vantage].Name)
+					break
+				}
+			}
+			return []Finding{out}
+		}
+	}
+	return nil
+}
+
+// near reports whether a distance of sequence numbers is one within a window.
+func near(d uint32) bool { return int32(d) > -1<<26 && int32(d) < 1<<26 }
 
 // proxied says that a proxy ends the connection, and which other one it opened
 // or was asked by.

@@ -92,6 +92,17 @@ type Side struct {
 	FIN, RST     bool          // it sent one
 	Application  tcp.Untrusted // SSH banner, or a word such as "tls", "http", from its first octets; "" where unknown
 	Ending       Ending
+	ForeignSACK  ForeignSACK
+}
+
+// ForeignSACK is about segments of a side whose SACK edges lie nowhere near what
+// its peer sent, as behind a firewall that shifts sequence numbers and leaves
+// these edges alone.
+type ForeignSACK struct {
+	Count uint32
+	Ord   tcp.Ordinal // the last of them
+	At    tcp.Instant
+	Off   tcp.Seq // its first left edge minus its acknowledgment
 }
 
 // Range is a range of durations; Known is false where nothing was measured.

@@ -95,9 +95,14 @@ type rare struct {
 	missing     []capture.Interval
 	beat        [2]beat
 	beats       uint32 // heartbeats and their answers
+	foreign     [2]foreign
 	prior       Prior
 	learned     bool // prior holds something that a second reading wants
 }
+
+// foreign counts the segments of an end whose SACK edges lie nowhere near what
+// its peer sent: a box on the way shifts sequence numbers and leaves these alone.
+type foreign ForeignSACK
 
 // shut is what is known of a window that an end has closed.
 type shut struct {

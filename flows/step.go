@@ -118,9 +118,28 @@ func (s *step) meet() {
 	if seg.Opts.Has(tcp.OptTimestamps) {
 		h.state[d] |= stTimestamps
 	}
+	if seg.Opts.Has(tcp.OptSACK) && seg.Flags.Has(tcp.ACK) {
+		s.meetSACK()
+	}
 	if s.pkt.Note&(capture.NoteBadIPSum|capture.NoteBadTCPSum) != 0 {
 		s.note |= NoteBadSum
 	}
+}
+
+// farthestEdge is how far a SACK edge can be from the acknowledgment: the largest
+// window is a GiB (RFC 7323), and what is in flight in practice is a sixteenth of
+// that. A random shift is farther, but for one in 32.
+const farthestEdge = 1 << 26
+
+// meetSACK notes edges that cannot be of this connection.
+func (s *step) meetSACK() {
+	off := int32(s.seg.SackL - s.seg.Ack)
+	if off > -farthestEdge && off < farthestEdge {
+		return
+	}
+	f := &s.rare().foreign[s.d]
+	f.Count++
+	f.Ord, f.At, f.Off = s.pkt.Ord, s.at, tcp.Seq(off)
 }
 
 // tell brings the flow's state to after the segment.

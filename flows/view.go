@@ -59,6 +59,7 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 		f.Counts[Heartbeat] = r.beats
 		for side, e := range ends {
 			f.Sides[side].WindowProbes = r.windowProbe[e]
+			f.Sides[side].ForeignSACK = ForeignSACK(r.foreign[e])
 		}
 	}
 	for _, x := range t.holes {

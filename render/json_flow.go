@@ -21,6 +21,7 @@ type flowDoc struct {
 	Endings     endingsDoc      `json:"endings"`
 	Related     []relatedDoc    `json:"related"`
 	Pairing     *pairingDoc     `json:"pairing"`
+	Partner     *partnerDoc     `json:"proxy_partner"`
 	Counts      countsDoc       `json:"counts"`
 	Policies    []policyDoc     `json:"policies"`
 	Idle        idleDoc         `json:"idle"`
@@ -78,9 +79,9 @@ func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
 	return flowDoc{
 		ID: d.ID, Client: text(d.Client), Server: text(d.Server), Application: orNull(text(d.Application)), AppHint: d.AppHint,
 		Banner: bannerOf(d, o), Seen: seenOf(r, d), Verdict: verdictOf(r, &d.Verdict),
-		Endings:  endingsDoc{d.Endings[0].String(), d.Endings[1].String()},
-		Related:  mapped(d.Related, func(x *analyzer.Related) relatedDoc { return relatedDoc{x.Flow, text(x.As)} }),
-		Pairing:  pairingOf(d.Pair),
+		Endings: endingsDoc{d.Endings[0].String(), d.Endings[1].String()},
+		Related: mapped(d.Related, func(x *analyzer.Related) relatedDoc { return relatedDoc{x.Flow, text(x.As)} }),
+		Pairing: pairingOf(d.Pair), Partner: partnerOf(r, d.Pair),
 		Counts:   countsOf(d),
 		Policies: mapped(d.Policies, policyOf), Idle: idleOf(d.Idle), AliveUntil: instant(d.AliveUntil),
 		Findings: mapped(d.Findings, func(f *analyzer.Finding) findingDoc { return findingOf(r, d, f) }),
@@ -287,6 +288,23 @@ func pairingOf(p *pairing.Pair) *pairingDoc {
 		}
 	}
 	return doc
+}
+
+// partnerDoc is the other of two connections that a proxy joins.
+type partnerDoc struct {
+	Vantage     string  `json:"vantage"`
+	Stream      uint64  `json:"stream"`
+	Client      *string `json:"client"`
+	Server      *string `json:"server"`
+	Transparent bool    `json:"transparent"` // it has the same addresses
+}
+
+func partnerOf(r *analyzer.Report, p *pairing.Pair) *partnerDoc {
+	if p == nil || p.Partner == nil || p.Partner.Flow == nil {
+		return nil
+	}
+	f := p.Partner.Flow
+	return &partnerDoc{vantageName(r, p.Partner.Vantage), f.Stream, addrOf(r, f, flows.Client), addrOf(r, f, flows.Server), p.Partner.Transparent}
 }
 
 type policyDoc struct {
