@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"kaflow/tcp"
@@ -134,6 +135,13 @@ func fitClocks(from, to int, samples []sample) []Clock {
 	if clocks, ok := splitAtSteps(from, to, samples); ok {
 		return clocks
 	}
+	if kept := withoutOdd(samples); len(kept) < len(samples) {
+		if f, ok := fitSamples(kept); ok {
+			c := newClock(from, to, kept, f)
+			c.Note = strings.TrimPrefix(fmt.Sprintf("%s; %d of %d crossings contradict all others and are left out: frames taken for others", c.Note, len(samples)-len(kept), len(samples)), "; ")
+			return []Clock{c}
+		}
+	}
 	low, high := samples[0].v, samples[0].v
 	for _, s := range samples {
 		low, high = min(low, s.v), max(high, s.v)
@@ -145,6 +153,44 @@ func fitClocks(from, to int, samples []sample) []Clock {
 		c.Since, c.Until = min(c.Since, s.x), max(c.Until, s.x)
 	}
 	return []Clock{c}
+}
+
+// oddShare is how many of all crossings can be left out as mistaken: one in so
+// many.
+const oddShare = 50
+
+// withoutOdd returns the samples less the few that no offset near the one which
+// most of them allow explains. A capture that misses frames can make two frames
+// look like one. Where more than a few would have to go, all are returned.
+func withoutOdd(samples []sample) []sample {
+	byValue := slices.SortedFunc(slices.Values(samples), func(a, b sample) int { return cmpOrd(a.v, b.v) })
+	// Below an offset no crossing from From may lie, above it none to From. Going
+	// up through the values, those from From that were passed are violated, and
+	// those to From that are still ahead.
+	ahead := 0
+	for _, s := range byValue {
+		if !s.up {
+			ahead++
+		}
+	}
+	least, offset, passed := len(samples)+1, time.Duration(0), 0
+	for _, s := range byValue {
+		if violated := passed + ahead; violated < least {
+			least, offset = violated, s.v
+		}
+		if s.up {
+			passed++
+		} else {
+			ahead--
+			if violated := passed + ahead; violated < least {
+				least, offset = violated, s.v
+			}
+		}
+	}
+	if least == 0 || least > len(samples)/oddShare {
+		return samples
+	}
+	return slices.DeleteFunc(slices.Clone(samples), func(s sample) bool { return s.up && s.v < offset || !s.up && s.v > offset })
 }
 
 const (

@@ -57,7 +57,7 @@ func (m *matcher) doubtLossy(pairs []*Pair) {
 	}
 	ways := map[way][]sent{}
 	for _, p := range pairs {
-		p.Misses = misses
+		p.Misses, p.Elsewhere = misses, m.missesElsewhere(p, counts)
 		for i := range p.Fates {
 			f := &p.Fates[i]
 			if counts[f.Between[1]].missed == 0 || f.How == Unknowable {
@@ -107,6 +107,7 @@ func (m *matcher) countMissed(pairs []*Pair) []recorder {
 	counts := make([]recorder, len(m.sides))
 	own := make([]recorder, len(m.sides))
 	for _, p := range pairs {
+		m.countFates(p, counts)
 		for i := range p.Seen {
 			s := &p.Seen[i]
 			own[s.Vantage].held += int(s.Flow.Frames)
@@ -116,19 +117,6 @@ func (m *matcher) countMissed(pairs []*Pair) []recorder {
 				}
 			}
 		}
-		for i := range p.Fates {
-			f := &p.Fates[i]
-			far := f.Between[1]
-			switch {
-			case f.How == Crossed:
-				counts[far].held += f.Count
-			case f.Missing > 0 && m.covered(p, f):
-				counts[far].missed += f.Missing
-				counts[far].held += f.Count - f.Missing
-			case f.Count == 1 && f.Reason == Acknowledged && m.covered(p, f):
-				counts[far].missed++
-			}
-		}
 	}
 	for v := range counts {
 		if own[v].missRate() > counts[v].missRate() {
@@ -136,6 +124,35 @@ func (m *matcher) countMissed(pairs []*Pair) []recorder {
 		}
 	}
 	return counts
+}
+
+// countFates adds what a connection's fates tell of each point.
+func (m *matcher) countFates(p *Pair, counts []recorder) {
+	for i := range p.Fates {
+		f := &p.Fates[i]
+		far := f.Between[1]
+		switch {
+		case f.How == Crossed:
+			counts[far].held += f.Count
+		case f.Missing > 0 && m.covered(p, f):
+			counts[far].missed += f.Missing
+			counts[far].held += f.Count - f.Missing
+		case f.Count == 1 && f.Reason == Acknowledged && m.covered(p, f):
+			counts[far].missed++
+		}
+	}
+}
+
+// missesElsewhere returns the share that each point misses of what arrived of
+// other connections than p.
+func (m *matcher) missesElsewhere(p *Pair, counts []recorder) []float64 {
+	own := make([]recorder, len(counts))
+	m.countFates(p, own)
+	out := make([]float64, len(counts))
+	for v := range counts {
+		out[v] = recorder{max(0, counts[v].held-own[v].held), max(0, counts[v].missed-own[v].missed)}.missRate()
+	}
+	return out
 }
 
 // covered reports whether the far point was recording when a segment must have

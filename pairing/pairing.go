@@ -101,6 +101,7 @@ type Pair struct {
 	Ambiguous []flows.FlowID
 	Settled   bool      // at no vantage point did anything happen to it
 	Misses    []float64 // by vantage point: the share of what arrived that its capture provably lacks; nil where none lacks any
+	Elsewhere []float64 // the same of other connections alone: what a box that answers for the peer makes look missing is not in it
 	Partner   *Partner  // nil where it is not cut in two by a proxy, as far as is known
 }
 

@@ -187,6 +187,53 @@ func judgeFour(t *testing.T, set *lab.Run) {
 	}
 }
 
+// judgeThinned takes frames at random out of both captures of many connections:
+// healthy ones must not be called dead for it. Of thousands of verdicts one or
+// two may be called likely by chance, none proven.
+func judgeThinned(t *testing.T, set *lab.Run, seed uint64) {
+	t.Helper()
+	for i, share := range []float64{0.02, 0.1, 0.3} {
+		dir := t.TempDir()
+		var paths []string
+		for j, at := range []string{lab.AtClient, lab.AtServer} {
+			frames, err := lab.ReadPcap(set.Captures[at])
+			if err != nil {
+				t.Fatal(err)
+			}
+			paths = append(paths, filepath.Join(dir, at+".pcap"))
+			if err := lab.WritePcap(paths[j], lab.Thinned(frames, seed+uint64(2*i+j), share), 262_144); err != nil {
+				t.Fatal(err)
+			}
+		}
+		truth, wrong, right := map[string]string{}, map[string]int{}, 0
+		for _, f := range set.Truth.Flows {
+			truth[f.Client] = f.Expect.Verdict
+		}
+		for _, f := range ask(t, paths...).Flows {
+			switch want, is := truth[f.Client], f.Verdict; {
+			case want == "":
+			case want == is.ID:
+				right++
+			case is.Confidence == "likely" || is.Confidence == "proven":
+				wrong[is.ID+" "+is.Confidence+", was "+want]++
+			}
+		}
+		t.Logf("%.0f %% of the frames missing in both captures: of %d verdicts %d right, wrong and sure %v", 100*share, len(set.Truth.Flows), right, wrong)
+		if right < len(set.Truth.Flows)*3/4 {
+			t.Errorf("%.0f %% missing: only %d of %d right", 100*share, right, len(set.Truth.Flows))
+		}
+		total := 0
+		for what, n := range wrong {
+			if total += n; strings.Contains(what, "proven") {
+				t.Errorf("%.0f %% missing: %s", 100*share, what)
+			}
+		}
+		if total > 2 {
+			t.Errorf("%.0f %% missing: %v", 100*share, wrong)
+		}
+	}
+}
+
 // judgeRouter asks about one file that holds what came into the router and what
 // went out of it, as a capture on all its interfaces does: what the router did
 // is seen there, and nothing else may be called sure.
@@ -283,6 +330,9 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 			judge(t, outcome.Run)
 			judgeFour(t, outcome.Run)
 			judgeRouter(t, outcome.Run)
+			if len(outcome.Run.Truth.Flows) > 100 {
+				judgeThinned(t, outcome.Run, seed)
+			}
 			told.add(t, outcome.Run)
 		})
 	}
