@@ -30,6 +30,7 @@ type Glance struct {
 	ISNKnown   [2]bool
 	Next       [2]tcp.Seq // one past the highest octet sent; valid where Plain
 	Segments   [2]uint32
+	Stamp      [2]uint32 // newest TSval of each; 0 where a side sent none
 }
 
 // idleClosing is the silence before a FIN from which on it may be the work of a
@@ -74,6 +75,9 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 			e = 1 - side
 		}
 		g.ISN[side], g.ISNKnown[side], g.Next[side], g.Segments[side] = c.isn[e], h.state[e]&stSYN != 0, h.next[e], c.segments[e]
+		if h.state[e]&stTimestamps != 0 {
+			g.Stamp[side] = h.tsval[e]
+		}
 	}
 	return g
 }

@@ -138,13 +138,18 @@ func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 // their events: "" where that takes one.
 func sameAtAGlance(a, b *flows.Glance) string {
 	handshakes := a.ISNKnown[0] && a.ISNKnown[1] && b.ISNKnown[0] && b.ISNKnown[1]
+	stamped := a.Key == b.Key && a.ClientHi == b.ClientHi && a.Stamp == b.Stamp && a.Stamp[0] != 0 && a.Stamp[1] != 0
 	switch {
+	case handshakes && a.ISN != b.ISN && stamped:
+		return byStamps
 	case handshakes && a.ISN != b.ISN:
 		return ""
 	case handshakes && a.Key == b.Key:
 		return byISN
 	case handshakes:
 		return byRawISN
+	case a.Next != b.Next && stamped:
+		return byStamps
 	case a.Next != b.Next:
 		return ""
 	case a.Key != b.Key:

@@ -18,6 +18,10 @@ type relation struct {
 // relative positions alone, make two views one connection.
 const fewStamps = 3
 
+// fewStampsOfOne is how many do where the addresses and ports are the same
+// anyhow: each is 64 bits that another connection would not have.
+const fewStampsOfOne = 2
+
 // relate says how b reads in terms of a; ok is false where nothing shows them
 // to be one connection.
 func relate(a, b *flows.Flow) (r relation, ok bool) {
@@ -166,6 +170,9 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 			senders[p[0].From] = true
 		}
 	}
+	if a.Key == b.Key && r.agree >= fewStampsOfOne && r.agree == len(pairs) {
+		return true
+	}
 	return r.agree >= fewStamps && senders[0] && senders[1] && 10*r.agree >= 9*len(pairs)
 }
 
@@ -174,15 +181,21 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 func stampPairs(a, b *flows.Flow) (pairs [][2]*flows.Event) {
 	index := func(f *flows.Flow) map[stamp]*flows.Event {
 		in := map[stamp]*flows.Event{}
-		for i := range f.Events {
-			s, ok := stampOf(&f.Events[i], f.Events[i].From)
+		put := func(e *flows.Event) {
+			s, ok := stampOf(e, e.From)
 			if !ok {
-				continue
+				return
 			}
 			if _, twice := in[s]; twice {
 				in[s] = nil
 			} else {
-				in[s] = &f.Events[i]
+				in[s] = e
+			}
+		}
+		for i := range f.Events {
+			put(&f.Events[i])
+			if last, ok := lastProbe(&f.Events[i]); ok {
+				put(last)
 			}
 		}
 		return in
@@ -194,6 +207,17 @@ func stampPairs(a, b *flows.Flow) (pairs [][2]*flows.Event) {
 		}
 	}
 	return pairs
+}
+
+// lastProbe returns the last probe of a run of answered keepalives, which has
+// the numbers of the first and timestamps of its own.
+func lastProbe(e *flows.Event) (*flows.Event, bool) {
+	if e.Run == nil || e.Kind != flows.KeepaliveProbe || e.Run.TSVal == e.TSVal || !e.HasTS {
+		return nil, false
+	}
+	last := *e
+	last.Run, last.TSVal, last.TSEcr, last.Ord, last.At = nil, e.Run.TSVal, e.Run.TSEcr, e.Run.UntilOrd, e.Run.Until
+	return &last, true
 }
 
 // shiftsOf returns by how much y's numbers are above x's, by client and server.
