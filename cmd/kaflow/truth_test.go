@@ -292,11 +292,36 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 			}
 			judge(t, outcome.Run)
 			judgeFour(t, outcome.Run)
+			judgeAlive(t, outcome.Run)
 			told.add(t, outcome.Run)
 		})
 	}
 	told.print(t)
 	told.check(t)
+}
+
+// judgeAlive verifies ssh's own heartbeats against what the ends were set to:
+// that must never fail, at the end itself it must pass where it was asked often
+// enough, and what they were not set to must never pass.
+func judgeAlive(t *testing.T, set *lab.Run) {
+	t.Helper()
+	for end, host := range set.Truth.Ends {
+		if host.Alive == nil {
+			continue
+		}
+		name := map[string]string{lab.AtClient: "ServerAlive", lab.AtServer: "ClientAlive"}[end]
+		right := fmt.Sprintf("%sInterval=%g,%sCountMax=%d", name, host.Alive.Interval, name, host.Alive.Count)
+		wrong := fmt.Sprintf("%sInterval=%g,%sCountMax=%d", name, 3*host.Alive.Interval, name, host.Alive.Count+1)
+		for _, captures := range [][]string{{set.Captures[end]}, {set.Captures[lab.AtClient], set.Captures[lab.AtServer]}} {
+			told, status := verify(t, right, captures...)
+			if status != statusDone || len(told.Flows) == 0 || len(told.Flows[0].Ends) != 1 || told.Flows[0].Ends[0].Result != "pass" {
+				t.Errorf("%v: %s: status %d, %+v", bases(captures), right, status, told)
+			}
+			if told, status := verify(t, wrong, captures...); status != statusMatched || len(told.Flows[0].Ends) != 1 || told.Flows[0].Ends[0].Result == "pass" {
+				t.Errorf("%v: %s was never set: status %d, %+v", bases(captures), wrong, status, told)
+			}
+		}
+	}
 }
 
 // confusion counts verdicts by what truly happened: with both captures, and
