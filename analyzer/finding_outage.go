@@ -96,7 +96,16 @@ func (s *Subject) vain(i int) bool {
 // while the other asked.
 func (s *Subject) answersLast(i int, cur *stretch) bool {
 	p := &s.Passages[i]
-	return cur.by[1-p.From] > 0 && p.Kind != flows.RST
+	if cur.by[1-p.From] == 0 || p.Kind == flows.RST || p.Kind == flows.Retransmission || p.Kind == flows.KeepaliveProbe {
+		return false // the other's own question is none
+	}
+	for _, j := range cur.lost {
+		q := &s.Passages[j]
+		if q.From == 1-p.From && (q.Event.Len == 0 || p.Event.Flags.Has(tcp.ACK) && !p.Event.Ack.Before(q.Event.Seq.Add(int(q.Event.Len)))) {
+			return true
+		}
+	}
+	return p.Event.Len > 0
 }
 
 // relearnt reports whether a stretch ended because the other side spoke: only
@@ -298,10 +307,14 @@ func (s *Subject) reached(p *Passage, side uint8) bool {
 func lateReset(s *Subject, d *Diagnosis) []Finding {
 	var out []Finding
 	for side := uint8(0); side < 2; side++ {
+		ending := s.endingOf(side)
+		if ending != flows.EndGaveUp && ending != flows.EndUserTimeout && ending != flows.EndHeartbeat {
+			continue
+		}
 		gone := -1
 		for i := range s.Passages {
 			p := &s.Passages[i]
-			if p.From != side || p.Kind != flows.RST && (p.Kind != flows.FIN || s.endingOf(side) != flows.EndHeartbeat) {
+			if p.From != side || p.Kind != flows.RST && (p.Kind != flows.FIN || ending != flows.EndHeartbeat) {
 				continue
 			}
 			t := s.trigger(i)
