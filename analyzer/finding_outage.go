@@ -167,7 +167,7 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 			f.Says = fmt.Sprintf("%d segments in a row are lost for up to %s, then the connection's segments cross again", n, lasted)
 			f.Suggests = "an outage that passed by itself; keepalives must sit out one of that length"
 		} else {
-			f.Says = fmt.Sprintf("%d questions in a row went unanswered for up to %s, then answers came again", n, lasted)
+			f.Says = fmt.Sprintf("%d questions in a row went unanswered for up to %s, then the %s is heard again", n, lasted, sideName(s.Passages[o.after].From))
 			f.Suggests = "an outage that passed by itself, or a peer that paused"
 		}
 		out = append(out, f)
