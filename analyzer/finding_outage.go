@@ -250,7 +250,7 @@ func (s *Subject) beatsTooEager(side uint8) (Finding, bool) {
 		seen = &s.Seen[len(s.Seen)-1]
 	}
 	b, ok := seen.Flow.BeatEnd(side)
-	if !ok || b.Late < 0 {
+	if !ok || b.Late < 0 || b.Overdue > 0 {
 		return Finding{}, false
 	}
 	asked, late := &seen.Flow.Events[b.Asked[0]], &seen.Flow.Events[b.Late]
