@@ -1,7 +1,6 @@
 package analyzer
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -44,20 +43,6 @@ func TestTrainsOfProbes(t *testing.T) {
 	want := []train{{idle: 59 * time.Second, unanswered: []tcp.Instant{at(120.1), at(195.1)}, reset: at(270.1)}}
 	if diff := cmp.Diff(want, trains(f, flows.Client), cmp.AllowUnexported(train{})); diff != "" {
 		t.Errorf("trains (-want +got):\n%s", diff)
-	}
-}
-
-func TestContradictingSilencesClaimNoLimit(t *testing.T) {
-	var p Path
-	p.join(&IdleBracket{Survived: 41 * time.Second, Killed: 7200 * time.Second, Direction: "client"})
-	p.settle()
-	if p.Note != "" || p.Limit.Killed != 7200*time.Second || len(p.Fits) == 0 {
-		t.Errorf("one bracket: %+v", p)
-	}
-	p.join(&IdleBracket{Survived: 9000 * time.Second})
-	p.settle()
-	if !strings.HasPrefix(p.Note, "contradiction") || p.Limit.Killed != 0 {
-		t.Errorf("after a longer silence was survived: %+v", p)
 	}
 }
 

@@ -139,6 +139,7 @@ type brief struct {
 	causeWhy  string        // where all connections together raised the cause
 	interval  time.Duration // of the keepalives seen; 0 none
 	port      int           // of the server
+	way       [2]int8       // routers that the client's and the server's segments had passed; -1 not constant
 }
 
 // cases gives every connection its verdict.
@@ -192,8 +193,9 @@ func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
 		proven: v.Confidence == Proven, causeSure: v.CauseConfidence == Proven,
 		interval: intervalOf(diag.Policies), port: int(s.flow.Sides[flows.Server].Addr.Port()),
 		survived: diag.Idle.Survived, killed: diag.Idle.Killed, from: v.At.Add(-v.Silence), at: v.At, bracket: diag.Idle,
+		way: wayOf(s),
 	}
-	if b.survived > 0 || b.killed > 0 {
+	if b.survived > 0 || b.killed > 0 || b.bracket.SurvivedRelearned > 0 {
 		b.path = pathOf(s)
 	}
 	return b
@@ -295,6 +297,7 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 		diag.Verdict.CauseConfidence, diag.Verdict.CauseWhy = Proven, b.causeWhy
 	}
 	share(&diag.Idle, b.path, known)
+	contradicted(&diag, b.path, known)
 	for i := range diag.Policies {
 		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
 	}
@@ -340,7 +343,9 @@ func (b *brief) circumstances(known []Path, diag *Diagnosis) *circumstances {
 	share(&c.limit, b.path, known)
 	for i := range known {
 		if known[i].Between == b.path {
-			c.note = known[i].Note
+			if known[i].Limit.Killed == 0 {
+				c.note = known[i].Note
+			}
 			if known[i].Limit.RefreshedBy != "unknown" {
 				c.limit.RefreshedBy = known[i].Limit.RefreshedBy
 			}
@@ -370,8 +375,27 @@ func share(b *IdleBracket, path [2]string, known []Path) {
 	}
 	for i := range known {
 		l := &known[i].Limit
-		if known[i].Between == path && known[i].Note == "" && l.Survived > b.Survived && l.Survived < b.Killed {
+		if known[i].Between == path && l.Killed > 0 && l.Survived > b.Survived && l.Survived < b.Killed {
 			b.Survived, b.SurvivedRef = l.Survived, l.SurvivedRef
+		}
+	}
+}
+
+// contradicted takes back the idle limit that a connection's death seemed to
+// show, where others of the same path contradict it, and names what they show
+// instead.
+func contradicted(d *Diagnosis, path [2]string, known []Path) {
+	for i := range known {
+		p := &known[i]
+		if p.Between != path || p.Note == "" || d.Idle.Killed == 0 || p.Limit.Killed > 0 {
+			continue
+		}
+		d.Idle.Killed, d.Idle.KilledRef, d.Idle.Direction = 0, pairing.Ref{}, "unknown"
+		if v := &d.Verdict; p.contradicted && v.Cause == "idle-expiry" {
+			v.Cause, v.CauseConfidence, v.CauseWhy = "unknown", None, p.Note
+			if p.atOnce {
+				v.Cause, v.CauseConfidence = "state-lost", Likely
+			}
 		}
 	}
 }
@@ -383,7 +407,7 @@ const maxPaths = 1000
 // are named, never averaged.
 func (d *desk) paths(cases []brief) []Path {
 	var order [][2]string
-	byPath := map[[2]string]*Path{}
+	byPath := map[[2]string]*pathLimit{}
 	for i := range cases {
 		b := &cases[i]
 		if b.path == ([2]string{}) {
@@ -394,32 +418,30 @@ func (d *desk) paths(cases []brief) []Path {
 			if len(order) == maxPaths {
 				continue
 			}
-			p = &Path{Between: b.path, Limit: IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}}
+			p = newPathLimit(b.path)
 			byPath[b.path] = p
 			order = append(order, b.path)
 		}
-		p.join(&b.bracket)
+		p.join(b)
 	}
 	d.joinPlain(byPath)
 	var out []Path
 	for _, k := range order {
-		p := byPath[k]
-		p.settle()
-		out = append(out, *p)
+		out = append(out, byPath[k].settle())
 	}
 	return out
 }
 
 // joinPlain adds what connections in which nothing happened survived on the
 // paths on which others died.
-func (d *desk) joinPlain(byPath map[[2]string]*Path) {
+func (d *desk) joinPlain(byPath map[[2]string]*pathLimit) {
 	if d.survived == 0 || len(byPath) == 0 {
 		return
 	}
 	for i := range d.result.Plain {
 		x := &d.result.Plain[i]
 		if p := byPath[[2]string{d.points[x.Ends[0]].Name, d.points[x.Ends[1]].Name}]; p != nil && x.Survived >= time.Second {
-			p.join(&IdleBracket{Survived: x.Survived})
+			p.outlived(x.Survived)
 		}
 	}
 	if !d.single() {
@@ -432,7 +454,7 @@ func (d *desk) joinPlain(byPath map[[2]string]*Path) {
 		lo, hi := g.Key.LoEnd().Addr().String(), g.Key.HiEnd().Addr().String()
 		for _, k := range [2][2]string{{lo, hi}, {hi, lo}} {
 			if p := byPath[k]; p != nil {
-				p.join(&IdleBracket{Survived: g.Survived})
+				p.outlived(g.Survived)
 			}
 		}
 	}

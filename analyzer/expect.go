@@ -14,6 +14,7 @@ type Expectation struct {
 	End            uint8 // flows.Client, flows.Server, or flows.Unclear for both
 	Idle, Interval time.Duration
 	Count          int
+	Alive          [2]Alive // of ssh: ServerAlive of the client, ClientAlive of the server
 }
 
 // Result of a check.
@@ -35,11 +36,11 @@ type EndCheck struct {
 
 // CheckItem is one number of an Expectation.
 type CheckItem struct {
-	What   string // "idle", "interval", "count"
+	What   string // "idle", "interval", "count", or ssh's word such as "ServerAliveInterval"
 	Want   time.Duration
-	Count  int // wanted, of "count"
+	Count  int // wanted, of a count; then Want is 0
 	Seen   flows.Range
-	Counts int // seen, of "count"; 0 not seen
+	Counts int // seen, of a count; 0 not seen
 	Result Result
 	Why    string
 }
@@ -48,8 +49,11 @@ type CheckItem struct {
 func expect(s *Subject, e *Expectation) []EndCheck {
 	var out []EndCheck
 	for side := uint8(0); side < 2; side++ {
-		if e.End == flows.Unclear || e.End == side {
-			out = append(out, checkEnd(s, side, e))
+		if e.End != flows.Unclear && e.End != side {
+			continue
+		}
+		if c := checkEnd(s, side, e); len(c.Items) > 0 {
+			out = append(out, c)
 		}
 	}
 	return out
@@ -72,6 +76,7 @@ func checkEnd(s *Subject, side uint8, e *Expectation) EndCheck {
 	if e.Count > 0 {
 		c.Items = append(c.Items, checkCount(s, side, &p, e))
 	}
+	c.Items = append(c.Items, checkAlive(s, side, e.Alive[side])...)
 	if !initialTTL(end.TTL) {
 		c.fromAfar()
 	}
@@ -161,6 +166,9 @@ func checkCount(s *Subject, side uint8, p *Policy, e *Expectation) CheckItem {
 		item.Result, item.Why = Pass, fmt.Sprintf("gave up after %d unanswered probes", p.Count)
 	case p.Count > 0:
 		item.Result, item.Why = Fail, fmt.Sprintf("gave up after %d unanswered probes", p.Count)
+		if p.Count < e.Count && p.ObservedInterval.Known {
+			item.Why += fmt.Sprintf("; a user timeout (TCP_USER_TIMEOUT) of up to %s would end it alike", facts.Compact(p.ObservedIdle.Min+time.Duration(p.Count)*p.ObservedInterval.Min))
+		}
 	case longest > e.Count:
 		item.Result, item.Counts = Fail, longest
 		item.Why = fmt.Sprintf("%d probes in a row went unanswered and it had not given up", longest)

@@ -25,7 +25,7 @@ func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 	var out []tick
 	for i := range seen.Flow.Events {
 		ev := &seen.Flow.Events[i]
-		if ev.From != side || !ev.HasTS || ev.Kind == flows.Duplicate || ev.Kind == flows.Stale {
+		if ev.From != side || !ev.HasTS || ev.TSVal == 0 || ev.Kind == flows.Duplicate || ev.Kind == flows.Stale {
 			continue
 		}
 		if n := len(out); n > 0 && int32(ev.TSVal-out[n-1].val) < 0 {
@@ -40,25 +40,35 @@ func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 const (
 	steadySpan  = 2 * time.Second // over which its rate can be told
 	leastSleep  = 5 * time.Second // that it must lack
-	sleepShare  = 20              // and this part of the silence
+	sleepShare  = 4               // and this part of the silence: clocks of some kernels lag by a tenth
 	mostMissing = 0.9             // of the rate, by which a clock that runs is recognised
 )
 
+// tickRates are what kernels count in a second.
+var tickRates = [...]float64{1_000_000, 1000, 500, 300, 250, 200, 128, 100, 64, 60, 50, 20, 10, 2}
+
 // rate returns how many ticks a second the clock makes, by the longest stretch
-// of readings in which none lies further than a silence from the last.
+// of readings in which none lies further than a silence from the last. It must
+// be a rate that kernels use: what an odd first reading gives is none.
 func rate(ticks []tick, limit time.Duration) (perSecond float64, ok bool) {
 	var best time.Duration
+	measured := 0.0
 	for i := 0; i < len(ticks); {
 		j := i
 		for j+1 < len(ticks) && ticks[j+1].at.Sub(ticks[j].at) < limit {
 			j++
 		}
 		if d := ticks[j].at.Sub(ticks[i].at); d > best && d >= steadySpan {
-			best, perSecond = d, float64(ticks[j].val-ticks[i].val)/d.Seconds()
+			best, measured = d, float64(ticks[j].val-ticks[i].val)/d.Seconds()
 		}
 		i = j + 1
 	}
-	return perSecond, best > 0 && perSecond >= 1
+	for _, r := range tickRates {
+		if measured > 0.95*r && measured < 1.05*r {
+			return r, true
+		}
+	}
+	return 0, false
 }
 
 // hostSuspended tells silences over which a host's clock of timestamps stood

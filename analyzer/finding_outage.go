@@ -96,7 +96,16 @@ func (s *Subject) vain(i int) bool {
 // while the other asked.
 func (s *Subject) answersLast(i int, cur *stretch) bool {
 	p := &s.Passages[i]
-	return cur.by[1-p.From] > 0 && p.Kind != flows.RST
+	if cur.by[1-p.From] == 0 || p.Kind == flows.RST || p.Kind == flows.Retransmission || p.Kind == flows.KeepaliveProbe {
+		return false // the other's own question is none
+	}
+	for _, j := range cur.lost {
+		q := &s.Passages[j]
+		if q.From == 1-p.From && (q.Event.Len == 0 || p.Event.Flags.Has(tcp.ACK) && !p.Event.Ack.Before(q.Event.Seq.Add(int(q.Event.Len)))) {
+			return true
+		}
+	}
+	return p.Event.Len > 0
 }
 
 // relearnt reports whether a stretch ended because the other side spoke: only
@@ -158,7 +167,7 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 			f.Says = fmt.Sprintf("%d segments in a row are lost for up to %s, then the connection's segments cross again", n, lasted)
 			f.Suggests = "an outage that passed by itself; keepalives must sit out one of that length"
 		} else {
-			f.Says = fmt.Sprintf("%d questions in a row went unanswered for up to %s, then answers came again", n, lasted)
+			f.Says = fmt.Sprintf("%d questions in a row went unanswered for up to %s, then the %s is heard again", n, lasted, sideName(s.Passages[o.after].From))
 			f.Suggests = "an outage that passed by itself, or a peer that paused"
 		}
 		out = append(out, f)
@@ -241,7 +250,7 @@ func (s *Subject) beatsTooEager(side uint8) (Finding, bool) {
 		seen = &s.Seen[len(s.Seen)-1]
 	}
 	b, ok := seen.Flow.BeatEnd(side)
-	if !ok || b.Late < 0 {
+	if !ok || b.Late < 0 || b.Overdue > 0 {
 		return Finding{}, false
 	}
 	asked, late := &seen.Flow.Events[b.Asked[0]], &seen.Flow.Events[b.Late]
@@ -298,10 +307,14 @@ func (s *Subject) reached(p *Passage, side uint8) bool {
 func lateReset(s *Subject, d *Diagnosis) []Finding {
 	var out []Finding
 	for side := uint8(0); side < 2; side++ {
+		ending := s.endingOf(side)
+		if ending != flows.EndGaveUp && ending != flows.EndUserTimeout && ending != flows.EndHeartbeat {
+			continue
+		}
 		gone := -1
 		for i := range s.Passages {
 			p := &s.Passages[i]
-			if p.From != side || p.Kind != flows.RST && (p.Kind != flows.FIN || s.endingOf(side) != flows.EndHeartbeat) {
+			if p.From != side || p.Kind != flows.RST && (p.Kind != flows.FIN || ending != flows.EndHeartbeat) {
 				continue
 			}
 			t := s.trigger(i)

@@ -1,13 +1,13 @@
 package analyzer
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"kaflow/facts"
 	"kaflow/flows"
 	"kaflow/pairing"
+	"kaflow/tcp"
 )
 
 // bracket works out what the connection says of the path's idle limit: the
@@ -28,6 +28,12 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		if q.length > b.Survived {
 			b.Survived, b.SurvivedRef = q.length, q.at
 		}
+		b.SurvivedBy[q.sender] = max(b.SurvivedBy[q.sender], q.length)
+	}
+	for _, o := range s.stretches() {
+		if _, silence, ok := s.relearnt(&o); ok && silence > b.Survived {
+			b.SurvivedRelearned = max(b.SurvivedRelearned, silence)
+		}
 	}
 	for i := range limit {
 		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe && p.Event.Run != nil {
@@ -47,6 +53,9 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 			}
 		}
 	}
+	if b.Killed > 0 {
+		b.Unsettled = s.unsettledAt(v.FirstLost)
+	}
 	if b.Killed > 0 && byProbes > b.Killed {
 		b.RefreshedBy = "any"
 	}
@@ -54,6 +63,42 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		b.Survived, b.SurvivedRef = 0, pairing.Ref{}
 	}
 	return b
+}
+
+// unsettledAt says what was still open when the silence before a frame began:
+// devices use shorter timers for connections that wait for something. It
+// returns "" where nothing is known to have been.
+func (s *Subject) unsettledAt(first pairing.Ref) string {
+	var sent, acked [2]tcp.Seq
+	var known, heard [2]bool
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.First() == first {
+			break
+		}
+		if p.From > flows.Server || p.Kind == flows.ICMPError || p.Kind == flows.KeepaliveProbe && p.Event.Run == nil || p.Known && p.How == pairing.Lost {
+			continue
+		}
+		if p.Kind == flows.FIN {
+			return "a FIN had been sent"
+		}
+		from, ack := p.From, p.Event.Ack
+		if r := p.Event.Run; r != nil {
+			from, ack = r.LastFrom, r.Ack
+			known = [2]bool{} // of what it holds only the last is known
+		} else if end := p.Event.Seq.Add(int(p.Event.Len)); p.Event.Len > 0 && (!known[from] || end.After(sent[from])) {
+			sent[from], known[from] = end, true
+		}
+		if p.Event.Flags.Has(tcp.ACK) && (!heard[1-from] || ack.After(acked[1-from])) {
+			acked[1-from], heard[1-from] = ack, true
+		}
+	}
+	for side := uint8(0); side < 2; side++ {
+		if known[side] && heard[side] && acked[side].Before(sent[side]) {
+			return "octets of the " + sideName(side) + " were not acknowledged"
+		}
+	}
+	return ""
 }
 
 // forgotten reports whether a verdict can mean that something between the ends
@@ -69,31 +114,6 @@ func pathOf(s *Subject) [2]string {
 		return [2]string{s.Points[s.Path[0]].Name, s.Points[s.Path[len(s.Path)-1]].Name}
 	}
 	return [2]string{s.flow.Sides[flows.Client].Addr.Addr().String(), s.flow.Sides[flows.Server].Addr.Addr().String()}
-}
-
-func (p *Path) join(b *IdleBracket) {
-	if b.Survived > p.Limit.Survived {
-		p.Limit.Survived, p.Limit.SurvivedRef = b.Survived, b.SurvivedRef
-	}
-	if b.Killed > 0 && (p.Limit.Killed == 0 || b.Killed < p.Limit.Killed) {
-		p.Limit.Killed, p.Limit.KilledRef, p.Limit.Direction = b.Killed, b.KilledRef, b.Direction
-	}
-	if b.RefreshedBy == "any" {
-		p.Limit.RefreshedBy = "any"
-	}
-}
-
-// settle names a contradiction instead of claiming a bracket, or looks up
-// which devices' defaults lie in it.
-func (p *Path) settle() {
-	l := &p.Limit
-	if l.Killed > 0 && l.Survived >= l.Killed {
-		p.Note = fmt.Sprintf("contradiction: a silence of %s was survived by one connection while %s killed another; the device may have learned a flow anew, lost its state, or there are several devices: no limit is claimed",
-			facts.Compact(l.Survived), facts.Compact(l.Killed))
-		l.Killed = 0
-		return
-	}
-	p.Fits = fitsOf(*l)
 }
 
 // mostFits is how many devices stand for all that fit.

@@ -116,6 +116,9 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 			switch {
 			case len(t.unanswered) == 1 || p.ObservedInterval.Known && wait < p.ObservedInterval.Min*8/10:
 				userTimeout = true
+				if t.idle > 0 && len(t.unanswered) > 1 { // it is checked when a probe is due, and rounded up by that
+					p.UserTimeout = (t.idle + t.reset.Sub(t.unanswered[0])).Truncate(time.Second)
+				}
 			default:
 				count = len(t.unanswered)
 				p.ObservedInterval.Add(wait)

@@ -192,6 +192,9 @@ type IdleBracket struct {
 	SurvivedRelearned      time.Duration
 	Killed                 time.Duration
 	SurvivedRef, KilledRef pairing.Ref
+
+	SurvivedBy [2]time.Duration // the longest survived that the client and the server ended; 0 none
+	Unsettled  string           // what was open when the silence that killed began; devices then use shorter timers
 }
 
 // Path is the idle limit of one path, over all its flows.
@@ -200,6 +203,9 @@ type Path struct {
 	Limit   IdleBracket
 	Fits    []Fit
 	Note    string // a contradiction, named
+
+	contradicted bool // Note names a contradiction, and not only what was left out
+	atOnce       bool // what died did so at one moment, whatever its age
 }
 
 // Fit is a known device whose default lies in a bracket.

@@ -65,6 +65,9 @@ func (s *Subject) answeredTooLate(seen *pairing.Sighting, side uint8, b *flows.B
 	who, peer := sideName(side), sideName(other(side))
 	waited := facts.Compact(late.At.Sub(asked.At))
 	v.Confidence = Likely
+	if b.Overdue > 0 {
+		return s.overdue(v, finding, side, b)
+	}
 	if b.Acked {
 		if s.TwoSided() && len(s.Seen) > 1 && s.crossedAt(seen, f.Events[b.End].Ord) && s.crossedAt(seen, late.Ord) {
 			v.Confidence = Proven
@@ -78,6 +81,22 @@ func (s *Subject) answeredTooLate(seen *pairing.Sighting, side uint8, b *flows.B
 	answer := Finding{Rule: "answered-too-late", Says: fmt.Sprintf("the %s's application answers %s after the heartbeat", peer, waited),
 		Suggests: "path, host and application work; only the patience was too short", Evidence: []pairing.Ref{s.ref(seen, late.Ord, late.Kind, late.At)}}
 	return Answer{Verdict: v, Findings: []Finding{finding, answer}}
+}
+
+// overdue is the verdict where the heartbeats stayed away, seen from beyond what
+// held them up, and the answer to the next one finds nobody.
+func (s *Subject) overdue(v *Verdict, finding Finding, side uint8, b *flows.BeatEnd) Answer {
+	who := sideName(side)
+	v.Confidence = Possible
+	finding.Says = fmt.Sprintf("the %s's heartbeats came every %s, stayed away for %s, and the answer to the next one is met by a RST", who, facts.Compact(b.Pace), facts.Compact(b.Overdue))
+	v.Summary = fmt.Sprintf("The %s's heartbeats stayed away for %s although they came every %s before; then one arrives, and its answer is met by a RST: nobody at the %s waits for it any more. Most likely an outage held them up and its application gave up meanwhile.",
+		who, facts.Compact(b.Overdue), facts.Compact(b.Pace), who)
+	v.Unknown = append(v.Unknown, "what held the "+who+"'s heartbeats up: needs a capture there over the same time")
+	next := nextCapture(other(side))
+	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
+		{Verdict: HeartbeatTimeout, For: []string{finding.Says}, Next: next},
+		{Verdict: PeerLostState, For: []string{"a program that was ended by hand leaves the same RST"}, Against: []string{"its host still repeated what the program had written"}, Next: next},
+	}}
 }
 
 // gaveUpOnBeats is the verdict where no answer was seen at all.

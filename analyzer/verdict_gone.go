@@ -37,7 +37,7 @@ func peerGone(s *Subject) Answer {
 			continue
 		}
 		since := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack)
-		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since)
+		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since, neighboursAsked)
 		if len(near.Asked) < neighboursAsked || near.Last >= since {
 			continue
 		}
@@ -59,7 +59,6 @@ func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer
 	}
 	verdict.Summary = fmt.Sprintf("The %s's host is gone: in %s it is asked %d times for its hardware address and does not answer, and nothing else of it is there since before the %s's first unanswered question.",
 		peer, s.Points[v].Name, len(near.Asked), asker)
-	slices.SortFunc(near.Asked, func(a, b flows.Control) int { return int(int64(a.Ord) - int64(b.Ord)) })
 	var refs []pairing.Ref
 	for _, x := range near.Asked[:min(len(near.Asked), 8)] {
 		refs = append(refs, refAt(s.Points, v, x.Ord, flows.Unknown, x.At))

@@ -43,7 +43,7 @@ func turnedAway(s *Subject) Answer {
 			continue
 		}
 		at := c.to(s.Base, o.Base, o.Passages[syn].At)
-		if at <= max(quiet.At, quiet.Until) || asked != nil && at >= asked.At {
+		if at <= max(quiet.At, quiet.Until).Add(atOnce) || asked != nil && at >= asked.At {
 			continue
 		}
 		end := o.turnedAwayBy()
@@ -56,7 +56,7 @@ func turnedAway(s *Subject) Answer {
 			first = &o.Passages[syn]
 		}
 	}
-	if n == 0 || rst == nil && n < 2 {
+	if n == 0 || rst == nil && (n < 2 || s.endedBefore(len(s.Passages))) {
 		return Answer{}
 	}
 	at := c.to(s.Base, first.First().Vantage, first.First().At)

@@ -99,9 +99,27 @@ func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
 	v.Summary = fmt.Sprintf("A NAT gave the connection another name in mid-flow: %s became %s after %s of silence, with the same sequence numbers. %s knows no connection of the new name.",
 		from, to, facts.Compact(silence), capitalised(sideName(1-side)))
 	v.CauseWhy = "the old translation was gone after the silence"
+	if survived := survivedGap(a); !outlasts(silence, survived) {
+		v.Cause = "state-lost"
+		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before: the translator lost its table", facts.Compact(survived))
+		if silence < time.Second {
+			v.CauseWhy = "no silence lies before it: the translator lost its table"
+		}
+	}
 	v.Unknown = []string{"which device translates: capture on its inside as well"}
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("SEQ %d and ACK %d go on from %s to %s", ev.Seq, ev.Ack, from, to),
 		Suggests: "one connection under two names: the translation changed", Evidence: []pairing.Ref{last, first}}}}
+}
+
+// survivedGap is the longest silence that a flow survived.
+func survivedGap(f *flows.Flow) time.Duration {
+	var longest time.Duration
+	for _, g := range f.Gaps {
+		if g.Survived {
+			longest = max(longest, g.Duration())
+		}
+	}
+	return longest
 }
 
 func capitalised(word string) string {

@@ -14,17 +14,25 @@ type BeatEnd struct {
 	End   int           // its FIN, or its RST; the RST may only answer Late
 	Late  int           // what the peer's application sent when it was too late
 	Acked bool          // the peer's host acknowledged the first of Asked before the end
+
+	// Overdue is how long its heartbeats had stayed away when the first of Asked
+	// came, seen from beyond what held them up; 0 where they had not.
+	Overdue time.Duration
 }
 
 // BeatEnd reports whether a side's application gave up on its own heartbeats:
 // they had been answered, some were not any more, and it closed by its own FIN
 // or RST where the next would have been due. Where nothing it sent was
 // acknowledged its FIN waits behind the heartbeat and is not seen: then only
-// the RST with which its host meets the late answer tells that it left.
+// the RST with which its host meets the late answer tells that it left. Seen
+// from beyond what held them up, its heartbeats stay away for two paces and
+// more before that.
 func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
 	peer := 1 - side
 	b = BeatEnd{End: -1, Late: -1}
 	var last tcp.Instant // its last heartbeat
+	var size uint32      // of its heartbeats
+	var before *Event    // what it said last
 	replied, certain := false, false
 	for i := range f.Events {
 		ev := &f.Events[i]
@@ -34,8 +42,19 @@ func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
 			b.Late = i
 			return b, true
 		case b.End >= 0:
-		case ev.From == side && ev.Kind == Heartbeat:
-			if gap := ev.At.Sub(last); last != 0 && (b.Pace == 0 || gap < b.Pace) {
+		case ev.From == side && (ev.Kind == Heartbeat || ev.Kind == Data && ev.Run == nil && size != 0 && ev.Len == size && ev.At.Sub(last) >= 2*b.Pace):
+			size = ev.Len // one that comes late is off the pace by which others are known
+			if last == 0 && before != nil && before.Len == ev.Len {
+				last = before.At // the rhythm is known from the third on
+			}
+			gap := ev.At.Sub(last)
+			if last != 0 && len(b.Asked) == 0 {
+				b.Overdue = 0
+				if b.Pace > 0 && gap >= 2*b.Pace {
+					b.Overdue = gap
+				}
+			}
+			if last != 0 && (b.Pace == 0 || gap < b.Pace) {
 				b.Pace = gap
 			}
 			last = ev.At
@@ -46,13 +65,15 @@ func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
 				return BeatEnd{End: -1, Late: -1}, false
 			}
 			b.End, b.Acked = i, f.ackedBefore(b.Asked[0], i)
+		case ev.From == side && ev.Kind == Data && ev.Run == nil:
+			before = ev
 		case ev.Run != nil && ev.Run.Octets[peer] > 0, ev.From == peer && ev.Len > 0 && ev.Kind != KeepaliveProbe:
 			replied = replied || ev.Kind == HeartbeatReply
 			if end := f.lateFor(&b, i, replied); end >= 0 {
 				b.End, b.Late, b.Acked = end, i, false
 				return b, true
 			}
-			b.Asked = nil
+			b.Asked, b.Overdue = nil, 0
 		case ev.From == peer && (ev.Kind == FIN || ev.Kind == RST):
 			return BeatEnd{End: -1, Late: -1}, false // the peer ended it
 		}
@@ -87,7 +108,10 @@ func (f *Flow) ackedBefore(i, end int) bool {
 // pace: nobody waits for the answer any more. -1 where there is none.
 func (f *Flow) lateFor(b *BeatEnd, i int, replied bool) int {
 	ev := &f.Events[i]
-	if !replied || b.Pace == 0 || len(b.Asked) == 0 || ev.Run != nil || ev.At.Sub(f.Events[b.Asked[0]].At) < b.Pace || f.ackedBefore(b.Asked[0], i) {
+	if !replied || b.Pace == 0 || len(b.Asked) == 0 || ev.Run != nil || f.ackedBefore(b.Asked[0], i) {
+		return -1
+	}
+	if b.Overdue == 0 && ev.At.Sub(f.Events[b.Asked[0]].At) < b.Pace {
 		return -1
 	}
 	for j := i + 1; j < len(f.Events); j++ {

@@ -13,6 +13,7 @@ import (
 // here.
 type hostTable struct {
 	rows    map[hostKey]*hostRow
+	asked   map[netip.Addr][]Control // for a host's hardware address, by the host
 	dropped uint64
 }
 
@@ -108,6 +109,23 @@ func (t *hostTable) add(p *capture.Packet) {
 		return
 	}
 	r.control(c)
+	if c.What == ControlARPRequest {
+		t.askedFor(capture.Addr([2][4]uint32{p.Key.Hi, p.Key.Lo}[end]), c)
+	}
+}
+
+// askedFor remembers who asked for a host's hardware address last.
+func (t *hostTable) askedFor(host netip.Addr, c Control) {
+	list := t.asked[host]
+	switch {
+	case list == nil && len(t.asked) >= maxHosts:
+		return
+	case t.asked == nil:
+		t.asked = map[netip.Addr][]Control{}
+	case len(list) == maxControls:
+		list = append(list[:0], list[1:]...)
+	}
+	t.asked[host] = append(list, c)
 }
 
 // flow adds a flow that leaves the table.
@@ -245,24 +263,40 @@ func outerSource(ip []byte) netip.Addr {
 // hardware address (ARP, neighbour discovery), and when anything of the host
 // itself was last seen.
 type Neighbourhood struct {
-	Asked []Control // in no order; ID is not used
+	Asked []Control // by time; ID is not used
 	Last  tcp.Instant
 }
 
 // Neighbourhood returns what was seen of a host at its last hop since an
-// instant, whoever it talked to.
-func (t *Table) Neighbourhood(host netip.Addr, since tcp.Instant) Neighbourhood {
+// instant, whoever it talked to. Last is looked for only where it was asked for
+// fewest times and more.
+func (t *Table) Neighbourhood(host netip.Addr, since tcp.Instant, fewest int) Neighbourhood {
 	var n Neighbourhood
+	for _, c := range t.hosts.asked[host] {
+		if c.At >= since {
+			n.Asked = append(n.Asked, c)
+		}
+	}
+	if len(n.Asked) >= fewest {
+		n.Last = t.lastOfHost(host)
+	}
+	return n
+}
+
+// lastOfHost returns when anything of a host was last seen; it remembers the
+// answer until the table has seen more.
+func (t *Table) lastOfHost(host netip.Addr) tcp.Instant {
+	if t.lastOf == nil || t.lastOfAt != t.now {
+		t.lastOf, t.lastOfAt = map[netip.Addr]tcp.Instant{}, t.now
+	}
+	if last, ok := t.lastOf[host]; ok {
+		return last
+	}
+	var last tcp.Instant
 	for k, r := range t.hosts.rows {
 		for end, words := range [2][4]uint32{k.a, k.b} {
-			if capture.Addr(words) != host {
-				continue
-			}
-			n.Last = max(n.Last, r.last[end])
-			for _, c := range r.controls {
-				if c.What == ControlARPRequest && int(c.From) != end && c.At >= since {
-					n.Asked = append(n.Asked, c)
-				}
+			if capture.Addr(words) == host {
+				last = max(last, r.last[end])
 			}
 		}
 	}
@@ -271,11 +305,12 @@ func (t *Table) Neighbourhood(host netip.Addr, since tcp.Instant) Neighbourhood 
 		k := p.key(slot)
 		for end, addr := range [2]netip.Addr{k.LoEnd().Addr(), k.HiEnd().Addr()} {
 			if addr == host && p.cold(slot).segments[end] > 0 {
-				n.Last = max(n.Last, t.lastSent(p, slot, end))
+				last = max(last, t.lastSent(p, slot, end))
 			}
 		}
 	}
-	return n
+	t.lastOf[host] = last
+	return last
 }
 
 // lastSent returns when an end of a flow last sent something, as far as its

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"iter"
+	"net/netip"
 	"slices"
 
 	"kaflow/capture"
@@ -29,6 +30,8 @@ type Table struct {
 	closed       closedRows
 	byHosts      map[hostKey][]uint32
 	byHostsAt    uint64
+	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
+	lastOfAt     tcp.Instant
 	holes        []capture.Interval
 	streams      uint32
 	sweep        [2]uint32 // where the search for a flow to evict goes on, narrow and wide

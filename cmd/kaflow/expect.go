@@ -58,7 +58,8 @@ func (a *app) judge(r *analyzer.Report) {
 	}
 }
 
-// parseExpectation reads "client:idle=60,interval=10,count=3".
+// parseExpectation reads "client:idle=60,interval=10,count=3", and ssh's
+// "ServerAliveInterval=15,ServerAliveCountMax=3".
 func parseExpectation(text string) (*analyzer.Expectation, error) {
 	e := &analyzer.Expectation{End: flows.Unclear}
 	values := text
@@ -73,17 +74,38 @@ func parseExpectation(text string) (*analyzer.Expectation, error) {
 		}
 		values = rest
 	}
-	err := assignments("--expect", values, map[string]func(string) error{
+	known := map[string]func(string) error{
 		"idle":     func(v string) (err error) { e.Idle, err = parseSetting("idle", v, time.Second); return err },
 		"interval": func(v string) (err error) { e.Interval, err = parseSetting("interval", v, time.Second); return err },
-		"count": func(v string) (err error) {
-			if e.Count, err = strconv.Atoi(v); err != nil || e.Count < 1 || e.Count > maxProbes {
-				return usageError{fmt.Sprintf("count %s: want 1 to %d", v, maxProbes)}
-			}
-			return nil
-		},
-	})
-	return e, err
+		"count":    func(v string) (err error) { e.Count, err = parseCount("count", v); return err },
+	}
+	for _, name := range []string{"ServerAliveInterval", "ServerAliveCountMax", "ClientAliveInterval", "ClientAliveCountMax"} {
+		known[name] = func(v string) error { return expectAlive(e, name, v) }
+	}
+	return e, assignments("--expect", values, known)
+}
+
+// expectAlive reads a setting of ssh's own heartbeats, which belongs to one end.
+func expectAlive(e *analyzer.Expectation, name, v string) (err error) {
+	side, count, _ := analyzer.AliveSetting(name)
+	if e.End != flows.Unclear && e.End != side {
+		return usageError{fmt.Sprintf("%s is a setting of the %s", name, endName(side))}
+	}
+	if count {
+		e.Alive[side].Count, err = parseCount(name, v)
+		return err
+	}
+	e.Alive[side].Interval, err = parseSetting(name, v, time.Second)
+	return err
+}
+
+// parseCount reads a number of probes.
+func parseCount(name, v string) (int, error) {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > maxProbes {
+		return 0, usageError{fmt.Sprintf("%s %s: want 1 to %d", name, v, maxProbes)}
+	}
+	return n, nil
 }
 
 // parseWhatIf reads "idle=60,interval=10"; nil where nothing is asked.
@@ -112,6 +134,11 @@ func assignments(flag, text string, known map[string]func(string) error) error {
 	for _, part := range strings.Split(text, ",") {
 		name, value, found := strings.Cut(strings.TrimSpace(part), "=")
 		set := known[name]
+		for full, f := range known {
+			if strings.EqualFold(full, name) {
+				set = f
+			}
+		}
 		switch {
 		case !found || value == "":
 			return usageError{fmt.Sprintf("%s %s: want name=value, separated by commas; names are %s", flag, text, strings.Join(names, ", "))}
@@ -208,7 +235,7 @@ func expectJSON(w io.Writer, r *analyzer.Report, _ render.Options) error {
 
 func expectItemOf(item *analyzer.CheckItem) expectItem {
 	j := expectItem{What: item.What, Want: item.Want.Seconds(), Result: string(item.Result), Why: item.Why}
-	if item.What == "count" {
+	if item.Want == 0 {
 		j.Want = float64(item.Count)
 	}
 	if item.Seen.Known {

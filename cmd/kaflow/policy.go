@@ -36,7 +36,8 @@ Capture on the host whose keepalive is checked and break the path beyond it: unp
 far end or drop in between. With its own cable out a host's probes never reach its capture.
 
   kaflow policy --expect idle=60,interval=10,count=3 host.pcap
-  kaflow policy --expect client:idle=60,interval=10 client.pcap server.pcap`,
+  kaflow policy --expect client:idle=60,interval=10 client.pcap server.pcap
+  kaflow policy --expect ServerAliveInterval=15,ServerAliveCountMax=3 client.pcap`,
 		ValidArgsFunction: completing(systemIDs),
 		RunE: func(c *cobra.Command, args []string) error {
 			if expected != "" {
@@ -48,7 +49,7 @@ far end or drop in between. With its own cable out a host's probes never reach i
 	c.Flags().StringVar(&s.idle, "idle", "", "silence before the first probe")
 	c.Flags().StringVar(&s.interval, "interval", "", "spacing of unanswered probes; of ssh ServerAliveInterval")
 	c.Flags().IntVar(&s.count, "count", 0, "unanswered probes before giving up")
-	c.Flags().StringVar(&expected, "expect", "", "verify [client:|server:]idle=T,interval=T,count=N in captures")
+	c.Flags().StringVar(&expected, "expect", "", "verify [client:|server:]idle=T,interval=T,count=N, or ssh's ServerAliveInterval=T,ServerAliveCountMax=N, in captures")
 	return c
 }
 

@@ -20,6 +20,7 @@ import (
 
 // said is the part of a JSON report that the truth of a capture set can judge.
 type said struct {
+	Paths []struct{ Note string }
 	Flows []struct {
 		Client, Server string
 		Seen           []struct{ Client string }
@@ -28,9 +29,10 @@ type said struct {
 			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
 		}
-		Findings []struct{ Rule string }
-		Endings  struct{ Client, Server string }
-		Policies []struct {
+		Findings   []struct{ Rule string }
+		Hypotheses []struct{ Verdict string }
+		Endings    struct{ Client, Server string }
+		Policies   []struct {
 			End      string
 			Idle     *float64  `json:"idle_s"`
 			Interval *float64  `json:"interval_s"`
@@ -69,9 +71,13 @@ func judge(t *testing.T, set *lab.Run) {
 			judgeFlow(t, set, answer, f, strings.Join(bases(order), " "))
 		}
 		judgePairs(t, set, answer, order)
+		judgePaths(t, set, answer, order)
 	}
 	for _, one := range []string{client, server} {
 		answer := ask(t, one)
+		if one == client {
+			judgeReadings(t, set, answer)
+		}
 		for i := range answer.Flows {
 			got := &answer.Flows[i]
 			for _, f := range set.Truth.Flows {
@@ -80,6 +86,50 @@ func judge(t *testing.T, set *lab.Run) {
 					t.Errorf("%s alone, %s: %s %s, and that is wrong: %s", filepath.Base(one), f.Client, got.Verdict.ID, got.Verdict.Confidence, f.Expect.Verdict)
 				}
 			}
+		}
+	}
+}
+
+// judgePaths says that silences which contradict each other are named with
+// their reason, and that no others are.
+func judgePaths(t *testing.T, set *lab.Run, answer said, order []string) {
+	t.Helper()
+	named := false
+	for _, p := range answer.Paths {
+		reason := set.Truth.Path.Relearns != "" && strings.Contains(p.Note, "anew from the "+set.Truth.Path.Relearns+"'s side")
+		named = named || reason
+		if strings.HasPrefix(p.Note, "contradiction") && !reason {
+			t.Errorf("%v: %s", bases(order), p.Note)
+		}
+	}
+	if set.Truth.Path.Relearns != "" && !named {
+		t.Errorf("%v: paths %+v do not tell that the device learns anew from the %s", bases(order), answer.Paths, set.Truth.Path.Relearns)
+	}
+}
+
+// judgeReadings says that the client's capture alone leads to the truth at
+// least among the readings that remain, where it cannot lead to it alone.
+func judgeReadings(t *testing.T, set *lab.Run, answer said) {
+	t.Helper()
+	for _, f := range set.Truth.Flows {
+		switch f.Expect.Verdict {
+		case "nat-rebind", "one-way-drop", "host-drop", "peer-gone", "silent-drop", "path-cut":
+		default:
+			continue
+		}
+		for i := range answer.Flows {
+			got := &answer.Flows[i]
+			if got.Client != f.Client {
+				continue
+			}
+			readings := []string{got.Verdict.ID}
+			for _, h := range got.Hypotheses {
+				readings = append(readings, h.Verdict)
+			}
+			if !slices.Contains(readings, f.Expect.Verdict) && got.Verdict.ID != "idle" && got.Verdict.ID != "healthy" {
+				t.Errorf("client alone, %s: %s is not among the readings %v", f.Client, f.Expect.Verdict, readings)
+			}
+			break
 		}
 	}
 }
@@ -333,11 +383,36 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 			if len(outcome.Run.Truth.Flows) > 100 {
 				judgeThinned(t, outcome.Run, seed)
 			}
+			judgeAlive(t, outcome.Run)
 			told.add(t, outcome.Run)
 		})
 	}
 	told.print(t)
 	told.check(t)
+}
+
+// judgeAlive verifies ssh's own heartbeats against what the ends were set to:
+// that must never fail, at the end itself it must pass where it was asked often
+// enough, and what they were not set to must never pass.
+func judgeAlive(t *testing.T, set *lab.Run) {
+	t.Helper()
+	for end, host := range set.Truth.Ends {
+		if host.Alive == nil {
+			continue
+		}
+		name := map[string]string{lab.AtClient: "ServerAlive", lab.AtServer: "ClientAlive"}[end]
+		right := fmt.Sprintf("%sInterval=%g,%sCountMax=%d", name, host.Alive.Interval, name, host.Alive.Count)
+		wrong := fmt.Sprintf("%sInterval=%g,%sCountMax=%d", name, 3*host.Alive.Interval, name, host.Alive.Count+1)
+		for _, captures := range [][]string{{set.Captures[end]}, {set.Captures[lab.AtClient], set.Captures[lab.AtServer]}} {
+			told, status := verify(t, right, captures...)
+			if status != statusDone || len(told.Flows) == 0 || len(told.Flows[0].Ends) != 1 || told.Flows[0].Ends[0].Result != "pass" {
+				t.Errorf("%v: %s: status %d, %+v", bases(captures), right, status, told)
+			}
+			if told, status := verify(t, wrong, captures...); status != statusMatched || len(told.Flows[0].Ends) != 1 || told.Flows[0].Ends[0].Result == "pass" {
+				t.Errorf("%v: %s was never set: status %d, %+v", bases(captures), wrong, status, told)
+			}
+		}
+	}
 }
 
 // confusion counts verdicts by what truly happened: with both captures, and

@@ -36,7 +36,7 @@ drop nothing
 +30s  C > S PSH,ACK seq 313 ack 984 ts 163004 91123 len 52
 +11ms S > C PSH,ACK seq 984 ack 365 ts 167015 163004 len 28
 +11ms C > S RST     seq 365 win 0 id 0
-`, "heartbeat-timeout likely", "heartbeat-timeout likely", "not heartbeat-timeout"},
+`, "heartbeat-timeout likely", "heartbeat-timeout likely", "heartbeat-timeout possible"},
 	{"ssh gives up, and the server's probe is answered with a RST", beating + `
 drop both
 ` + outlasted + `

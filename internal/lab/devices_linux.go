@@ -45,6 +45,12 @@ func meddlings() []Scenario {
 			timers: Timers{}, play: mtuBlackHole,
 		},
 		{
+			Name:   "firewall-relearns",
+			Doc:    "A firewall forgets two idle connections. It takes up again what the inside sends in mid-connection, and drops what comes from outside: the one that the client probes lives, the one that only the server probes dies.",
+			Look:   "The client's probes are answered after silences longer than the firewall's timer; the server's probes of the other connection are in its own capture only.",
+			timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 4, State: 4 * time.Second}, play: relearns,
+		},
+		{
 			Name:   "ssh-client-hung",
 			Doc:    "The client's ssh is stopped (SIGSTOP) during a session with ClientAlive. Its kernel acknowledges the server's requests, nobody answers, and sshd gives up.",
 			Look:   "The last requests of the server are followed by empty acknowledgments alone, then by its FIN.",
@@ -325,4 +331,44 @@ func clientHangs(s *stage) error {
 		err = errors.Join(err, errors.New("sshd has not given up"))
 	}
 	return err
+}
+
+func relearns(s *stage) error {
+	if err := s.firewall(); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		s.router.sysctl("net.netfilter.nf_conntrack_tcp_loose=1"),
+		s.router.run("nft", "insert", "rule", "inet", "lab", "forward", "iifname", "rc", "accept"),
+		s.capture(),
+	); err != nil {
+		return err
+	}
+	inside, err := s.connect(0)
+	if err != nil {
+		return err
+	}
+	outside, err := s.connect(0)
+	if err != nil {
+		return err
+	}
+	for _, p := range []*pipe{inside, outside} {
+		for range 2 { // a pause that passes either way
+			if _, err := p.client.Write([]byte("a request\r\n")); err != nil {
+				return err
+			}
+			if err := s.sleep(1300 * time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	if err := errors.Join(s.probe(AtClient, inside.client), s.probe(AtServer, outside.server)); err != nil {
+		return err
+	}
+	s.truth.Path.Died, s.truth.Path.Relearns = "server to client", AtClient
+	s.tell(
+		inside.flow("the firewall forgot it and learned it anew from the client's probes", Expect{Verdict: "healthy"}),
+		outside.flow("the firewall forgot it and dropped the server's probes", Expect{Verdict: "silent-drop", Confidence: "proven", Cause: "idle-expiry"}),
+	)
+	return s.sleep(2*s.time.Idle + s.time.patience())
 }

@@ -207,6 +207,10 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 			t.Errorf("%d packets dropped, client %+v: want large segments and their repetitions", r.Truth.Path.Dropped, r.Truth.Ends[lab.AtClient].Counters)
 		}
 	},
+	"firewall-relearns": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		resets(t, r, 0, 1)
+		dropped(t, r, timers.Count+1)
+	},
 	"ssh-client-hung":  silentKernels,
 	"ssh-alive":        silentKernels,
 	"ssh-client-alive": silentKernels,

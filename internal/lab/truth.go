@@ -101,11 +101,12 @@ type Counters struct {
 // Path is what lay between the ends.
 type Path struct {
 	RoundTrip    float64 `json:"round_trip_s"`
-	StateTimeout float64 `json:"state_timeout_s"` // of established connections in the router; 0: it keeps none
-	Died         string  `json:"died"`            // "both", "server to client", or "" for neither direction
-	Control      string  `json:"control"`         // other traffic of the hosts after the onset: "crossed", "lost", or "" for none
-	Proxy        bool    `json:"proxy,omitempty"` // the router ends connections and opens others
-	Dropped      int     `json:"dropped"`         // TCP packets that router and relay counted as dropped
+	StateTimeout float64 `json:"state_timeout_s"`    // of established connections in the router; 0: it keeps none
+	Died         string  `json:"died"`               // "both", "server to client", or "" for neither direction
+	Control      string  `json:"control"`            // other traffic of the hosts after the onset: "crossed", "lost", or "" for none
+	Proxy        bool    `json:"proxy,omitempty"`    // the router ends connections and opens others
+	Relearns     string  `json:"relearns,omitempty"` // the end from which the router learns a forgotten connection anew
+	Dropped      int     `json:"dropped"`            // TCP packets that router and relay counted as dropped
 }
 
 // Moment is when something happened.
