@@ -63,6 +63,9 @@ const grace = 2 * time.Second
 // those that left it are forgotten.
 const spare = 1024
 
+// mostObituaries bounds the verdicts that are remembered for screens.
+const mostObituaries = 1000
+
 // watched is what the engine remembers of a connection.
 type watched struct {
 	due     tcp.Instant // look again at this time; 0: when it is touched
@@ -84,20 +87,21 @@ type watched struct {
 type Engine struct {
 	Table *flows.Table
 
-	o       Options
-	files   func() []capture.File
-	frame   func(tcp.Ordinal) (int, uint64)
-	flows   map[flows.FlowID]*watched
-	touched []flows.FlowID
-	one     capture.Batch
-	hole    tcp.Instant // end of the newest hole
-	timers  tcp.Instant // when due times are next compared
+	o          Options
+	files      func() []capture.File
+	frame      func(tcp.Ordinal) (int, uint64)
+	flows      map[flows.FlowID]*watched
+	touched    []flows.FlowID
+	one        capture.Batch
+	hole       tcp.Instant                        // end of the newest hole
+	obituaries map[flows.FlowID]*analyzer.Verdict // of those that died
+	timers     tcp.Instant                        // when due times are next compared
 }
 
 // New returns an engine. files and frame tell of the capture what reports tell
 // of it; frame may be nil where ordinals are frame numbers.
 func New(o Options, files func() []capture.File, frame func(tcp.Ordinal) (int, uint64)) *Engine {
-	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}}
+	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}, obituaries: map[flows.FlowID]*analyzer.Verdict{}}
 	label := o.Label
 	if o.Metrics != nil {
 		label = e.measure
@@ -243,6 +247,7 @@ func (e *Engine) look() {
 	e.timers = now.Add(lookEvery / 2)
 	if len(e.flows) > 2*e.Table.Live()+spare {
 		maps.DeleteFunc(e.flows, func(id flows.FlowID, _ *watched) bool { return !e.Table.Holds(id) })
+		maps.DeleteFunc(e.obituaries, func(id flows.FlowID, _ *analyzer.Verdict) bool { return !e.Table.Holds(id) })
 	}
 	for _, id := range e.overdue(now) {
 		e.examine(id, e.flows[id], now)
@@ -269,6 +274,7 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 	f, ok := e.Table.Flow(id)
 	if !ok {
 		delete(e.flows, id)
+		delete(e.obituaries, id)
 		return
 	}
 	if w.looked == 0 {
@@ -285,6 +291,7 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 		if t.n > 0 || over(f) || f.LastOrd <= w.last {
 			return
 		}
+		delete(e.obituaries, id)
 		w.died, w.dead, w.failing = false, false, true // it was not dead after all
 	}
 	if t.n == 0 && w.failing && !over(f) {
@@ -371,6 +378,13 @@ func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instan
 	}
 	w.dead = true
 	v := d.Verdict
+	for old := range e.obituaries { // a storm of deaths must not take the memory
+		if len(e.obituaries) < mostObituaries {
+			break
+		}
+		delete(e.obituaries, old)
+	}
+	e.obituaries[id] = &v
 	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
 }
 

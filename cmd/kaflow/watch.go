@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ type watchFlags struct {
 	promisc bool
 	report  string
 	user    string
+	plain   bool
 
 	save       string
 	saveMost   int
@@ -44,7 +46,9 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch -i IFACE... | -r FILE",
 		Short: "connections as they live and die: a line for each event",
 		Long: `Watch interfaces (Linux), a growing file or a pipe, and say what happens to
-each connection: seen, probe-lost, at-risk, died with its verdict, recovered.
+each connection: seen, probe-lost, at-risk, died with its verdict, recovered. On a
+terminal it is a screen (? there for help), else, or with --plain or --json, a line
+for each event.
 
   kaflow watch -i eth0                      needs CAP_NET_RAW
   kaflow watch -i eth0 -i eth1 --net 192.0.2.0/24 --report night.html
@@ -74,6 +78,7 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.StringVar(&f.journald, "journald", "", "log events to journald, with fields (=PATH: its socket)")
 	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
 	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
+	s.BoolVar(&f.plain, "plain", false, "lines on a terminal too, no screen")
 	return c
 }
 
@@ -101,10 +106,56 @@ type watcher struct {
 	engine *monitor.Engine
 	sel    selection
 	away   []string // interfaces that were said to be down
+	screen *display // nil: lines
 	out    *outlets
 	saver  *saver // nil: not asked for
 	emit   func(monitor.Event)
 	failed error // an output that failed
+
+	reading bool           // the source is being read, and must be left alone
+	known   []capture.File // what was known of the files before that
+	asked   time.Time      // when
+}
+
+// files returns what is known of what is watched.
+func (s *watcher) files() []capture.File {
+	if s.reading {
+		return s.known
+	}
+	return s.src.files()
+}
+
+// frameNumber returns what tells the frame of an ordinal; nil where ordinals are
+// frames.
+func (s *watcher) frameNumber() func(tcp.Ordinal) (int, uint64) {
+	if s.src.frame == nil {
+		return nil
+	}
+	return func(o tcp.Ordinal) (int, uint64) {
+		if !s.reading {
+			return s.src.frame(o)
+		}
+		n := uint64(o)
+		for i := range s.known {
+			if i == len(s.known)-1 || n <= s.known[i].Frames {
+				return i, n
+			}
+			n -= s.known[i].Frames
+		}
+		return -1, 0
+	}
+}
+
+// leave remembers what is known of the files, now and then, and leaves the
+// source to who reads it.
+func (s *watcher) leave() {
+	if now := time.Now(); s.known == nil || now.Sub(s.asked) > frameEvery {
+		s.asked, s.known = now, slices.Clone(s.src.files())
+		for i := range s.known {
+			s.known[i].Undecoded = maps.Clone(s.known[i].Undecoded)
+		}
+	}
+	s.reading = true
 }
 
 func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
@@ -140,9 +191,15 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if err := report.check(args); err != nil {
 		return err
 	}
-	toStdout := write(s.src.name)
+	tell := write(s.src.name)
+	if a.wantsScreen(f, args) {
+		var gone func()
+		s.screen, gone = a.newDisplay()
+		defer gone()
+		tell = s.screen.write
+	}
 	s.emit = func(ev monitor.Event) {
-		if err := toStdout(ev); err != nil && s.failed == nil {
+		if err := tell(ev); err != nil && s.failed == nil {
 			s.failed = outputError{err}
 		}
 		s.out.event(ev)
@@ -163,11 +220,15 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		o.Label = s.saver.recorder.Label
 		o.Died = func(f *flows.Flow) { s.saver.died(s.engine, f) }
 	}
-	s.engine = monitor.New(o, s.src.files, s.src.frame)
+	s.engine = monitor.New(o, s.files, s.frameNumber())
+	run := s.watchFile
 	if s.src.away != nil {
-		err = s.watchLive(c.Context())
+		run = s.watchLive
+	}
+	if s.screen != nil {
+		err = s.screen.run(c.Context(), s, run)
 	} else {
-		err = s.watchFile(c.Context())
+		err = run(c.Context())
 	}
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
@@ -338,6 +399,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		s.engine.Add(&b)
 		s.tellAway()
 		s.out.update(s)
+		s.show()
 		switch {
 		case b.N > 0:
 			last, seen = s.engine.Table.Now(), time.Now()
@@ -372,17 +434,15 @@ func (s *watcher) tellAway() {
 func (s *watcher) watchFile(ctx context.Context) error {
 	var b capture.Batch
 	var first tcp.Instant
-	came, taken := make(chan error), make(chan struct{})
+	came, taken := make(chan error, 1), make(chan struct{})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	s.leave()
+	quiet := time.NewTicker(frameEvery)
+	defer quiet.Stop()
 	go func() {
 		for {
-			err := s.src.Read(&b)
-			select {
-			case came <- err:
-			case <-ctx.Done():
-				return
-			}
+			came <- s.src.Read(&b) // there is room: it goes on when this one was taken
 			select {
 			case <-taken:
 			case <-ctx.Done():
@@ -393,6 +453,7 @@ func (s *watcher) watchFile(ctx context.Context) error {
 	for s.failed == nil {
 		select {
 		case err := <-came:
+			s.reading = false
 			s.sel.trim(&b, &first)
 			s.engine.Add(&b)
 			if err != nil {
@@ -401,8 +462,20 @@ func (s *watcher) watchFile(ctx context.Context) error {
 				return err
 			}
 			s.out.update(s)
+			s.show()
+			s.leave()
 			taken <- struct{}{}
+		case <-quiet.C: // what does not come is shown, too
+			s.out.update(s)
+			s.show()
 		case <-ctx.Done():
+			select { // what was read when the end came counts
+			case <-came:
+				s.reading = false
+				s.sel.trim(&b, &first)
+				s.engine.Add(&b)
+			case <-time.After(frameEvery): // a pipe that holds on: its reader keeps the source
+			}
 			return nil
 		}
 	}
