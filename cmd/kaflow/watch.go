@@ -29,6 +29,7 @@ type watchFlags struct {
 	report  string
 	user    string
 	plain   bool
+	filter  string
 
 	save       string
 	saveMost   int
@@ -55,6 +56,10 @@ for each event.
   kaflow watch -r trace.pcap --follow       a file that tcpdump is writing
   tcpdump -U -w - -i eth0 tcp | kaflow watch -r -
 
+-f takes libpcap's language where tcpdump is installed. It chooses among TCP frames
+only: ICMP errors, ARP and the like stay, since they are evidence; tags are taken off
+before. --host, --net and --port need nothing, and choose whole connections.
+
 SIGINT or SIGTERM ends it; --report FILE (or -o FILE) then gets the report that
 analyze gives, in the format that the file's name asks for: .html, .json,
 .ndjson, .md, .jira, else text.`,
@@ -78,6 +83,7 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.StringVar(&f.journald, "journald", "", "log events to journald, with fields (=PATH: its socket)")
 	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
 	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
+	s.StringVarP(&f.filter, "filter", "f", "", "only TCP frames that pass this filter, in libpcap's language; tcpdump has to be installed")
 	s.BoolVar(&f.plain, "plain", false, "lines on a terminal too, no screen")
 	return c
 }
@@ -292,7 +298,17 @@ func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(
 // openFeed opens the interface, or the one capture that was named.
 func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func(*capture.Packet, capture.Frame)) (*stream, error) {
 	if len(f.ifaces) > 0 {
-		return openInterfaces(capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc, Each: each})
+		o := capture.LiveOptions{Interfaces: f.ifaces, SnapLen: f.snap, Promiscuous: f.promisc, Each: each}
+		if c.Flags().Changed("filter") {
+			var err error
+			if o.Filter, err = a.compile(c.Context(), f.filter); err != nil {
+				return nil, err
+			}
+		}
+		return openInterfaces(o)
+	}
+	if c.Flags().Changed("filter") {
+		return nil, usageError{"-f is for live captures; of a file: tcpdump -r FILE -w - 'FILTER' | kaflow watch -r -"}
 	}
 	args, err := a.inputs(c, args)
 	if err != nil {
