@@ -351,7 +351,7 @@ func (e *Engine) probes(f *flows.Flow, w *watched, t *train, now tcp.Instant) {
 		wait = max(grace, 3*f.Sides[t.from].RTT.Max)
 	}
 	for i, ord := range t.ords {
-		gone := i+1 < t.n || now.Sub(t.times[i]) > wait
+		gone := i+1 < t.n || over(f) || now.Sub(t.times[i]) > wait
 		if !gone || ord <= w.lost {
 			continue
 		}

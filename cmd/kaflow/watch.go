@@ -412,8 +412,8 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		if err := s.src.Read(&b); err != nil {
 			return liveError{err}
 		}
-		s.engine.Add(&b)
 		s.tellAway()
+		s.engine.Add(&b)
 		s.out.update(s)
 		s.show()
 		switch {
