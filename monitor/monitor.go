@@ -8,6 +8,7 @@ package monitor
 
 import (
 	"cmp"
+	"container/heap"
 	"maps"
 	"slices"
 	"time"
@@ -69,6 +70,7 @@ const mostObituaries = 1000
 // watched is what the engine remembers of a connection.
 type watched struct {
 	due     tcp.Instant // look again at this time; 0: when it is touched
+	queued  tcp.Instant // of its timer that counts; 0: none
 	looked  tcp.Instant
 	lost    tcp.Ordinal // newest probe that was told as lost
 	warned  tcp.Instant // silence that was told as a risk began here
@@ -92,6 +94,7 @@ type Engine struct {
 	frame      func(tcp.Ordinal) (int, uint64)
 	flows      map[flows.FlowID]*watched
 	touched    []flows.FlowID
+	queue      timers
 	one        capture.Batch
 	hole       tcp.Instant                        // end of the newest hole
 	obituaries map[flows.FlowID]*analyzer.Verdict // of those that died
@@ -238,6 +241,7 @@ func (e *Engine) look() {
 			e.examine(id, w, now)
 		} else if w.due == 0 || w.due > w.looked.Add(lookEvery) {
 			w.due = w.looked.Add(lookEvery)
+			e.schedule(id, w)
 		}
 	}
 	e.touched = e.touched[:0]
@@ -255,12 +259,20 @@ func (e *Engine) look() {
 }
 
 // overdue returns the connections whose time has come, the longest overdue
-// first.
+// first, and takes their timers away: each has to be examined.
 func (e *Engine) overdue(now tcp.Instant) []flows.FlowID {
 	var ids []flows.FlowID
-	for id, w := range e.flows {
+	for len(e.queue) > 0 && e.queue[0].at <= now {
+		next := heap.Pop(&e.queue).(timer)
+		w := e.flows[next.id]
+		if w == nil || w.queued != next.at {
+			continue // gone, or there was an earlier one
+		}
+		w.queued = 0
 		if w.due != 0 && w.due <= now {
-			ids = append(ids, id)
+			ids = append(ids, next.id)
+		} else {
+			e.schedule(next.id, w)
 		}
 	}
 	slices.SortFunc(ids, func(a, b flows.FlowID) int {
@@ -269,8 +281,46 @@ func (e *Engine) overdue(now tcp.Instant) []flows.FlowID {
 	return ids
 }
 
+// timer is when a connection is to be looked at.
+type timer struct {
+	at tcp.Instant
+	id flows.FlowID
+}
+
+// timers is a heap of timers, the earliest first. A connection has one that
+// counts, and at most a few that no longer do.
+type timers []timer
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+
+// Push implements heap.Interface.
+func (t *timers) Push(x any) { *t = append(*t, x.(timer)) }
+
+// Pop implements heap.Interface.
+func (t *timers) Pop() any {
+	last := (*t)[len(*t)-1]
+	*t = (*t)[:len(*t)-1]
+	return last
+}
+
+// schedule sets a timer for a connection's due time, unless an earlier one will
+// look at it anyway.
+func (e *Engine) schedule(id flows.FlowID, w *watched) {
+	if w.due != 0 && (w.queued == 0 || w.due < w.queued) {
+		w.queued = w.due
+		heap.Push(&e.queue, timer{w.due, id})
+	}
+}
+
 // examine looks at one connection and tells what is new.
 func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
+	e.inspect(id, w, now)
+	e.schedule(id, w)
+}
+
+func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	f, ok := e.Table.Flow(id)
 	if !ok {
 		delete(e.flows, id)
@@ -369,6 +419,9 @@ func over(f *flows.Flow) bool {
 // died tells of a death, and of an end that was none.
 func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
 	w.died, w.last = true, f.LastOrd
+	if g, ok := e.Table.Glance(id); ok && g.Closed && g.Settled(now) {
+		return // as reports see it: closed, and nothing ever happened to it
+	}
 	d, ok := analyzer.One(e.Point(), id)
 	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
 		return // it was closed: nobody has to look

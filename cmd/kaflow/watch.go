@@ -401,14 +401,23 @@ func setcapLine() string {
 	return "sudo setcap cap_net_raw+ep " + path
 }
 
+// drainFor is how long the rest of the ring may take when the end has come.
+const drainFor = time.Second
+
 // watchLive feeds the engine until ctx ends. Packet time goes on with the clock
 // while nothing comes, except while an interface is away: nothing can be
 // concluded then.
 func (s *watcher) watchLive(ctx context.Context) error {
 	var b capture.Batch
 	var last tcp.Instant
-	var seen time.Time
-	for s.failed == nil && ctx.Err() == nil {
+	var seen, until time.Time
+	for s.failed == nil {
+		if ctx.Err() != nil && until.IsZero() {
+			until = time.Now().Add(drainFor)
+		}
+		if !until.IsZero() && (b.N == 0 || time.Now().After(until)) {
+			return nil // what the ring held when the end came was read
+		}
 		if err := s.src.Read(&b); err != nil {
 			return liveError{err}
 		}
