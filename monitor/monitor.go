@@ -60,7 +60,7 @@ const lookEvery = time.Second
 // grace is how long after the end of an interval its probe counts as lost.
 const grace = 2 * time.Second
 
-// spare is how many connections beyond twice the table's are remembered before
+// spare is how many connections beyond the table's and an eighth are remembered before
 // those that left it are forgotten.
 const spare = 1024
 
@@ -249,7 +249,7 @@ func (e *Engine) look() {
 		return
 	}
 	e.timers = now.Add(lookEvery / 2)
-	if len(e.flows) > 2*e.Table.Live()+spare {
+	if len(e.flows) > e.Table.Live()+e.Table.Live()/8+spare {
 		maps.DeleteFunc(e.flows, func(id flows.FlowID, _ *watched) bool { return !e.Table.Holds(id) })
 		maps.DeleteFunc(e.obituaries, func(id flows.FlowID, _ *analyzer.Verdict) bool { return !e.Table.Holds(id) })
 	}
