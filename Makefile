@@ -9,7 +9,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GO FUZZTIME STATICCHECK
 export CGO_ENABLED = 0
 
-.PHONY: test build bench fuzz lab generate help
+.PHONY: test build bench fuzz lab soak generate help
 
 test: ## install what tests need where allowed, then formatting, vet, staticcheck, cross builds, all tests
 	@./scripts/test.sh
@@ -27,6 +27,9 @@ fuzz: ## every fuzz target for FUZZTIME each (default 60s)
 lab: ## the network namespace scenarios alone, verbose, all of them (root); LABFLAGS go to the test binary
 	LAB=require $(GO) test -count 1 -timeout 30m -v ./internal/lab/... $(if $(LABFLAGS),-args $(LABFLAGS))
 	LAB=require LAB_SEED=$${LAB_SEED:-$$(date +%N | sed 's/^0*//')} $(GO) test -count 1 -timeout 30m -v -run TestFresh ./cmd/kaflow
+
+soak: ## watch for long: 14 simulated days, a flood, every packet counted over minutes (root); make test runs short forms
+	SOAK=long LAB=require $(GO) test -count 1 -timeout 60m -v -run Soak ./monitor ./cmd/kaflow
 
 generate: ## rebuild generated files (the embedded tables)
 	$(GO) generate ./...

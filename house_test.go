@@ -135,6 +135,7 @@ var doors = []struct {
 	{"github.com/spf13/pflag", []string{"cmd/kaflow"}},
 	{"github.com/spf13/cobra", []string{"cmd/kaflow"}},
 	{"github.com/prometheus", []string{"monitor"}},
+	{"charm.land", []string{"monitor"}},
 	{"kernel.org/pub/linux/libs/security/libcap/cap", []string{"cmd/kaflow"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"cmd/kaflow"}},
 }

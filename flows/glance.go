@@ -57,6 +57,15 @@ func (t *Table) Glances() iter.Seq[Glance] {
 	}
 }
 
+// Glance returns a glance at one flow, false where the table does not hold it.
+func (t *Table) Glance(id FlowID) (Glance, bool) {
+	p, slot, ok := t.resolve(id)
+	if !ok {
+		return Glance{}, false
+	}
+	return t.glance(p, slot, id), true
+}
+
 func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 	h, c := p.hot(slot), p.cold(slot)
 	g := Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}

@@ -1,7 +1,9 @@
 package flows
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"kaflow/capture"
 	"kaflow/tcp"
@@ -170,9 +172,12 @@ func (t *Table) flowsOf(k *capture.Key) []uint32 {
 		return nil
 	}
 	stamp := uint64(t.streams)<<32 | uint64(t.narrow.live+t.wide.live)
-	if t.byHosts == nil || t.byHostsAt != stamp {
+	if t.byHostsAt != stamp { // asked for the first time since flows came or went: live, that is the only time
+		t.byHosts, t.byHostsAt = nil, stamp
+		return t.scanHosts(k)
+	}
+	if t.byHosts == nil {
 		t.byHosts = make(map[hostKey][]uint32)
-		t.byHostsAt = stamp
 		for id := range t.Flows() {
 			handle := uint32(id >> 32)
 			p, slot := t.at(handle)
@@ -182,6 +187,29 @@ func (t *Table) flowsOf(k *capture.Key) []uint32 {
 		}
 	}
 	return t.byHosts[hostKey{k.Lo, k.Hi}]
+}
+
+// scanHosts is flowsOf without an index.
+func (t *Table) scanHosts(k *capture.Key) []uint32 {
+	type row struct{ stream, handle uint32 }
+	var rows []row
+	for _, p := range []*pool{&t.narrow, &t.wide} {
+		for slot := range p.used {
+			c := p.cold(slot)
+			if c.flags&coldUsed == 0 {
+				continue
+			}
+			if key := p.key(slot); key.Lo == k.Lo && key.Hi == k.Hi {
+				rows = append(rows, row{c.stream, p.handle(slot)})
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.stream, b.stream) })
+	handles := make([]uint32, len(rows))
+	for i := range rows {
+		handles[i] = rows[i].handle
+	}
+	return handles
 }
 
 // routerAddr is the source of an ICMP error.

@@ -8,6 +8,7 @@ package monitor
 
 import (
 	"cmp"
+	"container/heap"
 	"maps"
 	"slices"
 	"time"
@@ -59,13 +60,17 @@ const lookEvery = time.Second
 // grace is how long after the end of an interval its probe counts as lost.
 const grace = 2 * time.Second
 
-// spare is how many connections beyond twice the table's are remembered before
+// spare is how many connections beyond the table's and an eighth are remembered before
 // those that left it are forgotten.
 const spare = 1024
+
+// mostObituaries bounds the verdicts that are remembered for screens.
+const mostObituaries = 1000
 
 // watched is what the engine remembers of a connection.
 type watched struct {
 	due     tcp.Instant // look again at this time; 0: when it is touched
+	queued  tcp.Instant // of its timer that counts; 0: none
 	looked  tcp.Instant
 	lost    tcp.Ordinal // newest probe that was told as lost
 	warned  tcp.Instant // silence that was told as a risk began here
@@ -84,20 +89,22 @@ type watched struct {
 type Engine struct {
 	Table *flows.Table
 
-	o       Options
-	files   func() []capture.File
-	frame   func(tcp.Ordinal) (int, uint64)
-	flows   map[flows.FlowID]*watched
-	touched []flows.FlowID
-	one     capture.Batch
-	hole    tcp.Instant // end of the newest hole
-	timers  tcp.Instant // when due times are next compared
+	o          Options
+	files      func() []capture.File
+	frame      func(tcp.Ordinal) (int, uint64)
+	flows      map[flows.FlowID]*watched
+	touched    []flows.FlowID
+	queue      timers
+	one        capture.Batch
+	hole       tcp.Instant                        // end of the newest hole
+	obituaries map[flows.FlowID]*analyzer.Verdict // of those that died
+	timers     tcp.Instant                        // when due times are next compared
 }
 
 // New returns an engine. files and frame tell of the capture what reports tell
 // of it; frame may be nil where ordinals are frame numbers.
 func New(o Options, files func() []capture.File, frame func(tcp.Ordinal) (int, uint64)) *Engine {
-	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}}
+	e := &Engine{o: o, files: files, frame: frame, flows: map[flows.FlowID]*watched{}, obituaries: map[flows.FlowID]*analyzer.Verdict{}}
 	label := o.Label
 	if o.Metrics != nil {
 		label = e.measure
@@ -234,6 +241,7 @@ func (e *Engine) look() {
 			e.examine(id, w, now)
 		} else if w.due == 0 || w.due > w.looked.Add(lookEvery) {
 			w.due = w.looked.Add(lookEvery)
+			e.schedule(id, w)
 		}
 	}
 	e.touched = e.touched[:0]
@@ -241,8 +249,9 @@ func (e *Engine) look() {
 		return
 	}
 	e.timers = now.Add(lookEvery / 2)
-	if len(e.flows) > 2*e.Table.Live()+spare {
+	if len(e.flows) > e.Table.Live()+e.Table.Live()/8+spare {
 		maps.DeleteFunc(e.flows, func(id flows.FlowID, _ *watched) bool { return !e.Table.Holds(id) })
+		maps.DeleteFunc(e.obituaries, func(id flows.FlowID, _ *analyzer.Verdict) bool { return !e.Table.Holds(id) })
 	}
 	for _, id := range e.overdue(now) {
 		e.examine(id, e.flows[id], now)
@@ -250,12 +259,20 @@ func (e *Engine) look() {
 }
 
 // overdue returns the connections whose time has come, the longest overdue
-// first.
+// first, and takes their timers away: each has to be examined.
 func (e *Engine) overdue(now tcp.Instant) []flows.FlowID {
 	var ids []flows.FlowID
-	for id, w := range e.flows {
+	for len(e.queue) > 0 && e.queue[0].at <= now {
+		next := heap.Pop(&e.queue).(timer)
+		w := e.flows[next.id]
+		if w == nil || w.queued != next.at {
+			continue // gone, or there was an earlier one
+		}
+		w.queued = 0
 		if w.due != 0 && w.due <= now {
-			ids = append(ids, id)
+			ids = append(ids, next.id)
+		} else {
+			e.schedule(next.id, w)
 		}
 	}
 	slices.SortFunc(ids, func(a, b flows.FlowID) int {
@@ -264,11 +281,50 @@ func (e *Engine) overdue(now tcp.Instant) []flows.FlowID {
 	return ids
 }
 
+// timer is when a connection is to be looked at.
+type timer struct {
+	at tcp.Instant
+	id flows.FlowID
+}
+
+// timers is a heap of timers, the earliest first. A connection has one that
+// counts, and at most a few that no longer do.
+type timers []timer
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+
+// Push implements heap.Interface.
+func (t *timers) Push(x any) { *t = append(*t, x.(timer)) }
+
+// Pop implements heap.Interface.
+func (t *timers) Pop() any {
+	last := (*t)[len(*t)-1]
+	*t = (*t)[:len(*t)-1]
+	return last
+}
+
+// schedule sets a timer for a connection's due time, unless an earlier one will
+// look at it anyway.
+func (e *Engine) schedule(id flows.FlowID, w *watched) {
+	if w.due != 0 && (w.queued == 0 || w.due < w.queued) {
+		w.queued = w.due
+		heap.Push(&e.queue, timer{w.due, id})
+	}
+}
+
 // examine looks at one connection and tells what is new.
 func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
+	e.inspect(id, w, now)
+	e.schedule(id, w)
+}
+
+func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	f, ok := e.Table.Flow(id)
 	if !ok {
 		delete(e.flows, id)
+		delete(e.obituaries, id)
 		return
 	}
 	if w.looked == 0 {
@@ -285,6 +341,7 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 		if t.n > 0 || over(f) || f.LastOrd <= w.last {
 			return
 		}
+		delete(e.obituaries, id)
 		w.died, w.dead, w.failing = false, false, true // it was not dead after all
 	}
 	if t.n == 0 && w.failing && !over(f) {
@@ -344,7 +401,7 @@ func (e *Engine) probes(f *flows.Flow, w *watched, t *train, now tcp.Instant) {
 		wait = max(grace, 3*f.Sides[t.from].RTT.Max)
 	}
 	for i, ord := range t.ords {
-		gone := i+1 < t.n || now.Sub(t.times[i]) > wait
+		gone := i+1 < t.n || over(f) || now.Sub(t.times[i]) > wait
 		if !gone || ord <= w.lost {
 			continue
 		}
@@ -362,6 +419,9 @@ func over(f *flows.Flow) bool {
 // died tells of a death, and of an end that was none.
 func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
 	w.died, w.last = true, f.LastOrd
+	if g, ok := e.Table.Glance(id); ok && g.Closed && g.Settled(now) {
+		return // as reports see it: closed, and nothing ever happened to it
+	}
 	d, ok := analyzer.One(e.Point(), id)
 	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
 		return // it was closed: nobody has to look
@@ -371,6 +431,13 @@ func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instan
 	}
 	w.dead = true
 	v := d.Verdict
+	for old := range e.obituaries { // a storm of deaths must not take the memory
+		if len(e.obituaries) < mostObituaries {
+			break
+		}
+		delete(e.obituaries, old)
+	}
+	e.obituaries[id] = &v
 	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
 }
 

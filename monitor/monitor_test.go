@@ -28,6 +28,15 @@ const opening = `
 // and lets so much time go by behind it.
 func watched(t *testing.T, text string, o monitor.Options, size int, behind time.Duration) []monitor.Event {
 	t.Helper()
+	var events []monitor.Event
+	o.Emit = func(ev monitor.Event) { events = append(events, ev) }
+	played(t, text, o, size, behind)
+	return events
+}
+
+// played returns the engine to which a conversation was played.
+func played(t *testing.T, text string, o monitor.Options, size int, behind time.Duration) *monitor.Engine {
+	t.Helper()
 	s, err := dialogue.Parse(text)
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +45,6 @@ func watched(t *testing.T, text string, o monitor.Options, size int, behind time
 	if err != nil {
 		t.Fatal(err)
 	}
-	var events []monitor.Event
-	o.Emit = func(ev monitor.Event) { events = append(events, ev) }
 	e := monitor.New(o, func() []capture.File { return nil }, nil)
 	var b capture.Batch
 	for source.Read(&b) != io.EOF {
@@ -47,7 +54,7 @@ func watched(t *testing.T, text string, o monitor.Options, size int, behind time
 		now = min(now.Add(500*time.Millisecond), end)
 		e.Advance(now)
 	}
-	return events
+	return e
 }
 
 func whats(events []monitor.Event) (out []string) {
@@ -155,5 +162,35 @@ func TestMemoryFollowsTheTable(t *testing.T) {
 	}
 	if n := e.Watched(); n > 2000 {
 		t.Errorf("%d connections are remembered, the table holds %d", n, e.Table.Live())
+	}
+}
+
+// A screen's rows: the most endangered first, with what will come first, the
+// next probe or the limit of the path.
+func TestRows(t *testing.T) {
+	keepalives := strings.Repeat("+300s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n", 4)
+	for _, c := range []struct {
+		name, text string
+		limit      time.Duration
+		behind     time.Duration
+		state      string
+		says       string
+	}{
+		{"probes before the limit", opening + keepalives, 350 * time.Second, 100 * time.Second, "alive", "idle 1m40s of 5m50s, next probe in 3m20s"},
+		{"probes behind the limit", opening + keepalives, 200 * time.Second, 100 * time.Second, "alive", "will die: idle 1m40s of 3m20s, next probe in 3m20s"},
+		{"no probes", opening, 200 * time.Second, 170 * time.Second, "at-risk", "will die: idle 2m50s of 3m20s, no keepalive was seen so far"},
+		{"a lost probe", probesInVain, 0, 5 * time.Second, "failing", "a keepalive probe got no answer"},
+		{"dead", probesInVain, 0, time.Minute, "dead", "After 1m00s of silence"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := played(t, c.text, monitor.Options{PathLimit: c.limit, Emit: func(monitor.Event) {}}, 64, c.behind)
+			rows := e.Rows(10)
+			if len(rows) != 1 || rows[0].State != c.state || !strings.HasPrefix(rows[0].Says, c.says) {
+				t.Errorf("rows %+v, want %s: %s", rows, c.state, c.says)
+			}
+			if n := e.States()[c.state]; n != 1 {
+				t.Errorf("states %v", e.States())
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,8 @@ type watchFlags struct {
 	promisc bool
 	report  string
 	user    string
+	plain   bool
+	filter  string
 
 	save       string
 	saveMost   int
@@ -44,12 +47,18 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch -i IFACE... | -r FILE",
 		Short: "connections as they live and die: a line for each event",
 		Long: `Watch interfaces (Linux), a growing file or a pipe, and say what happens to
-each connection: seen, probe-lost, at-risk, died with its verdict, recovered.
+each connection: seen, probe-lost, at-risk, died with its verdict, recovered. On a
+terminal it is a screen (? there for help), else, or with --plain or --json, a line
+for each event.
 
   kaflow watch -i eth0                      needs CAP_NET_RAW
   kaflow watch -i eth0 -i eth1 --net 192.0.2.0/24 --report night.html
   kaflow watch -r trace.pcap --follow       a file that tcpdump is writing
   tcpdump -U -w - -i eth0 tcp | kaflow watch -r -
+
+-f takes libpcap's language where tcpdump is installed. It chooses among TCP frames
+only: ICMP errors, ARP and the like stay, since they are evidence; tags are taken off
+before. --host, --net and --port need nothing, and choose whole connections.
 
 SIGINT or SIGTERM ends it; --report FILE (or -o FILE) then gets the report that
 analyze gives, in the format that the file's name asks for: .html, .json,
@@ -74,6 +83,8 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.StringVar(&f.journald, "journald", "", "log events to journald, with fields (=PATH: its socket)")
 	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
 	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
+	s.StringVarP(&f.filter, "filter", "f", "", "only TCP frames that pass this filter, in libpcap's language; tcpdump has to be installed")
+	s.BoolVar(&f.plain, "plain", false, "lines on a terminal too, no screen")
 	return c
 }
 
@@ -102,10 +113,56 @@ type watcher struct {
 	engine  *monitor.Engine
 	sel     selection
 	away    []string // interfaces that were said to be down
+	screen  *display // nil: lines
 	out     *outlets
 	saver   *saver // nil: not asked for
 	emit    func(monitor.Event)
 	failed  error // an output that failed
+
+	reading bool           // the source is being read, and must be left alone
+	known   []capture.File // what was known of the files before that
+	asked   time.Time      // when
+}
+
+// files returns what is known of what is watched.
+func (s *watcher) files() []capture.File {
+	if s.reading {
+		return s.known
+	}
+	return s.src.files()
+}
+
+// frameNumber returns what tells the frame of an ordinal; nil where ordinals are
+// frames.
+func (s *watcher) frameNumber() func(tcp.Ordinal) (int, uint64) {
+	if s.src.frame == nil {
+		return nil
+	}
+	return func(o tcp.Ordinal) (int, uint64) {
+		if !s.reading {
+			return s.src.frame(o)
+		}
+		n := uint64(o)
+		for i := range s.known {
+			if i == len(s.known)-1 || n <= s.known[i].Frames {
+				return i, n
+			}
+			n -= s.known[i].Frames
+		}
+		return -1, 0
+	}
+}
+
+// leave remembers what is known of the files, now and then, and leaves the
+// source to who reads it.
+func (s *watcher) leave() {
+	if now := time.Now(); s.known == nil || now.Sub(s.asked) > frameEvery {
+		s.asked, s.known = now, slices.Clone(s.src.files())
+		for i := range s.known {
+			s.known[i].Undecoded = maps.Clone(s.known[i].Undecoded)
+		}
+	}
+	s.reading = true
 }
 
 func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
@@ -144,9 +201,15 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if err := report.check(args); err != nil {
 		return err
 	}
-	toStdout := write(s.src.name)
+	tell := write(s.src.name)
+	if a.wantsScreen(f, args) {
+		var gone func()
+		s.screen, gone = a.newDisplay()
+		defer gone()
+		tell = s.screen.write
+	}
 	s.emit = func(ev monitor.Event) {
-		if err := toStdout(ev); err != nil && s.failed == nil {
+		if err := tell(ev); err != nil && s.failed == nil {
 			s.failed = outputError{err}
 		}
 		s.out.event(ev)
@@ -167,11 +230,15 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		o.Label = s.saver.recorder.Label
 		o.Died = func(f *flows.Flow) { s.saver.died(s.engine, f) }
 	}
-	s.engine = monitor.New(o, s.src.files, s.src.frame)
+	s.engine = monitor.New(o, s.files, s.frameNumber())
+	run := s.watchFile
 	if s.src.away != nil {
-		err = s.watchLive(c.Context())
+		run = s.watchLive
+	}
+	if s.screen != nil {
+		err = s.screen.run(c.Context(), s, run)
 	} else {
-		err = s.watchFile(c.Context())
+		err = run(c.Context())
 	}
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
@@ -239,11 +306,20 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func
 		if a.clean != nil {
 			o.Rewrite = a.clean.Frame
 		}
+		if c.Flags().Changed("filter") {
+			var err error
+			if o.Filter, err = a.compile(c.Context(), f.filter); err != nil {
+				return nil, err
+			}
+		}
 		src, err := openInterfaces(o)
 		if err == nil && a.clean != nil {
 			src.name = alias("", 0)
 		}
 		return src, err
+	}
+	if c.Flags().Changed("filter") {
+		return nil, usageError{"-f is for live captures; of a file: tcpdump -r FILE -w - 'FILTER' | kaflow watch -r -"}
 	}
 	args, err := a.inputs(c, args)
 	if err != nil {
@@ -337,20 +413,30 @@ func setcapLine() string {
 	return "sudo setcap cap_net_raw+ep " + path
 }
 
+// drainFor is how long the rest of the ring may take when the end has come.
+const drainFor = time.Second
+
 // watchLive feeds the engine until ctx ends. Packet time goes on with the clock
 // while nothing comes, except while an interface is away: nothing can be
 // concluded then.
 func (s *watcher) watchLive(ctx context.Context) error {
 	var b capture.Batch
 	var last tcp.Instant
-	var seen time.Time
-	for s.failed == nil && ctx.Err() == nil {
+	var seen, until time.Time
+	for s.failed == nil {
+		if ctx.Err() != nil && until.IsZero() {
+			until = time.Now().Add(drainFor)
+		}
+		if !until.IsZero() && (b.N == 0 || time.Now().After(until)) {
+			return nil // what the ring held when the end came was read
+		}
 		if err := s.src.Read(&b); err != nil {
 			return liveError{err}
 		}
-		s.engine.Add(&b)
 		s.tellAway()
+		s.engine.Add(&b)
 		s.out.update(s)
+		s.show()
 		switch {
 		case b.N > 0:
 			last, seen = s.engine.Table.Now(), time.Now()
@@ -385,17 +471,15 @@ func (s *watcher) tellAway() {
 func (s *watcher) watchFile(ctx context.Context) error {
 	var b capture.Batch
 	var first tcp.Instant
-	came, taken := make(chan error), make(chan struct{})
+	came, taken := make(chan error, 1), make(chan struct{})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	s.leave()
+	quiet := time.NewTicker(frameEvery)
+	defer quiet.Stop()
 	go func() {
 		for {
-			err := s.src.Read(&b)
-			select {
-			case came <- err:
-			case <-ctx.Done():
-				return
-			}
+			came <- s.src.Read(&b) // there is room: it goes on when this one was taken
 			select {
 			case <-taken:
 			case <-ctx.Done():
@@ -406,6 +490,7 @@ func (s *watcher) watchFile(ctx context.Context) error {
 	for s.failed == nil {
 		select {
 		case err := <-came:
+			s.reading = false
 			s.sel.trim(&b, &first)
 			s.engine.Add(&b)
 			if err != nil {
@@ -414,8 +499,20 @@ func (s *watcher) watchFile(ctx context.Context) error {
 				return err
 			}
 			s.out.update(s)
+			s.show()
+			s.leave()
 			taken <- struct{}{}
+		case <-quiet.C: // what does not come is shown, too
+			s.out.update(s)
+			s.show()
 		case <-ctx.Done():
+			select { // what was read when the end came counts
+			case <-came:
+				s.reading = false
+				s.sel.trim(&b, &first)
+				s.engine.Add(&b)
+			case <-time.After(frameEvery): // a pipe that holds on: its reader keeps the source
+			}
 			return nil
 		}
 	}

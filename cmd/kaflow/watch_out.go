@@ -147,7 +147,7 @@ func (o *outlets) trouble(now time.Time) {
 // totals collects what the parts of a run count.
 func (o *outlets) totals(w *watcher) monitor.Totals {
 	t := monitor.Totals{Evicted: uint64(w.engine.Table.Evicted()), Table: w.engine.Table.Live(), Alarms: map[string]monitor.AlarmTotals{}, Resident: o.resident()}
-	for _, f := range w.src.files() {
+	for _, f := range w.files() {
 		t.Packets += f.Frames
 		t.Segments += f.TCPFrames
 		t.Drops += f.Drops

@@ -52,7 +52,7 @@ type proof struct {
 const (
 	recorderOctets = 64 << 20
 	proofsWaiting  = 32
-	proofsASecond  = 10
+	proofsASecond  = 50
 	failureEvery   = time.Minute
 )
 

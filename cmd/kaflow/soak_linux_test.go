@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sender is a packet socket on the far end of the cable.
+type sender struct {
+	fd int
+	to unix.SockaddrLinklayer
+}
+
+// sender opens one there.
+func (f *far) sender() *sender {
+	f.t.Helper()
+	type opened struct {
+		s   *sender
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its goroutine
+		s := &sender{fd: -1}
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", f.pid))
+		if err == nil {
+			defer ns.Close()
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		}
+		var device *net.Interface
+		if err == nil {
+			device, err = net.InterfaceByName("s0")
+		}
+		if err == nil {
+			s.to = unix.SockaddrLinklayer{Ifindex: device.Index}
+			s.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		}
+		if err == nil { // do not queue for tens of thousands of packets
+			err = unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
+		}
+		done <- opened{s, err}
+	}()
+	o := <-done
+	if o.err != nil {
+		f.t.Fatal(o.err)
+	}
+	f.t.Cleanup(func() { unix.Close(o.s.fd) })
+	return o.s
+}
+
+// flood sends n keepalive probes of many connections, so many a second where
+// that is not 0, and returns how many the kernel took.
+func (s *sender) flood(n, perSecond int) (sent int) {
+	frame := frame(append([]byte{8, 0}, segment4(0, 22)...)...)[:54]
+	copy(frame, "\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x02")
+	begin := time.Now()
+	for i := range n {
+		c := i % 1000
+		frame[14+15], frame[34], frame[35] = byte(c>>5), 0x80, byte(c) // the client's address and port
+		if unix.Sendto(s.fd, frame, 0, &s.to) == nil {
+			sent++
+		}
+		if perSecond == 0 || i%100 != 0 {
+			continue
+		}
+		if ahead := time.Duration(i)*time.Second/time.Duration(perSecond) - time.Since(begin); ahead > 0 {
+			time.Sleep(ahead)
+		}
+	}
+	return sent
+}
+
+// Every packet is either read or counted as dropped, at a steady rate and in a
+// burst as fast as this machine sends. (SOAK=long: 100,000 a second for ten
+// minutes, or SOAK_SECONDS.)
+func TestSoakEveryPacketCounts(t *testing.T) {
+	steady, rate, burst := 60_000, 20_000, 100_000
+	if os.Getenv("SOAK") == "long" {
+		seconds := 600
+		if text := os.Getenv("SOAK_SECONDS"); text != "" {
+			var err error
+			if seconds, err = strconv.Atoi(text); err != nil {
+				t.Fatalf("SOAK_SECONDS: %v", err)
+			}
+		}
+		steady, rate, burst = 100_000*seconds, 100_000, 1_000_000
+	}
+	f := newFar(t)
+	for _, where := range []func(string){f.here, f.there} {
+		where("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+	}
+	report := filepath.Join(open(t), "report.json")
+	watch, _ := start(t, io.Discard, "watch", "-i", "c0", "--json", "--report", report)
+	eventually(t, "capturing", func() bool {
+		for _, line := range statusLines(t, watch.Process.Pid, "NoNewPrivs") {
+			if line != "NoNewPrivs 1" {
+				return false
+			}
+		}
+		return true
+	})
+	s := f.sender()
+	begin := time.Now()
+	sent := s.flood(steady, rate)
+	took := time.Since(begin)
+	if sent != steady {
+		t.Fatalf("%d of %d were sent", sent, steady)
+	}
+	busy := cpu(t, watch.Process.Pid)
+	sent += s.flood(burst, 0)
+	if err := watch.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ended := time.Now()
+	if got := outcome(t, watch).ExitCode(); got != 143 {
+		t.Errorf("exit status %d, want 143", got)
+	}
+	t.Logf("%d in %v, then %d at once; processor time of the watch %v; ended within %v", steady, took, burst, busy, time.Since(ended))
+	text, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Captures []struct {
+			Files []struct {
+				Frames int
+				Drops  int `json:",string"`
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &doc); err != nil || len(doc.Captures) != 1 || len(doc.Captures[0].Files) != 1 {
+		t.Fatalf("report: %v", err)
+	}
+	got := doc.Captures[0].Files[0]
+	t.Logf("%d frames read and %d dropped of %d sent", got.Frames, got.Drops, sent)
+	if got.Frames+got.Drops != sent {
+		t.Errorf("%d frames and %d drops, but %d were sent", got.Frames, got.Drops, sent)
+	}
+}
+
+// cpu returns the processor time that a process took so far.
+func cpu(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var skip string
+	var user, system int64
+	fields := []any{&skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &user, &system}
+	if _, err := fmt.Sscan(string(text), fields...); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+}
