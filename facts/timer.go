@@ -56,12 +56,16 @@ func LargestGranule(v time.Duration) time.Duration {
 	return largest
 }
 
+// tick is the longest that a kernel counts time in.
+const tick = 10 * time.Millisecond
+
 // FitsConfigured reports whether a silence of observed can come from a timer
-// configured as v: v(1 − 500 ppm) <= observed <= v + g(v) + rtt, with the
-// largest granule g and room for a slow clock. rtt is how long the answer that
-// started the silence may have been on its way.
+// configured as v: v(1 − 500 ppm) − one tick <= observed <= v + g(v) + rtt, with
+// the largest granule g and room for a slow clock. A tick, of a hundredth of a
+// second at most: the kernel counts whole ones, from the one that had begun. rtt
+// is how long the answer that started the silence may have been on its way.
 func FitsConfigured(v, observed, rtt time.Duration) bool {
-	if v <= 0 || observed < v-v/2000 || observed-rtt > v+v/7+time.Second {
+	if v <= 0 || observed < v-v/2000-tick || observed-rtt > v+v/7+time.Second {
 		return false // the last: beyond any granule, see granuleJiffies
 	}
 	return observed <= v+LargestGranule(v)+rtt
