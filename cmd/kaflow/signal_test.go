@@ -117,13 +117,14 @@ func TestWatchInterruptedInAStream(t *testing.T) {
 	if (len(capture)-24)%record != 0 {
 		t.Fatalf("%d octets are no file of records of %d", len(capture), record)
 	}
+	more := bytes.Repeat(capture[len(capture)-record:], 10_000) // so that it is busy when the signal comes
 	for i := range 8 {
 		path := filepath.Join(t.TempDir(), "night.txt")
 		c, in := start(t, io.Discard, "watch", "-r", "-", "--report", path)
 		go func() {
 			_, _ = in.Write(capture) // it ends with the reader
 			for err := error(nil); err == nil; {
-				_, err = in.Write(capture[len(capture)-record:])
+				_, err = in.Write(more)
 			}
 		}()
 		time.Sleep(time.Duration(100+20*i) * time.Millisecond)
