@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -181,7 +183,20 @@ func TestDeathsSeenLive(t *testing.T) {
 	if err := os.Chmod(proof, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	watch, from := events(t, "watch", "-i", "c0", "--format", "ndjson", "--user", "nobody", "--report", report, "--save", proof, "--path-limit", "1h")
+	hook, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var posted atomic.Int32
+	receiver := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err == nil && strings.Contains(string(body), `"event":"died"`) {
+			posted.Add(1)
+		}
+	})}
+	go func() { _ = receiver.Serve(hook) }()
+	t.Cleanup(func() { receiver.Close() })
+	_, port, _ := net.SplitHostPort(hook.Addr().String())
+	watch, from := events(t, "watch", "--webhook", "http://localhost:"+port+"/", "-i", "c0", "--format", "ndjson", "--user", "nobody", "--report", report, "--save", proof, "--path-limit", "1h")
 	eventually(t, "capturing", func() bool { // it has given up its rights: the ring is open
 		lines := statusLines(t, watch.Process.Pid, "NoNewPrivs")
 		for _, line := range lines {
@@ -256,6 +271,9 @@ func TestDeathsSeenLive(t *testing.T) {
 		if lost[client] != 3 {
 			t.Errorf("%s lost %d probes, the kernel sent 3 in vain", client, lost[client])
 		}
+	}
+	if n := posted.Load(); n != number { // the name was looked up with no more rights than are left
+		t.Errorf("%d deaths were posted, want %d", n, number)
 	}
 	slices.Sort(delays)
 	t.Logf("told after the last packet: median %v, longest %v", delays[len(delays)/2], delays[len(delays)-1])

@@ -110,6 +110,36 @@ func TestWatchInterruptedWritesItsReport(t *testing.T) {
 	}
 }
 
+// A signal in the middle of a stream that does not stop ends it as well.
+func TestWatchInterruptedInAStream(t *testing.T) {
+	capture := talk(t, "5000")
+	const record = 16 + 54
+	if (len(capture)-24)%record != 0 {
+		t.Fatalf("%d octets are no file of records of %d", len(capture), record)
+	}
+	more := bytes.Repeat(capture[len(capture)-record:], 10_000) // so that it is busy when the signal comes
+	for i := range 8 {
+		path := filepath.Join(t.TempDir(), "night.txt")
+		c, in := start(t, io.Discard, "watch", "-r", "-", "--report", path)
+		go func() {
+			_, _ = in.Write(capture) // it ends with the reader
+			for err := error(nil); err == nil; {
+				_, err = in.Write(more)
+			}
+		}()
+		time.Sleep(time.Duration(100+20*i) * time.Millisecond)
+		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if got := outcome(t, c).ExitCode(); got != 143 {
+			t.Errorf("exit status %d, want 143", got)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestClosedStdoutEndsByPipeSignal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "long.pcap")
 	if err := os.WriteFile(path, talk(t, "20000"), 0o644); err != nil {

@@ -472,19 +472,13 @@ func (s *watcher) watchFile(ctx context.Context) error {
 	var b capture.Batch
 	var first tcp.Instant
 	came, taken := make(chan error, 1), make(chan struct{})
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	defer close(taken)
 	s.leave()
 	quiet := time.NewTicker(frameEvery)
 	defer quiet.Stop()
 	go func() {
-		for {
+		for more := true; more; _, more = <-taken {
 			came <- s.src.Read(&b) // there is room: it goes on when this one was taken
-			select {
-			case <-taken:
-			case <-ctx.Done():
-				return
-			}
 		}
 	}()
 	for s.failed == nil {
