@@ -46,10 +46,10 @@ func natRebind(s *Subject) Answer {
 				if s.Seen[i].Vantage != o.Seen[j].Vantage {
 					continue
 				}
-				if side, ok := continues(s.Seen[i].Flow, o.Seen[j].Flow); ok {
+				if side, ok := continues(&s.Seen[i], &o.Seen[j]); ok {
 					return s.rebound(&s.Seen[i], &o.Seen[j], side)
 				}
-				if side, ok := continues(o.Seen[j].Flow, s.Seen[i].Flow); ok {
+				if side, ok := continues(&o.Seen[j], &s.Seen[i]); ok {
 					return s.rebound(&o.Seen[j], &s.Seen[i], side)
 				}
 			}
@@ -59,8 +59,10 @@ func natRebind(s *Subject) Answer {
 }
 
 // continues reports whether b begins where a stopped, one end being the same
-// and the other, whose side is returned, having another name.
-func continues(a, b *flows.Flow) (side uint8, ok bool) {
+// and the other, whose side is returned, having another name. Numbers that a
+// firewall rewrites are compared as they are on the wire.
+func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
+	a, b := before.Flow, after.Flow
 	if !b.Midway || len(b.Events) == 0 || b.First <= a.First {
 		return 0, false
 	}
@@ -74,7 +76,9 @@ func continues(a, b *flows.Flow) (side uint8, ok bool) {
 		if peer.Addr != to.Addr || mine.Addr == from.Addr || !mine.NxtKnown || !peer.NxtKnown || ev.At < mine.LastSent {
 			continue
 		}
-		if off := ev.Seq.Sub(mine.SndNxt); off != 0 && off != -1 || ev.Ack != peer.SndNxt {
+		seq, ack := ev.Seq+tcp.Seq(after.Shift[ev.From]), ev.Ack+tcp.Seq(after.Shift[1-ev.From])
+		next, peers := mine.SndNxt+tcp.Seq(before.Shift[side]), peer.SndNxt+tcp.Seq(before.Shift[1-side])
+		if off := seq.Sub(next); off != 0 && off != -1 || ack != peers {
 			continue
 		}
 		if mine.Timestamps != ev.HasTS {

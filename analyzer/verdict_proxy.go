@@ -54,6 +54,10 @@ func (s *Subject) answeredOnTheWay() Answer {
 		if count[side] < 3 || s.reachedAfter(side, first[side]) {
 			continue
 		}
+		far := s.Seen[len(s.Seen)-1].Vantage
+		if side == flows.Server {
+			far = s.Seen[0].Vantage
+		}
 		p := &s.Passages[first[side]]
 		between := p.Between
 		if p.How == pairing.Unknowable { // a run is lost on the whole way
@@ -65,6 +69,9 @@ func (s *Subject) answeredOnTheWay() Answer {
 			a, b, sideName(side), sideName(other(side)), count[side], sideName(other(side)), sideName(side))
 		if count[side] < surelyProxied {
 			v.Confidence = Likely
+			if s.MissRate(far) > tooGappy {
+				v.Confidence = Possible
+			}
 			v.Unknown = append(v.Unknown, fmt.Sprintf("whether %s only failed to record so few", b))
 		}
 		v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", a, b))

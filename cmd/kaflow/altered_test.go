@@ -84,6 +84,12 @@ func judgeAltered(t *testing.T, set *lab.Run, a alteration) (kept, weaker int) {
 		t.Fatal(err)
 	}
 	client, server := netip.MustParseAddr(set.Truth.Ends[lab.AtClient].Address), netip.MustParseAddr(set.Truth.Ends[lab.AtServer].Address)
+	for i := range frames { // a translator may have renamed it already
+		if f := &frames[i]; f.TCP && f.Dst.Addr() == server {
+			client = f.Src.Addr()
+			break
+		}
+	}
 	there := filepath.Join(t.TempDir(), "server.pcap")
 	if err := lab.WritePcap(there, a.do(frames, client, server), 65535); err != nil {
 		t.Fatal(err)

@@ -44,10 +44,10 @@ func altered(frames []Frame, change func(*Frame)) []Frame {
 	return out
 }
 
-// Translated shows one address as another, and every port of it as the port
-// that is by more.
+// Translated shows one address as another, in ARP too, and every port of it as
+// the port that is by more.
 func Translated(frames []Frame, from, to netip.Addr, by uint16) []Frame {
-	return altered(frames, func(f *Frame) {
+	return altered(askedAs(frames, from, to), func(f *Frame) {
 		ipSum, tcpSum := etherHeader+10, f.tcpAt+16
 		for _, end := range []struct {
 			is           netip.AddrPort
@@ -59,6 +59,25 @@ func Translated(frames []Frame, from, to netip.Addr, by uint16) []Frame {
 			}
 		}
 	})
+}
+
+// askedAs shows an address as another in ARP frames.
+func askedAs(frames []Frame, from, to netip.Addr) []Frame {
+	const typeAt, ends = 12, etherHeader + 28
+	out := slices.Clone(frames)
+	for i := range out {
+		f := &out[i]
+		if len(f.Data) < ends || binary.BigEndian.Uint16(f.Data[typeAt:]) != 0x0806 {
+			continue
+		}
+		f.Data = slices.Clone(f.Data)
+		for _, at := range []int{etherHeader + 14, etherHeader + 24} { // sender's and target's
+			if netip.AddrFrom4([4]byte(f.Data[at:])) == from {
+				copy(f.Data[at:], to.AsSlice())
+			}
+		}
+	}
+	return out
 }
 
 // Renumbered shifts the sequence numbers of what an address sends by one

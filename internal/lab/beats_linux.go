@@ -32,13 +32,13 @@ func heartbeats() []Scenario {
 			Name:   "ssh-app-hung",
 			Doc:    "The sshd of an idle session with ServerAlive is stopped (SIGSTOP). Its kernel acknowledges the client's requests, nobody answers, and ssh gives up.",
 			Look:   "The last requests are followed by empty acknowledgments alone, then by the client's FIN.",
-			timers: client, play: hangs,
+			Stored: true, timers: client, play: hangs,
 		},
 		{
 			Name:   "ssh-alive-outage",
 			Doc:    "Everything between the hosts stops for as long as ServerAlive has patience, and comes back just after ssh has given up.",
 			Look:   "The client's requests are repeated and are in its capture alone; what it sends after the outage is in both.",
-			timers: client, play: outageOfBeats,
+			Stored: true, timers: client, play: outageOfBeats,
 		},
 	}
 }

@@ -18,7 +18,7 @@ func meddlings() []Scenario {
 			Name:   "ssh-nat-rebind",
 			Doc:    "A source NAT loses its table during the silence and gives the client's next probe another port. The server knows no such connection and resets it.",
 			Look:   "In the server's capture the session's sequence numbers go on from another port of the router's address, and are answered with a RST.",
-			timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 5}, play: natRebind,
+			Stored: true, timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 5}, play: natRebind,
 		},
 		{
 			Name:   "half-open-same-port",
@@ -30,25 +30,25 @@ func meddlings() []Scenario {
 			Name:   "half-open-one-login",
 			Doc:    "A server that allows one session holds that of a client which has rebooted. New sessions are accepted and closed at once.",
 			Look:   "The old connection is silent. Each new one is closed by the server right after the handshake, and the old one is reset when the server asks.",
-			timers: Timers{Idle: 9 * time.Second, Interval: time.Second, Count: 5}, play: halfOpenOneLogin,
+			Stored: true, timers: Timers{Idle: 9 * time.Second, Interval: time.Second, Count: 5}, play: halfOpenOneLogin,
 		},
 		{
 			Name:   "ssh-proxy-answer",
 			Doc:    "Something between the hosts swallows the client's probes and answers them in the server's name; the server's kernel never sees one.",
 			Look:   "Probes and answers in the client's capture, neither in the server's. The answers do not carry the server's timestamps.",
-			timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 5}, play: proxyAnswersProbes,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 5}, play: proxyAnswersProbes,
 		},
 		{
 			Name:   "mtu-black-hole",
 			Doc:    "From some moment on the router drops what is larger than 1300 octets, and tells nobody. Small requests pass, a large one never arrives.",
 			Look:   "The full-sized segments are repeated and are in the client's capture only; a shorter one behind them crosses and is acknowledged by SACK.",
-			timers: Timers{}, play: mtuBlackHole,
+			Stored: true, timers: Timers{}, play: mtuBlackHole,
 		},
 		{
 			Name:   "firewall-relearns",
 			Doc:    "A firewall forgets two idle connections. It takes up again what the inside sends in mid-connection, and drops what comes from outside: the one that the client probes lives, the one that only the server probes dies.",
 			Look:   "The client's probes are answered after silences longer than the firewall's timer; the server's probes of the other connection are in its own capture only.",
-			timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 4, State: 4 * time.Second}, play: relearns,
+			Stored: true, timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 4, State: 4 * time.Second}, play: relearns,
 		},
 		{
 			Name:   "ssh-client-hung",

@@ -27,7 +27,7 @@ func vanishings() []Scenario {
 			Name:   "ssh-peer-gone",
 			Doc:    "The server's host dies during the silence; the capture beside it goes on. The router asks for its hardware address in vain and says nothing to the client.",
 			Look:   "Nothing of the server from some moment on, though probes and ARP requests for it are in the capture beside it.",
-			timers: short, play: peerGone,
+			Stored: true, timers: short, play: peerGone,
 		},
 		{
 			Name:   "ssh-peer-rebooted",
@@ -39,7 +39,7 @@ func vanishings() []Scenario {
 			Name:   "conntrack-flush",
 			Doc:    "A stateful firewall loses its whole table (conntrack -F) while three connections of different keepalives live through it; what they send later is dropped. A fresh connection crosses.",
 			Look:   "Probes were answered again and again; from one moment on those of all three are in the client's capture only, and a fresh SYN crosses.",
-			timers: lived, play: conntrackFlush,
+			Stored: true, timers: lived, play: conntrackFlush,
 		},
 		{
 			Name:   "user-timeout",

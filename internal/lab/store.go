@@ -260,7 +260,7 @@ func note(look string, t *Truth, client, server int) string {
 	}
 	line("\n**Settings.**")
 	for _, at := range []string{AtClient, AtServer} {
-		line("- %s: %s; its kernel counted %d keepalive probes, %d window probes, %d retransmissions, %d resets", at, policy(t.Ends[at].Keepalive),
+		line("- %s: %s%s; its kernel counted %d keepalive probes, %d window probes, %d retransmissions, %d resets", at, policy(t.Ends[at].Keepalive), beating(at, t.Ends[at].Alive),
 			t.Ends[at].Counters.KeepaliveProbes, t.Ends[at].Counters.WindowProbes, t.Ends[at].Counters.Retransmissions, t.Ends[at].Counters.OutRsts)
 	}
 	if t.Path.StateTimeout > 0 {
@@ -293,6 +293,18 @@ func total(plan []Insertion) (sum time.Duration) {
 		sum += in.Extra
 	}
 	return sum
+}
+
+// beating says how an end's ssh asks its peer itself.
+func beating(at string, b *Beats) string {
+	if b == nil {
+		return ""
+	}
+	name := "ServerAlive"
+	if at == AtServer {
+		name = "ClientAlive"
+	}
+	return fmt.Sprintf(", %sInterval %.0f, %sCountMax %d", name, b.Interval, name, b.Count)
 }
 
 func policy(k Keepalive) string {
