@@ -35,10 +35,41 @@ type desk struct {
 // plainCase is a connection in which nothing happened: 16 octets, for there can
 // be a million.
 type plainCase struct {
-	id     flows.FlowID // of a single capture
-	pair   int32        // of several: its place in Result.Plain
-	closed bool
+	id   flows.FlowID // of a single capture
+	pair int32        // of several: its place in Result.Plain
+	kind plainKind
 }
+
+// plainKind is what a connection in which nothing happened came to.
+type plainKind uint8
+
+// In the order in which they are listed.
+const (
+	plainIdle plainKind = iota
+	plainHealthy
+	plainClosed
+)
+
+// plainOrClosed tells a connection that ended from one that did not.
+func plainOrClosed(closed bool) plainKind {
+	if closed {
+		return plainClosed
+	}
+	return plainHealthy
+}
+
+// Of more flows than this, those in which nothing happened and that were silent
+// for long in the end are counted as idle at a glance: a million of them would
+// take as long as the reading. What only a close look tells, as that another
+// connection took one up under a new port, is told of that other one.
+const (
+	manyFlows = 50_000
+	longIdle  = time.Minute
+)
+
+// mostInDanger bounds the connections that are told in full because something
+// is wrong with them, as under a flood of SYNs; Options.MaxListed asks for more.
+const mostInDanger = 10_000
 
 func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
 	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
@@ -151,15 +182,22 @@ func (d *desk) cases(r *Report) []brief {
 		}
 		for i := range d.result.Plain {
 			p := &d.result.Plain[i]
-			d.plain = append(d.plain, plainCase{pair: int32(i), closed: p.Closed})
+			d.plain = append(d.plain, plainCase{pair: int32(i), kind: plainOrClosed(p.Closed)})
 			d.survived = max(d.survived, p.Survived)
 		}
 	} else {
 		end := d.spans[0].last
-		d.plain = make([]plainCase, 0, d.points[0].Table.Live())
+		live := d.points[0].Table.Live()
+		crowded := live > manyFlows
+		d.plain = make([]plainCase, 0, live)
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
-				d.plain = append(d.plain, plainCase{id: g.ID, closed: g.Closed})
+				d.plain = append(d.plain, plainCase{id: g.ID, kind: plainOrClosed(g.Closed)})
+				d.survived = max(d.survived, g.Survived)
+				continue
+			}
+			if crowded && g.Plain && g.Answered && !g.Closed && end.Sub(g.Last) >= max(longIdle, 2*g.Period) {
+				d.plain = append(d.plain, plainCase{id: g.ID, kind: plainIdle})
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
@@ -179,10 +217,7 @@ func (d *desk) cases(r *Report) []brief {
 }
 
 func (p *plainCase) verdict() string {
-	if p.closed {
-		return ClosedNormally
-	}
-	return Healthy
+	return [...]string{plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}[p.kind]
 }
 
 func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
@@ -245,22 +280,14 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	r.Paths = d.paths(cases)
 	d.answer(cases, r)
 	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
-	slices.SortStableFunc(d.plain, func(a, b plainCase) int {
-		if a.closed == b.closed {
-			return 0
-		}
-		if b.closed {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(d.plain, func(a, b plainCase) int { return cmp.Compare(a.kind, b.kind) })
 	add := func(n int, b *brief) {
 		if s := d.subject(b); s != nil {
 			r.Flows = append(r.Flows, d.detail(s, b, n, r.Paths))
 		}
 	}
 	for n := range cases {
-		if n < most || cases[n].danger < harmless || n+1 == o.Flow {
+		if n < most || n < mostInDanger && cases[n].danger < harmless || n+1 == o.Flow {
 			add(n+1, &cases[n])
 		}
 	}
