@@ -328,6 +328,7 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 	for i := range diag.Policies {
 		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
 	}
+	nameRefresher(diag.Policies)
 	diag.Remedies = remedies(s, &diag)
 	diag.Owner = askOwner(s, &diag)
 	if d.whatIf != nil {

@@ -35,8 +35,6 @@ const aliveSlack = 150 * time.Millisecond
 // checkAlive compares an end's ssh heartbeats with what was asked.
 func checkAlive(s *Subject, side uint8, want Alive) []CheckItem {
 	var items []CheckItem
-	word, _ := application(s)
-	ssh := word == "ssh" || word == "" && s.flow.Sides[flows.Server].Addr.Port() == 22
 	if want.Interval > 0 {
 		items = append(items, checkAliveInterval(s, side, want.Interval))
 	}
@@ -44,11 +42,18 @@ func checkAlive(s *Subject, side uint8, want Alive) []CheckItem {
 		items = append(items, checkAliveCount(s, side, want.Count))
 	}
 	for i := range items {
-		if !ssh {
+		if !s.isSSH() {
 			items[i].Result, items[i].Why = NotSeen, "this is no ssh connection, as far as its first octets and its port tell"
 		}
 	}
 	return items
+}
+
+// isSSH reports whether a connection is one of ssh, by its first octets or else
+// by its port.
+func (s *Subject) isSSH() bool {
+	word, _ := application(s)
+	return word == "ssh" || word == "" && s.nearest(flows.Server).Sides[flows.Server].Addr.Port() == 22
 }
 
 // beatPaces returns the range of an end's heartbeat intervals in which nothing

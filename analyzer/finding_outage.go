@@ -205,6 +205,11 @@ const glitch = time.Minute
 // keepaliveTooEager tells an end that gave up although its connection crossed
 // again soon afterwards.
 func keepaliveTooEager(s *Subject, d *Diagnosis) []Finding {
+	switch d.Verdict.ID {
+	case Undecided, HeartbeatTimeout, ClosedNormally, CaptureGap:
+	default:
+		return nil // something else kept the answers away, for good
+	}
 	var out []Finding
 	for side := uint8(0); side < 2; side++ {
 		ending := s.endingOf(side)
@@ -219,8 +224,8 @@ func keepaliveTooEager(s *Subject, d *Diagnosis) []Finding {
 			continue
 		}
 		first, end := s.lastTry(side)
-		if end < 0 {
-			continue
+		if end < 0 || s.heardBetween(1-side, side, first, end) {
+			continue // the peer's segments arrived all the while: this was no outage
 		}
 		for j := end + 1; j < len(s.Passages); j++ {
 			p := &s.Passages[j]
@@ -240,6 +245,17 @@ func keepaliveTooEager(s *Subject, d *Diagnosis) []Finding {
 		}
 	}
 	return out
+}
+
+// heardBetween reports whether anything of one side reached the other between
+// two passages.
+func (s *Subject) heardBetween(from, to uint8, first, end int) bool {
+	for i := first + 1; i < end; i++ {
+		if p := &s.Passages[i]; p.From == from && p.Kind != flows.ICMPError && s.reached(p, to) {
+			return true
+		}
+	}
+	return false
 }
 
 // beatsTooEager is keepaliveTooEager for an application whose heartbeat was

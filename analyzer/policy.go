@@ -17,6 +17,9 @@ func policies(s *Subject) []Policy {
 		if p, ok := policyOf(s, side); ok {
 			out = append(out, p)
 		}
+		if p, ok := beatPolicyOf(s, side); ok {
+			out = append(out, p)
+		}
 	}
 	return out
 }
@@ -95,7 +98,7 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	if _, foreign, ok := s.foreignProbes(side); ok && foreign >= int(end.Probes) {
 		return Policy{}, false // a device's, not the host's
 	}
-	p := Policy{End: side, Mechanism: "tcp-keepalive", ProbeOctets: int(end.ProbeLen), Confidence: Likely}
+	p := Policy{End: side, Mechanism: TCPKeepalive, ProbeOctets: int(end.ProbeLen), Confidence: Likely}
 	count, userTimeout := 0, false
 	doubling := true
 	for _, t := range trains(f, side) {
@@ -189,12 +192,16 @@ func resembles(p *Policy, end *flows.Side, rtt time.Duration) []string {
 
 // remark says what a policy means on a path of which the idle limit is known.
 func remark(p *Policy, b *IdleBracket) string {
+	idle := p.Idle
+	if p.beats() {
+		idle = p.Interval
+	}
 	switch {
-	case b.Killed == 0 || p.Idle == 0:
+	case b.Killed == 0 || idle == 0:
 		return ""
-	case p.Idle >= b.Killed*95/100:
+	case idle >= b.Killed*95/100:
 		return "too slow for this path"
-	case p.Idle > b.Survived:
+	case idle > b.Survived:
 		return "perhaps too slow for this path"
 	}
 	return ""

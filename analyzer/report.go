@@ -166,7 +166,7 @@ type Counts struct {
 // Policy is the keepalive policy of one end, as far as seen.
 type Policy struct {
 	End                uint8           // flows.Client or flows.Server
-	Mechanism          string          // "tcp-keepalive", …
+	Mechanism          string          // TCPKeepalive, …
 	Idle, Interval     time.Duration   // 0 unknown
 	IdleCandidates     []time.Duration // round values that fit, likeliest first
 	IntervalCandidates []time.Duration

@@ -176,7 +176,7 @@ func few(names []string) string {
 func intervalOf(policies []Policy) time.Duration {
 	var seen []time.Duration
 	for _, p := range policies {
-		if p.Interval > 0 {
+		if p.Interval > 0 && !p.beats() {
 			seen = append(seen, p.Interval)
 		}
 	}

@@ -122,7 +122,7 @@ func fitsText(fits []analyzer.Fit, all bool) string {
 // policyText says how one end keeps its connections alive.
 func policyText(p *analyzer.Policy) string {
 	text := pace(p)
-	if p.Mechanism != "" && p.Mechanism != "tcp-keepalive" {
+	if p.Mechanism != "" && p.Mechanism != analyzer.TCPKeepalive {
 		text = p.Mechanism + ": " + text
 	}
 	if p.Backoff {
@@ -151,6 +151,13 @@ func policyText(p *analyzer.Policy) string {
 
 // pace is idle time, interval and count, saying which of them was not seen.
 func pace(p *analyzer.Policy) string {
+	if p.Mechanism != "" && p.Mechanism != analyzer.TCPKeepalive && p.Idle == 0 && !p.ObservedIdle.Known { // a heartbeat has no idle time
+		text := "every " + timer(p.Interval, p.IntervalCandidates, p.ObservedInterval)
+		if p.Count > 0 {
+			text += fmt.Sprintf(", gave up after %d without an answer", p.Count)
+		}
+		return text
+	}
 	idle := timer(p.Idle, p.IdleCandidates, p.ObservedIdle)
 	interval := timer(p.Interval, p.IntervalCandidates, p.ObservedInterval)
 	if idle != "" && interval != "" && p.Count > 0 {

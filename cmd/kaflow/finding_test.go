@@ -67,6 +67,16 @@ drop nothing
 +5s   S > C PSH,ACK seq 900 ack 157 ts 117057 42046 len 50
 +11ms C > S RST     seq 157 win 0 id 0
 `, "keepalive-too-eager late-rst", "keepalive-too-eager late-rst", "!keepalive-too-eager"},
+	{"the client gives up while the server's own probes arrive", session + `
+drop C
++60s  C > S ACK seq 156 ack 900 ts 102068 46057
++1s   S > C ACK seq 899 ack 157 ts 107068 42046
++1s   C > S ACK seq 156 ack 900 ts 104068 107068
++1s   S > C ACK seq 899 ack 157 ts 109068 42046
++1s   C > S ACK seq 156 ack 900 ts 106068 109068
++2s   C > S RST,ACK seq 157 ack 900 ts 108068 109068
++5s   S > C ACK seq 899 ack 157 ts 117057 42046
+`, "!keepalive-too-eager", "!keepalive-too-eager", "!keepalive-too-eager"},
 	{"the client gave up ten minutes before", session + `
 drop both
 +1800s C > S ACK seq 156 ack 900 ts 1842068 46057

@@ -33,11 +33,12 @@ type said struct {
 		Hypotheses []struct{ Verdict string }
 		Endings    struct{ Client, Server string }
 		Policies   []struct {
-			End      string
-			Idle     *float64  `json:"idle_s"`
-			Interval *float64  `json:"interval_s"`
-			Idles    []float64 `json:"idle_candidates_s"`
-			Count    *int
+			End, Mechanism string
+			Idle           *float64  `json:"idle_s"`
+			Interval       *float64  `json:"interval_s"`
+			Idles          []float64 `json:"idle_candidates_s"`
+			Intervals      []float64 `json:"interval_candidates_s"`
+			Count          *int
 		}
 		Idle struct {
 			Survived *float64 `json:"survived_s"`
@@ -186,11 +187,28 @@ func judgeFlow(t *testing.T, set *lab.Run, answer said, f lab.Flow, order string
 			}
 		}
 		for _, p := range got.Policies {
+			if p.Mechanism != "tcp-keepalive" {
+				judgeBeats(t, set.Truth.Ends[p.End].Alive, p.Mechanism, p.Intervals, p.Count, order)
+				continue
+			}
 			judgePolicy(t, set.Truth.Ends[p.End].Keepalive, p.End, p.Idle, p.Interval, p.Idles, p.Count, order)
 		}
 		return
 	}
 	t.Errorf("%s: nothing is said of %s", order, f.Client)
+}
+
+// judgeBeats compares what is said of ssh's own heartbeats with the settings:
+// the true interval must be among the readings.
+func judgeBeats(t *testing.T, want *lab.Beats, mechanism string, intervals []float64, count *int, order string) {
+	t.Helper()
+	if want == nil {
+		t.Errorf("%s: %s where no heartbeat was set", order, mechanism)
+		return
+	}
+	if !slices.Contains(intervals, want.Interval) || len(intervals) > 2 || count != nil && *count != want.Count {
+		t.Errorf("%s: %s every %v s, count %v; set to %+v", order, mechanism, intervals, count, *want)
+	}
 }
 
 // judgePolicy compares a policy with the settings. What was not seen may be

@@ -154,6 +154,57 @@ table inet lab {
 	return s.sleep(4 * time.Second)
 }
 
+func peerLostState(s *stage) error {
+	x, err := s.idleSession(true, false)
+	if err != nil {
+		return err
+	}
+	if err := s.sleep(s.time.Idle / 2); err != nil {
+		return err
+	}
+	s.tell(x.flow("the server's socket disappeared during the silence", Expect{Verdict: "peer-lost-state", Confidence: "proven"}))
+	if err := s.loseSocket(); err != nil {
+		return err
+	}
+	return x.die()
+}
+
+// loseSocket destroys the session's socket at the server. The RST that the
+// kernel sends on that occasion is filtered before any wire, as a host without
+// power sends none, and is not counted.
+func (s *stage) loseSocket() error { return s.loseSocketOf(func() error { return nil }) }
+
+// loseSocketOf does so, and something else before anybody can notice.
+func (s *stage) loseSocketOf(meanwhile func() error) error {
+	if err := s.server.feed(`
+table inet dark {
+	chain out {
+		type filter hook output priority 0; policy accept;
+		meta l4proto tcp drop
+	}
+}
+`, "nft", "-f", "-"); err != nil {
+		return err
+	}
+	if err := s.count(+1); err != nil {
+		return err
+	}
+	if err := s.server.run("ss", "-K", "-Htn", "state", "established", "sport", "=", fmt.Sprintf(":%d", sshPort)); err != nil {
+		return err
+	}
+	if err := meanwhile(); err != nil { // a process that dies before its socket would send a FIN again and again
+		return err
+	}
+	if err := s.sleep(settled); err != nil {
+		return err
+	}
+	if err := s.count(-1); err != nil {
+		return err
+	}
+	s.note("the server has lost its socket")
+	return s.server.run("nft", "delete", "table", "inet", "dark")
+}
+
 func peerRebooted(s *stage) error {
 	x, err := s.idleSession(true, false)
 	if err != nil {
