@@ -223,6 +223,24 @@ func (e *Engine) Finish() {
 	for _, id := range e.overdue(tcp.MaxInstant) {
 		e.examine(id, e.flows[id], now)
 	}
+	e.revise(now)
+}
+
+// revise asks about the dead again, now that all has been seen: a control that
+// came later can say more of a death. What is told otherwise is told again.
+func (e *Engine) revise(now tcp.Instant) {
+	ids := slices.Sorted(maps.Keys(e.obituaries))
+	for _, id := range ids {
+		f, ok := e.Table.Flow(id)
+		if !ok {
+			continue
+		}
+		d, ok := analyzer.One(e.Point(), id)
+		if v := d.Verdict; ok && v.ID != e.obituaries[id].ID && v.ID != analyzer.ClosedNormally {
+			e.obituaries[id] = &v
+			e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
+		}
+	}
 }
 
 // look looks at the connections that were touched, and at those whose time has
