@@ -62,7 +62,9 @@ func jiraMarkup() *markup {
 		fence: func(lines string) string {
 			return "{noformat}\n" + strings.ReplaceAll(lines, "{noformat", "{ noformat") + "{noformat}\n\n"
 		},
-		details: func(title, body string) string { return "h3. " + title + "\n\n" + body },
+		details: func(title, body string) string {
+			return "{panel:title=" + title + "}\n" + body + "{panel}\n\n"
+		},
 	}
 }
 

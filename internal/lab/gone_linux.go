@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -248,6 +249,7 @@ func conntrackFlush(s *stage) error {
 		return err
 	}
 	var pipes []*pipe
+	defer func() { runtime.KeepAlive(pipes) }() // what nobody holds is closed
 	for n := range 3 {
 		p, err := s.connect(0)
 		if err != nil {
