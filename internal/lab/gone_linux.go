@@ -322,7 +322,7 @@ func userTimeout(s *stage) error {
 	end := s.truth.Ends[AtClient]
 	end.Keepalive.Count = 0 // the user timeout ends it sooner
 	s.truth.Ends[AtClient] = end
-	patience := s.time.Idle + 2*s.time.Interval + s.time.Interval/2
+	patience := s.time.Idle + s.time.Interval + s.time.Interval/2 // two probes: fewer than any count that is drawn
 	if err := setUserTimeout(p.client, patience); err != nil {
 		return err
 	}
