@@ -123,6 +123,9 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 		}
 		if a.Verdict != nil {
 			d.Verdict, d.Findings, d.Hypotheses = *a.Verdict, a.Findings, a.Hypotheses
+			for i := range d.Hypotheses {
+				d.Hypotheses[i].Run = s.captureCommands(d.Hypotheses[i].Next)
+			}
 			break
 		}
 	}

@@ -152,7 +152,8 @@ type Finding struct {
 type Hypothesis struct {
 	Verdict      string
 	For, Against []string
-	Next         string // the next measurement that would decide
+	Next         string   // the next measurement that would decide
+	Run          []string // the commands for it
 }
 
 // Unasked is a rule that could not be asked.

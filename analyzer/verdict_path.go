@@ -491,8 +491,30 @@ func (s *Subject) icmpSince(i int) string {
 	return ""
 }
 
+// nextCapture names the measurement that most often decides: a capture at the
+// other end than the side's. captureCommands gives its commands.
 func nextCapture(side uint8) string {
-	return fmt.Sprintf("capture at the %s as well, started before the login and left running past the death: tcpdump -ni IFACE -s 128 -C 100 -W 50 -w NAME.pcap 'host PEER or icmp or icmp6 or (vlan and (host PEER or icmp or icmp6))'", sideName(other(side)))
+	return fmt.Sprintf("capture at the %s as well, started before the login and left running past the death until a fresh login has been tried, with a slow ping beside it as a control", sideName(other(side)))
+}
+
+// captureCommands are what to paste for a measurement: at the end that is
+// missing, whose peer has the address that this end is seen with, and a ping at
+// this end. Behind a translator the address is another one.
+func (s *Subject) captureCommands(next string) []string {
+	for side := range s.flow.Sides {
+		if next != nextCapture(uint8(side)) {
+			continue
+		}
+		here, there := s.flow.Sides[side].Addr.Addr(), s.flow.Sides[1-side].Addr.Addr()
+		name := sideName(other(uint8(side)))
+		return []string{
+			fmt.Sprintf("at the %s (behind NAT with the address that it sees instead of %s):", name, here),
+			fmt.Sprintf("tcpdump -ni any -s 128 -C 100 -W 50 -w %s.pcap 'host %s or icmp or icmp6 or (vlan and (host %s or icmp or icmp6))'", name, here, here),
+			fmt.Sprintf("at the %s, beside its capture:", sideName(uint8(side))),
+			fmt.Sprintf("ping -i 30 %s", there),
+		}
+	}
+	return nil
 }
 
 func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) []Hypothesis {

@@ -73,6 +73,7 @@ type hypothesisDoc struct {
 	For     []text `json:"for"`
 	Against []text `json:"against"`
 	Next    *text  `json:"next"`
+	Run     []text `json:"run"`
 }
 
 func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
@@ -86,7 +87,7 @@ func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
 		Policies: mapped(d.Policies, policyOf), Idle: idleOf(d.Idle), AliveUntil: instant(d.AliveUntil),
 		Findings: mapped(d.Findings, func(f *analyzer.Finding) findingDoc { return findingOf(r, d, f) }),
 		Hypotheses: mapped(d.Hypotheses, func(h *analyzer.Hypothesis) hypothesisDoc {
-			return hypothesisDoc{text(h.Verdict), texts(h.For), texts(h.Against), orNull(text(h.Next))}
+			return hypothesisDoc{text(h.Verdict), texts(h.For), texts(h.Against), orNull(text(h.Next)), texts(h.Run)}
 		}),
 		Remedies: mapped(d.Remedies, func(m *analyzer.Remedy) remedyDoc {
 			return remedyDoc{text(m.System), text(m.Where), texts(m.Lines), text(m.Why), texts(m.Persistent), texts(m.Caveats)}

@@ -380,6 +380,7 @@ func (p *page) readings(d *analyzer.Diagnosis) []string {
 		uses[d.Hypotheses[i].Next]++
 	}
 	var shared []string
+	var commands [][]string
 	for i := range d.Hypotheses {
 		h := &d.Hypotheses[i]
 		says = append(says, spaced(h.Verdict))
@@ -393,14 +394,26 @@ func (p *page) readings(d *analyzer.Diagnosis) []string {
 		case h.Next == "" || slices.Contains(shared, h.Next):
 		case uses[h.Next] > 1:
 			shared = append(shared, h.Next)
+			commands = append(commands, pasted(h.Run))
 		default:
 			says = append(says, hanging+"to decide it: "+h.Next)
+			says = append(says, pasted(h.Run)...)
 		}
 	}
-	for _, next := range shared {
+	for i, next := range shared {
 		says = append(says, "to decide: "+next)
+		says = append(says, commands[i]...)
 	}
 	return says
+}
+
+// pasted marks lines that are to be pasted.
+func pasted(lines []string) []string {
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		out[i] = Paste(line)
+	}
+	return out
 }
 
 // limit says what silence the path allows, and which devices that fits.
