@@ -49,8 +49,16 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 	c := clockwork(s.Clocks)
 	var out []Control
 	seenSYN, seenFlow := false, false
+	var lived tcp.Instant // when something of it was last known to cross
 	for i := range s.Passages {
 		p := &s.Passages[i]
+		silent := time.Duration(0)
+		if lived != 0 {
+			silent = p.At.Sub(lived)
+		}
+		if passed(s, i) {
+			lived = max(p.At, p.Until)
+		}
 		at := c.to(of.Base, s.Base, p.At)
 		if at < since && !(p.Event.Run != nil && c.to(of.Base, s.Base, p.Until) >= since) || p.From > flows.Server || p.Kind == flows.ICMPError {
 			continue
@@ -70,6 +78,9 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 		silence, before := s.silence(i)
 		if before >= 0 && silence > max(survived, time.Second) && p.Event.Run == nil {
 			continue // itself idle for long: no control
+		}
+		if silent > max(survived, time.Second) && !passed(s, i) {
+			continue // a probe behind others that were lost after such a silence: no better
 		}
 		if !passed(s, i) && !(p.Known && p.How == pairing.Lost) {
 			continue

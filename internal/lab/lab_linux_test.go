@@ -170,6 +170,10 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 		resets(t, r, 0, 1)
 		dropped(t, r, 0)
 	},
+	"idle-fleet": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		resets(t, r, 4, 4)
+		dropped(t, r, 8*(timers.Count+1))
+	},
 	"conntrack-flush": func(t *testing.T, r *lab.Run, timers lab.Timers) {
 		resets(t, r, 3, 0)
 		dropped(t, r, 3*(timers.Count+1))
