@@ -11,26 +11,40 @@ import (
 	"kaflow/tcp"
 )
 
+// maxKin bounds the connections between two hosts that one is held against.
+const maxKin = 4096
+
 // kin returns the other connections between the same hosts, as each vantage
-// point knows them.
+// point knows them, at most maxKin.
 func (s *Subject) kin() []*Subject {
 	if s.others == nil {
 		return nil
 	}
+	type sighting struct {
+		vantage int
+		id      flows.FlowID
+	}
+	name := func(o *Subject) sighting { return sighting{o.Seen[0].Vantage, o.Seen[0].Flow.ID} }
+	asked := map[hostsKey]bool{}
+	known := map[sighting]bool{name(s): true}
 	var all []*Subject
 	for i := range s.Seen {
-		k := &s.Seen[i].Flow.Key
-		for _, o := range s.others(hostsKey{k.Lo, k.Hi}) {
-			if !slices.ContainsFunc(all, func(x *Subject) bool { return sameFlows(x, o) }) && !sameFlows(s, o) {
+		k := hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}
+		if asked[k] {
+			continue
+		}
+		asked[k] = true
+		for _, o := range s.others(k) {
+			if len(all) == maxKin {
+				return all
+			}
+			if n := name(o); !known[n] {
+				known[n] = true
 				all = append(all, o)
 			}
 		}
 	}
 	return all
-}
-
-func sameFlows(a, b *Subject) bool {
-	return a.Seen[0].Vantage == b.Seen[0].Vantage && a.Seen[0].Flow.ID == b.Seen[0].Flow.ID
 }
 
 // natRebind holds where the connection goes on under another address or port:
