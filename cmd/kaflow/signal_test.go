@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,31 @@ func start(t *testing.T, stdout io.Writer, args ...string) (*exec.Cmd, io.WriteC
 	return c, in
 }
 
+// firstWord is closed by the first output of a program, which then handles
+// signals, however slow the machine was to start it.
+type firstWord struct {
+	once sync.Once
+	said chan struct{}
+}
+
+func newFirstWord() *firstWord { return &firstWord{said: make(chan struct{})} }
+
+// Write implements io.Writer.
+func (w *firstWord) Write(b []byte) (int, error) {
+	w.once.Do(func() { close(w.said) })
+	return len(b), nil
+}
+
+// wait returns when there was output, or fails where that takes too long.
+func (w *firstWord) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-w.said:
+	case <-time.After(time.Minute):
+		t.Fatal("no output")
+	}
+}
+
 // talk returns a capture with probes of a connection, one a minute.
 func talk(t *testing.T, probes string) []byte {
 	t.Helper()
@@ -63,9 +89,9 @@ func outcome(t *testing.T, c *exec.Cmd) *os.ProcessState {
 		if err != nil && !errors.As(err, &exit) {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		c.Process.Kill()
-		t.Fatal("still running after ten seconds")
+		t.Fatal("still running after a minute")
 	}
 	return c.ProcessState
 }
@@ -77,7 +103,7 @@ func TestInterruptedOnAQuietPipe(t *testing.T) {
 		if _, err := in.Write(talk(t, "3")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(300 * time.Millisecond) // nothing more comes, and the pipe stays open
+		time.Sleep(1500 * time.Millisecond) // nothing more comes, and the pipe stays open
 		if err := c.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
@@ -93,10 +119,12 @@ func TestInterruptedOnAQuietPipe(t *testing.T) {
 func TestWatchInterruptedWritesItsReport(t *testing.T) {
 	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		path := filepath.Join(t.TempDir(), "night.txt")
-		c, in := start(t, io.Discard, "watch", "-r", "-", "--report", path)
+		begun := newFirstWord()
+		c, in := start(t, begun, "watch", "-r", "-", "--report", path)
 		if _, err := in.Write(talk(t, "3")); err != nil {
 			t.Fatal(err)
 		}
+		begun.wait(t)
 		time.Sleep(300 * time.Millisecond) // nothing more comes, and the pipe stays open
 		if err := c.Process.Signal(signal); err != nil {
 			t.Fatal(err)
@@ -120,14 +148,16 @@ func TestWatchInterruptedInAStream(t *testing.T) {
 	more := bytes.Repeat(capture[len(capture)-record:], 10_000) // so that it is busy when the signal comes
 	for i := range 8 {
 		path := filepath.Join(t.TempDir(), "night.txt")
-		c, in := start(t, io.Discard, "watch", "-r", "-", "--report", path)
+		begun := newFirstWord()
+		c, in := start(t, begun, "watch", "-r", "-", "--report", path)
 		go func() {
 			_, _ = in.Write(capture) // it ends with the reader
 			for err := error(nil); err == nil; {
 				_, err = in.Write(more)
 			}
 		}()
-		time.Sleep(time.Duration(100+20*i) * time.Millisecond)
+		begun.wait(t)
+		time.Sleep(time.Duration(20*i) * time.Millisecond)
 		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
