@@ -116,7 +116,12 @@ func (a *app) annotateOutputs(points []point, f *annotateFlags) (outputs []*outp
 		}
 		names = names[:0]
 		for _, p := range points {
-			names = append(names, filepath.Join(f.to, fileName(p.name)+".annotated.pcapng"))
+			stem := filepath.Join(f.to, fileName(p.name))
+			name := stem + ".annotated.pcapng"
+			for n := 2; slices.Contains(names, name); n++ { // captures of one name, in different folders
+				name = fmt.Sprintf("%s-%d.annotated.pcapng", stem, n)
+			}
+			names = append(names, name)
 		}
 	}
 	for _, name := range names {
