@@ -108,6 +108,7 @@ type reader struct {
 	other   func(Block)  // nil: nobody asks for blocks without packets
 	told    PacketBlock  // of the frame at hand
 	rewrite func(*Frame) // nil: frames are taken as they are
+	asIs    bool         // nobody asks for frames or changes them
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of
@@ -189,6 +190,15 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		}
 		f.last = at
 	}
+	if f.link == linkEthernet && r.asIs && f.fcs == 0 && rec.n == int(rec.wire) &&
+		plain(r.buf[rec.frame:rec.frame+rec.n], uint32(rec.frame), p) {
+		return
+	}
+	r.odd(b, f, rec, p)
+}
+
+// odd is the end of packet for all frames that are not plain.
+func (r *reader) odd(b *Batch, f *iface, rec record, p *Packet) {
 	if f.fcs != 0 && rec.wire > f.fcs {
 		r.told.WireFCS, r.told.FCS = f.fcs, uint32(max(0, rec.n-int(rec.wire-f.fcs)))
 		rec.wire -= f.fcs

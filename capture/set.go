@@ -141,6 +141,7 @@ func Open(o Options, name string, paths ...string) (*Set, error) {
 	}
 	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
 	s.each, s.rewrite, s.other = o.Each, o.Rewrite, o.Block
+	s.asIs = o.Each == nil && o.Rewrite == nil
 	if err := s.begin(); err != nil {
 		s.Close()
 		return nil, err
@@ -439,20 +440,23 @@ func (s *Set) remember(holes []Interval) {
 // account adds a batch to what is known of the file.
 func (s *Set) account(b *Batch) {
 	f := s.file
+	first, last, segments := f.First, f.Last, uint64(0)
 	for i := range b.Pkts[:b.N] {
 		p := &b.Pkts[i]
 		if p.Proto == TCP {
-			f.TCPFrames++
+			segments++
 		}
-		if p.At != 0 {
-			if f.First == 0 || p.At < f.First {
-				f.First = p.At
+		if at := p.At; at != 0 {
+			if at < first || first == 0 {
+				first = at
 			}
-			if f.Last == 0 || p.At > f.Last {
-				f.Last = p.At
+			if at > last || last == 0 {
+				last = at
 			}
 		}
 	}
+	f.First, f.Last = first, last
+	f.TCPFrames += segments
 	if !f.Unfiltered {
 		f.Unfiltered = s.hosts.wide(b)
 	}

@@ -6,6 +6,55 @@ import (
 	"kaflow/tcp"
 )
 
+// plain decodes what most of those are in turn: a whole Ethernet frame without
+// a tag, IPv4 without options, TCP with no option but timestamps. Every field
+// lies at a fixed offset. It reports whether the frame is such a one; of any
+// other it writes nothing.
+func plain(frame []byte, base uint32, p *Packet) bool {
+	if len(frame) < 54 {
+		return false
+	}
+	h := (*[54]byte)(frame)
+	total, size := uint32(be16(h[16:18])), uint32(h[46]>>4)*4+20 // of the packet and its headers, by these
+	if be32(h[12:16])>>8 != etherIPv4<<8|0x45 || h[23] != protoTCP || be16(h[20:22])&0x3fff != 0 ||
+		total < size || 14+total > uint32(len(frame)) {
+		return false
+	}
+	s := &p.Seg
+	switch size {
+	case 40:
+	case 52:
+		o := (*[12]byte)(frame[54:66])
+		if be32(o[0:]) != nopNopTimestamps {
+			return false
+		}
+		s.TSVal, s.TSEcr = be32(o[4:]), be32(o[8:])
+		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
+	default:
+		return false
+	}
+	s.Len = total - size
+	p.Data, p.DataLen = base+14+size, total-size
+	p.HeaderLen, p.Proto = uint8(size-20), TCP
+	s.Seq, s.Ack = tcp.Seq(be32(h[38:])), tcp.Seq(be32(h[42:]))
+	flagsWin := be32(h[46:])
+	s.Flags, s.Win = tcp.Flags(flagsWin>>16&0x1ff), uint16(flagsWin)
+	s.TTL, s.IPID = h[22], be16(h[18:])
+	if !straightSum((*[20]byte)(h[14:34])) {
+		p.Note |= NoteBadIPSum
+	}
+	src, dst, ports := be32(h[26:]), be32(h[30:]), be32(h[34:])
+	if src > dst || src == dst && ports>>16 > ports&0xffff {
+		src, dst, ports = dst, src, bits.RotateLeft32(ports, 16)
+		p.Reversed = true
+	}
+	k := &p.Key
+	k.Lo[2], k.Lo[3] = v4Prefix, src
+	k.Hi[2], k.Hi[3] = v4Prefix, dst
+	k.Ports = ports
+	return true
+}
+
 // straight decodes the case that nearly all frames are: Ethernet with at most
 // one VLAN tag, a Linux cooked header or none, then IPv4 without options or
 // IPv6 without extension headers, then a TCP header captured whole. It reports

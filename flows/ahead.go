@@ -60,10 +60,10 @@ func (p *pool) ahead(b *capture.Batch, hashes *[capture.BatchSize]uint32, a *are
 	n = m
 	for _, slot := range slots[:n] {
 		h, c := p.hot(slot), p.cold(slot)
-		sum += uint64(h.ports) + uint64(c.waitAt) + uint64(c.steadyEnd)
+		sum += uint64(h.ports) + uint64(c.runAt)
 	}
 	for _, slot := range slots[:n] {
-		if c := p.cold(slot); c.story.held {
+		if c := p.cold(slot); c.flags&coldRun == 0 && c.story.held {
 			story := a.events(c.story)
 			last := &story[len(story)-1]
 			sum += uint64(last.at) + uint64(last.kind)

@@ -68,13 +68,14 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 
 func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 	h, c := p.hot(slot), p.cold(slot)
+	t.store(c)
 	g := Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
 	bits := h.state[0] | h.state[1]
 	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
 	g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked
 	const settled = stSeen | stKnown | stAcked
 	g.Plain = h.state[0]&h.state[1]&settled == settled && bits&(stRST|stTentative|stShut|stChallenge|stLate) == 0 &&
-		c.open[0]|c.open[1] == 0 && c.waitAt == 0 && c.icmps == 0 && c.rsts == 0 &&
+		c.open[0]|c.open[1] == 0 && c.flags&coldWaits == 0 && c.icmps == 0 && c.rsts == 0 &&
 		h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
 	g.Survived, g.Period, g.Closing = t.pauses(c)
 	g.RolesKnown, g.ClientHi = c.flags&coldRoles != 0, c.flags&coldReversed != 0

@@ -345,7 +345,9 @@ func (t *Table) lastOfHost(host netip.Addr) tcp.Instant {
 // story tells.
 func (t *Table) lastSent(p *pool, slot uint32, end int) tcp.Instant {
 	var last tcp.Instant
-	evs := t.arena.events(p.cold(slot).story)
+	c := p.cold(slot)
+	t.store(c)
+	evs := t.arena.events(c.story)
 	for i := range evs {
 		ev := &evs[i]
 		if ev.kind == ICMPError {

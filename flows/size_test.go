@@ -11,7 +11,7 @@ func TestRecordsKeepTheirSize(t *testing.T) {
 		got, most uintptr
 	}{
 		{"hot", unsafe.Sizeof(hot{}), 64},
-		{"cold", unsafe.Sizeof(cold{}), 168},
+		{"cold", unsafe.Sizeof(cold{}), 192},
 		{"event", unsafe.Sizeof(event{}), 48},
 		{"closed", unsafe.Sizeof(Closed{}), 112},
 	} {

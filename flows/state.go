@@ -5,8 +5,8 @@ import (
 	"kaflow/tcp"
 )
 
-// State of a flow is kept in two records without pointers: hot holds what
-// every segment reads, cold what runs, loss and views need. Arrays of two are
+// State of a flow is kept in a record of two parts without pointers: hot holds
+// what every segment reads, cold what runs, loss and views need. Arrays of two are
 // indexed by end: 0 is the key's Lo end, 1 its Hi end.
 
 // hot is one flow's line of 64 octets.
@@ -17,7 +17,7 @@ type hot struct {
 	tsval         [2]uint32  // highest TSval sent
 	state         [2]uint16  // bits below
 	win           [2]uint16  // last window field sent
-	echo          uint32     // TSecr of the probe that waits in cold
+	echo          uint32     // TSecr of the probe that waits (coldWaits)
 	last          tcp.Instant
 	ord           tcp.Ordinal // of the last segment
 }
@@ -42,26 +42,32 @@ const (
 	stHeard                         // it has acknowledged more since it last sent something new
 )
 
-// cold is the rest of a flow's record: 168 octets. What the short way touches
-// stands first, so that it lies in one or two lines of the cache. What few
-// flows need at a time (an unsure baseline, a shut window, missing octets) is
-// kept in Table.rare.
+// cold is the rest of a flow's record: 192 octets, behind hot's 64 in one
+// record of four cache lines. The first line is all that the short way touches
+// beside hot; it keeps there what belongs in the run at the story's end, until
+// something else happens to the flow (see steady.go). What few flows need at a
+// time (an unsure baseline, a shut window, missing octets) is in Table.rare.
 type cold struct {
-	waitAt      tcp.Instant // a probe of a steady run that waits for its answer; 0 none
-	waitOrd     tcp.Ordinal
+	runAt     tcp.Instant // of a run that is kept here: its last answer
+	runPeriod span
+	runRTT    span
+	runOrd    uint32 // ordinal of the last answer, the lower half
+	runTS     uint32 // TSval of the last answered probe
+	runEcho   uint32 // its TSecr
+	beats     uint32 // answered probes that are counted nowhere yet
+	segments  [2]uint32
+	open      [2]uint16 // keepalive probes not answered
+	way       [2]uint16 // capture.Packet.Way of the last segment
+	ipid      [2]uint16
+	flags     uint16
+	ttl       [2]uint8
+
 	story       block
-	segments    [2]uint32
 	probes      [2]uint32 // keepalive probes sent
 	answered    [2]uint32 // of them answered
 	rtt         [2]half   // from this end's SYN or probe to its answer: minimum and maximum
-	open        [2]uint16 // keepalive probes not answered
-	way         [2]uint16 // capture.Packet.Way of the last segment
-	ipid        [2]uint16
-	flags       uint16
-	ttl         [2]uint8
-	steadyEnd   uint8 // who sent the last segment of the short way
-	afterGap    uint8 // so many further segments are kept as events of their own
-	rsts, icmps uint8 // saturated
+	afterGap    uint8     // so many further segments are kept as events of their own
+	rsts, icmps uint8     // saturated
 	stream      uint32
 	first       tcp.Instant
 	firstOrd    tcp.Ordinal
@@ -131,6 +137,11 @@ const (
 	coldOddEnd                       // it ended, but not well: worth keeping whole
 	coldSteady                       // the last segment came by the short way
 	coldBeat                         // the last data of the Lo end was a heartbeat that waits for an answer; that of the Hi end: the next bit
+	coldBeatHi                       // see coldBeat
+	coldSteadyHi                     // with coldSteady: it was the Hi end's
+	coldWaits                        // with coldSteady: it is a probe that waits for its answer
+	coldRun                          // the record keeps the newest of a run in the story
+	coldRunHi                        // with coldRun: the run is of the Hi end's probes
 )
 
 // span is a range of durations in seconds; a max of 0 means nothing was
@@ -174,9 +185,12 @@ const (
 )
 
 // chunk holds the records of 1,024 flows. Records never move.
-type chunk struct {
-	hot  [chunkSize]hot
-	cold [chunkSize]cold
+type chunk [chunkSize]record
+
+// record is all that a table keeps of a flow but its story: 256 octets.
+type record struct {
+	hot  hot
+	cold cold
 }
 
 // pool holds flows of one kind of key: IPv4 outside overlays in the narrow
@@ -191,8 +205,9 @@ type pool struct {
 	live   int
 }
 
-func (p *pool) hot(slot uint32) *hot   { return &p.chunks[slot>>chunkBits].hot[slot&(chunkSize-1)] }
-func (p *pool) cold(slot uint32) *cold { return &p.chunks[slot>>chunkBits].cold[slot&(chunkSize-1)] }
+func (p *pool) record(slot uint32) *record { return &p.chunks[slot>>chunkBits][slot&(chunkSize-1)] }
+func (p *pool) hot(slot uint32) *hot       { return &p.record(slot).hot }
+func (p *pool) cold(slot uint32) *cold     { return &p.record(slot).cold }
 
 func (p *pool) key(slot uint32) capture.Key {
 	if p.wide {

@@ -7,9 +7,10 @@ import (
 
 // The short way: a probe of a run that keeps its pace, and its answer. Nearly
 // all traffic of idle connections is this, so it must touch little: the hot
-// line, one part of the cold record, the run's tail. It decides nothing that
-// the long way would decide otherwise (TestTheShortWayIsTheSame); whatever is
-// not plainly the next beat of the run goes the long way.
+// line and the first line of the cold part, which keeps what belongs in the
+// run's tail until something else happens (store). It decides nothing that the
+// long way would decide otherwise (TestTheShortWayIsTheSame); whatever is not
+// plainly the next beat of the run goes the long way.
 
 // unsteady are the state bits of either end that end the short way.
 const unsteady = stTentative | stFIN | stRST | stShut | stChallenge | stWindowMode | stIdleMode | stLate
@@ -23,35 +24,36 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 	if seg.Len != 0 || seg.Flags != tcp.ACK || seg.Opts&^tcp.OptTimestamps != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
 		return false
 	}
-	h := p.hot(slot)
-	d := 0
+	r := p.record(slot)
+	h, c := &r.hot, &r.cold
+	d, stamped := 0, uint16(0)
 	if pkt.Reversed {
 		d = 1
 	}
+	if seg.Opts != 0 {
+		stamped = stTimestamps
+	}
 	e := 1 - d
 	const settled = stKnown | stAcked | stSeen
-	if (h.state[d]|h.state[e])&unsteady != 0 || h.state[d]&h.state[e]&settled != settled ||
-		h.win[d] != seg.Win || seg.Ack != h.next[e] || h.una[d] != h.next[d] || h.una[e] != h.next[e] || pkt.At < h.last {
+	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled || h.una != h.next ||
+		h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
+		c.flags&(coldEnded|coldRare) != 0 || c.open != [2]uint16{} || seg.TTL != c.ttl[d] || pkt.Way != c.way[d] {
 		return false
 	}
-	c := p.cold(slot)
-	if c.flags&(coldEnded|coldRare) != 0 || c.open[0]|c.open[1] != 0 || seg.TTL != c.ttl[d] || pkt.Way != c.way[d] ||
-		seg.Opts.Has(tcp.OptTimestamps) != (h.state[d]&stTimestamps != 0) ||
-		int32(seg.TSVal-h.tsval[d]) < 0 {
-		return false
-	}
+	behind := c.flags&coldSteady != 0 && c.steadyEnd() == e // the peer's last segment came this way, and nothing since
 	switch seg.Seq {
 	case h.next[d] - 1:
-		// Behind an answer of the short way to this end nothing has changed but the time.
-		again := c.flags&coldSteady != 0 && int(c.steadyEnd) == e
-		if c.waitAt != 0 || again && pkt.At.Sub(h.last) < gapMin || !again && !t.expects(c, d, h, pkt.At) {
+		// Behind an answer of the short way nothing has changed but the time.
+		if c.flags&coldWaits != 0 || behind && pkt.At.Sub(h.last) < gapMin || !behind && !t.expects(c, d, h, pkt.At) {
 			return false
 		}
-		c.waitAt, c.waitOrd, h.echo = pkt.At, pkt.Ord, seg.TSEcr
+		h.echo = seg.TSEcr
+		c.flags |= coldWaits
 	case h.next[d]:
-		if c.waitAt == 0 || c.flags&coldSteady == 0 || int(c.steadyEnd) != e || !t.answered(c, e, h, pkt) {
+		if !behind || c.flags&coldWaits == 0 || !t.answered(c, e, h, pkt) {
 			return false
 		}
+		c.flags &^= coldWaits
 	default:
 		return false
 	}
@@ -61,10 +63,20 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 		c.ipid[d] = seg.IPID
 	}
 	c.flags |= coldSteady
-	c.steadyEnd = uint8(d)
+	if c.steadyEnd() != d {
+		c.flags ^= coldSteadyHi
+	}
 	h.tsval[d] = seg.TSVal
 	h.last, h.ord = pkt.At, pkt.Ord
 	return true
+}
+
+// steadyEnd returns who sent the last segment of the short way.
+func (c *cold) steadyEnd() int { return int(c.flags / coldSteadyHi & 1) }
+
+// keeps reports whether the record keeps the newest of a run of end e.
+func (c *cold) keeps(e int) bool {
+	return c.flags&coldRun != 0 && int(c.flags/coldRunHi&1) == e
 }
 
 // steadyRun returns the keepalive run of end d at the end of the story, or the
@@ -91,69 +103,98 @@ func (t *Table) steadyRun(c *cold, d int) (head, last *event) {
 // expects reports whether a probe of end d is what its run would have next.
 func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
 	head, tl := t.steadyRun(c, d)
-	return tl != nil && head.seq == h.next[d]-1 && head.ack == h.next[1-d] && head.count == 0 && head.win != 0 &&
-		at.Sub(tl.at) >= gapMin
+	if tl == nil {
+		return false
+	}
+	last := tl.at
+	if c.keeps(d) {
+		last = c.runAt
+	}
+	return head.seq == h.next[d]-1 && head.ack == h.next[1-d] && head.count == 0 && head.win != 0 && at.Sub(last) >= gapMin
 }
 
 // answered takes an answer to the waiting probe of end e into its run, where
 // it keeps the pace.
 func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
-	head, tl := t.steadyRun(c, e)
-	if tl == nil {
+	if !c.keeps(e) {
+		t.store(c)
+		head, tl := t.steadyRun(c, e)
+		if tl == nil {
+			return false
+		}
+		if tl.bits&evTail == 0 {
+			t.secondBeat(head, tl, c, e, h, pkt)
+			return true
+		}
+		c.load(tail{tl}, e)
+	}
+	period := inSeconds(pkt.At.Sub(c.runAt))
+	if !onPace(c.runPeriod, period) {
 		return false
 	}
-	if tl.bits&evTail == 0 {
-		t.secondBeat(head, tl, c, e, h, pkt)
-		return true
-	}
-	run := tail{tl}
-	period := inSeconds(pkt.At.Sub(tl.at))
-	spans := run.period()
-	if !onPace(spans, period) {
-		return false
-	}
-	rtt := inSeconds(pkt.At.Sub(c.waitAt))
-	spans.add(period)
-	run.setPeriod(spans)
-	spans = run.rtt()
-	spans.add(rtt)
-	run.setRTT(spans)
-	tl.count++
-	tl.next = h.echo
-	tl.at = pkt.At
-	tl.setOrdinal(pkt.Ord)
-	tl.tsval = h.tsval[e]
-	t.beat(c, e, rtt)
+	c.runPeriod.add(period)
+	c.runRTT.add(inSeconds(pkt.At.Sub(h.last)))
+	c.beats++
+	c.runAt, c.runOrd, c.runTS, c.runEcho = pkt.At, uint32(pkt.Ord), h.tsval[e], h.echo
 	return true
 }
 
-// beat counts an answered probe of end e.
-func (t *Table) beat(c *cold, e int, rtt float32) {
-	c.rtt[e].add(rtt)
-	c.probes[e]++
-	c.answered[e]++
-	c.waitAt, c.waitOrd = 0, 0
+// load keeps a run of end e in the record, so that its tail need not be touched.
+func (c *cold) load(run tail, e int) {
+	c.flags = c.flags&^coldRunHi | coldRun | coldRunHi*uint16(e)
+	c.runAt, c.runPeriod, c.runRTT, c.beats = run.at, run.period(), run.rtt(), 0
+	c.runOrd, c.runTS, c.runEcho = run.ord, run.tsval, run.next
+}
+
+// store writes what the record keeps of a run to where it belongs.
+func (t *Table) store(c *cold) {
+	if c.flags&coldRun == 0 {
+		return
+	}
+	e := int(c.flags / coldRunHi & 1)
+	c.flags &^= coldRun
+	if c.beats == 0 {
+		return
+	}
+	_, tl := t.steadyRun(c, e)
+	run := tail{tl}
+	run.setPeriod(c.runPeriod)
+	run.setRTT(c.runRTT)
+	since := c.runOrd - tl.ord // a run does not pause for four thousand million frames
+	tl.setOrdinal(tl.ordinal() + tcp.Ordinal(since))
+	tl.at, tl.tsval, tl.next = c.runAt, c.runTS, c.runEcho
+	tl.count += c.beats
+	c.probes[e] += c.beats
+	c.answered[e] += c.beats
+	c.rtt[e].add(c.runRTT.min)
+	c.rtt[e].add(c.runRTT.max)
+	c.beats = 0
 }
 
 // secondBeat makes a run of an answered probe and the next one.
 func (t *Table) secondBeat(head, last *event, c *cold, e int, h *hot, pkt *capture.Packet) {
-	period, rtt := inSeconds(pkt.At.Sub(last.at)), inSeconds(pkt.At.Sub(c.waitAt))
-	probe := event{at: c.waitAt, tsval: h.tsval[e], tsecr: h.echo, bits: head.bits & (evFrom | evTS)}
+	period, rtt := inSeconds(pkt.At.Sub(last.at)), inSeconds(pkt.At.Sub(h.last))
+	probe := event{at: h.last, tsval: h.tsval[e], tsecr: h.echo, bits: head.bits & (evFrom | evTS)}
 	answer := event{at: pkt.At, ttl: pkt.Seg.TTL}
 	answer.setOrdinal(pkt.Ord)
 	startPairs(head, last, &probe, &answer, period, rtt)
-	t.beat(c, e, rtt)
+	c.rtt[e].add(rtt)
+	c.probes[e]++
+	c.answered[e]++
 }
 
-// flush brings a flow back from the short way: a probe that still waits
-// becomes an event, and the last segment is remembered for its copies.
+// flush brings a flow back from the short way: what the record keeps goes to
+// the story, a probe that still waits becomes an event, and the last segment is
+// remembered for its copies.
 func (t *Table) flush(p *pool, slot uint32) {
 	c := p.cold(slot)
 	if c.flags&coldSteady == 0 {
 		return
 	}
-	c.flags &^= coldSteady
-	h, d := p.hot(slot), int(c.steadyEnd)
+	t.store(c)
+	h, d := p.hot(slot), c.steadyEnd()
+	waits := c.flags&coldWaits != 0
+	c.flags &^= coldSteady | coldSteadyHi | coldWaits
 	last := tcp.Segment{
 		Seq: h.next[d], Ack: h.next[1-d], TSVal: h.tsval[d], TSEcr: h.echo, Win: h.win[d], IPID: c.ipid[d],
 		TTL: c.ttl[d], Flags: tcp.ACK,
@@ -161,19 +202,18 @@ func (t *Table) flush(p *pool, slot uint32) {
 	if h.state[d]&stTimestamps != 0 {
 		last.Opts = tcp.OptTimestamps
 	}
-	if c.waitAt == 0 {
+	if !waits {
 		t.copies.put(p.handle(slot), d, &last, h.last)
 		return
 	}
 	last.Seq--
 	t.copies.put(p.handle(slot), d, &last, h.last)
 	_, tl := t.steadyRun(c, d)
-	s := &step{t: t, pool: p, slot: slot, handle: p.handle(slot), h: h, c: c, d: d, p: 1 - d, seg: &last, at: c.waitAt,
-		pkt: &capture.Packet{At: c.waitAt, Ord: c.waitOrd, Seg: last}}
+	s := &step{t: t, pool: p, slot: slot, handle: p.handle(slot), h: h, c: c, d: d, p: 1 - d, seg: &last, at: h.last,
+		pkt: &capture.Packet{At: h.last, Ord: h.ord, Seg: last}}
 	if tl != nil {
-		s.quiet = c.waitAt.Sub(tl.at)
+		s.quiet = h.last.Sub(tl.at)
 	}
-	c.waitAt, c.waitOrd = 0, 0
 	c.probes[d]++
 	c.open[d]++
 	s.append(KeepaliveProbe)
