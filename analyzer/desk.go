@@ -22,7 +22,7 @@ type desk struct {
 	subjects []*Subject // of pairs
 	byHosts  map[hostsKey][]*Subject
 	unasked  map[string]Unasked
-	plain    []plainCase
+	plain    [plainKinds][]plainCase
 
 	plainHosts map[hostsKey][]int      // of Result.Plain
 	plainRead  map[hostsKey][]*Subject // those that were opened last
@@ -30,14 +30,6 @@ type desk struct {
 	survived time.Duration // longest silence that a plain connection survived
 	expect   *Expectation  // nil: nothing is compared
 	whatIf   *WhatIf       // nil: nothing is asked
-}
-
-// plainCase is a connection in which nothing happened: 16 octets, for there can
-// be a million.
-type plainCase struct {
-	id   flows.FlowID // of a single capture
-	pair int32        // of several: its place in Result.Plain
-	kind plainKind
 }
 
 // plainKind is what a connection in which nothing happened came to.
@@ -48,7 +40,13 @@ const (
 	plainIdle plainKind = iota
 	plainHealthy
 	plainClosed
+	plainKinds
 )
+
+// plainCase is a connection in which nothing happened: 8 octets, for there can
+// be a million. Of a single capture it is the FlowID, of several the place in
+// Result.Plain.
+type plainCase uint64
 
 // plainOrClosed tells a connection that ended from one that did not.
 func plainOrClosed(closed bool) plainKind {
@@ -182,22 +180,21 @@ func (d *desk) cases(r *Report) []brief {
 		}
 		for i := range d.result.Plain {
 			p := &d.result.Plain[i]
-			d.plain = append(d.plain, plainCase{pair: int32(i), kind: plainOrClosed(p.Closed)})
+			d.setAside(plainOrClosed(p.Closed), plainCase(i))
 			d.survived = max(d.survived, p.Survived)
 		}
 	} else {
 		end := d.spans[0].last
 		live := d.points[0].Table.Live()
 		crowded := live > manyFlows
-		d.plain = make([]plainCase, 0, live)
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
-				d.plain = append(d.plain, plainCase{id: g.ID, kind: plainOrClosed(g.Closed)})
+				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
 			if crowded && g.Plain && g.Answered && !g.Closed && end.Sub(g.Last) >= max(longIdle, 2*g.Period) {
-				d.plain = append(d.plain, plainCase{id: g.ID, kind: plainIdle})
+				d.setAside(plainIdle, plainCase(g.ID))
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
@@ -206,18 +203,26 @@ func (d *desk) cases(r *Report) []brief {
 			}
 		}
 	}
-	r.Totals.Flows = len(out) + len(d.plain)
+	r.Totals.Flows = len(out)
 	for i := range out {
 		r.Totals.ByVerdict[out[i].verdict]++
 	}
-	for _, p := range d.plain {
-		r.Totals.ByVerdict[p.verdict()]++
+	for kind, plain := range d.plain {
+		if len(plain) > 0 {
+			r.Totals.Flows += len(plain)
+			r.Totals.ByVerdict[plainVerdicts[kind]] += len(plain)
+		}
 	}
 	return out
 }
 
-func (p *plainCase) verdict() string {
-	return [...]string{plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}[p.kind]
+var plainVerdicts = [...]string{plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}
+
+func (d *desk) setAside(kind plainKind, c plainCase) {
+	if cap(d.plain[kind]) == 0 && d.single() {
+		d.plain[kind] = make([]plainCase, 0, d.points[0].Table.Live()) // growing would cost twice that
+	}
+	d.plain[kind] = append(d.plain[kind], c)
 }
 
 func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
@@ -280,7 +285,6 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	r.Paths = d.paths(cases)
 	d.answer(cases, r)
 	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
-	slices.SortStableFunc(d.plain, func(a, b plainCase) int { return cmp.Compare(a.kind, b.kind) })
 	add := func(n int, b *brief) {
 		if s := d.subject(b); s != nil {
 			r.Flows = append(r.Flows, d.detail(s, b, n, r.Paths))
@@ -291,16 +295,22 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 			add(n+1, &cases[n])
 		}
 	}
-	for i := range d.plain {
-		n := len(cases) + i
-		if n < most || n+1 == o.Flow {
-			b := &brief{index: -1, id: d.plain[i].id}
-			if !d.single() {
-				b.pair = &d.result.Plain[d.plain[i].pair]
+	n := len(cases)
+	for _, plain := range d.plain {
+		for _, c := range plain {
+			if n++; n > most && n != o.Flow {
+				if n > o.Flow {
+					break
+				}
+				continue
 			}
-			add(n+1, b)
-		} else if n >= o.Flow {
-			break
+			b := &brief{index: -1}
+			if d.single() {
+				b.id = flows.FlowID(c)
+			} else {
+				b.pair = &d.result.Plain[c]
+			}
+			add(n, b)
 		}
 	}
 	r.Totals.Listed = len(r.Flows)
@@ -356,8 +366,8 @@ func (d *desk) answer(cases []brief, r *Report) {
 	for i := range cases {
 		r.Totals.ByWhatIf[d.whatIf.would(cases[i].circumstances(r.Paths, nil)).Answer]++
 	}
-	if len(d.plain) > 0 {
-		r.Totals.ByWhatIf[NothingToSave] += len(d.plain)
+	if plain := r.Totals.Flows - len(cases); plain > 0 {
+		r.Totals.ByWhatIf[NothingToSave] += plain
 	}
 }
 

@@ -44,14 +44,16 @@ func plain(frame []byte, base uint32, p *Packet) bool {
 		p.Note |= NoteBadIPSum
 	}
 	src, dst, ports := be32(h[26:]), be32(h[30:]), be32(h[34:])
-	if src > dst || src == dst && ports>>16 > ports&0xffff {
-		src, dst, ports = dst, src, bits.RotateLeft32(ports, 16)
-		p.Reversed = true
+	_, above := bits.Sub32(dst, src, 0)
+	if src == dst && ports>>16 > ports&0xffff {
+		above = 1
 	}
+	swap := (src ^ dst) & -above // no branch: who is the lower end is a coin toss
 	k := &p.Key
-	k.Lo[2], k.Lo[3] = v4Prefix, src
-	k.Hi[2], k.Hi[3] = v4Prefix, dst
-	k.Ports = ports
+	k.Lo[2], k.Lo[3] = v4Prefix, src^swap
+	k.Hi[2], k.Hi[3] = v4Prefix, dst^swap
+	k.Ports = bits.RotateLeft32(ports, int(above*16))
+	p.Reversed = above != 0
 	return true
 }
 

@@ -2,72 +2,103 @@ package flows
 
 import "kaflow/capture"
 
-// The records of many flows do not fit into a cache, and a packet needs four
-// of them in a row: index entry, hot line, cold part, story. Where there are
-// that many, each batch is walked ahead of the work, one of the four at a time
-// for all packets: loads that do not wait for each other overlap.
+// Each batch is walked ahead of the work, one step at a time for all of its
+// packets: loads and multiplications that do not wait for each other overlap.
+// The first steps, key to hash to slot, are the same for any number of flows.
+// Where the records of many flows do not fit into a cache, two more steps touch
+// what each packet will need: the record, and the end of the story.
 
-// crowd is how many flows make that worth its cost: their hot lines and what
-// goes with them no longer fit into a core's own cache.
+// crowd is how many flows make these worth their cost.
 const crowd = 4096
 
-// prepare hashes the keys of a batch and, in a crowd, reads ahead.
-func (t *Table) prepare(b *capture.Batch) {
-	for i := range b.Pkts[:b.N] {
-		if p := &b.Pkts[i]; p.Proto == capture.TCP {
-			t.hashes[i] = t.poolOf(&p.Key).index.hash(&p.Key)
-		}
-	}
-	if t.narrow.live >= crowd {
-		t.narrow.ahead(b, &t.hashes, &t.arena, &t.touched)
-	}
-	if t.wide.live >= crowd {
-		t.wide.ahead(b, &t.hashes, &t.arena, &t.touched)
-	}
+// plan is what was found out about the packets of a batch before the work. A
+// slot is a hint: the flow may have left, or another have come, by the time.
+type plan struct {
+	hash  [capture.BatchSize]uint32
+	slot  [capture.BatchSize]uint32 // plus 1; 0: none was found
+	which [capture.BatchSize]uint8  // packets of the pool at hand
+	old   bool                      // an instance was replaced by a newer one since: slots may be of the older
+	sum   uint64                    // of what was touched, so that it is
 }
 
-// ahead touches what the packets of a batch will need. Where it guesses wrong
-// (another flow's entry stands in the way) that costs time and nothing else.
-func (p *pool) ahead(b *capture.Batch, hashes *[capture.BatchSize]uint32, a *arena, touched *uint64) {
-	var (
-		which [capture.BatchSize]uint8
-		found [capture.BatchSize]uint64
-		slots [capture.BatchSize]uint32
-	)
-	n, sum := 0, uint64(0)
+// prepare makes the plan for a batch.
+func (t *Table) prepare(b *capture.Batch) {
+	w := &t.plan
+	w.old = false
+	n, narrow := 0, &t.narrow.index
 	for i := range b.Pkts[:b.N] {
-		if pkt := &b.Pkts[i]; pkt.Proto == capture.TCP && p.wide != (pkt.Key.Overlay == 0 && pkt.Key.Is4()) {
-			which[n] = uint8(i)
+		p := &b.Pkts[i]
+		if k := &p.Key; p.Proto == capture.TCP {
+			if k.Overlay == 0 && k.Is4() {
+				w.hash[i] = narrow.hash4(k.Lo[3], k.Hi[3], k.Ports)
+				w.which[n] = uint8(i)
+				n++
+			} else {
+				w.hash[i] = t.wide.index.hash(k)
+			}
+		}
+	}
+	w.find(&t.narrow, n)
+	if t.narrow.live >= crowd {
+		w.touch(&t.narrow, n, &t.arena)
+	}
+	if n == b.N {
+		return
+	}
+	n = 0
+	for i := range b.Pkts[:b.N] {
+		if p := &b.Pkts[i]; p.Proto == capture.TCP && (p.Key.Overlay != 0 || !p.Key.Is4()) {
+			w.which[n] = uint8(i)
 			n++
 		}
 	}
-	entries := p.index.entries
-	mask := uint32(len(entries) - 1)
-	for i, k := range which[:n] { // nothing here waits for what was loaded
-		found[i] = entries[hashes[k]&mask]
+	w.find(&t.wide, n)
+	if t.wide.live >= crowd {
+		w.touch(&t.wide, n, &t.arena)
 	}
-	m := 0
-	for i, k := range which[:n] {
-		hash, e := hashes[k], found[i]
+}
+
+// find looks the slots of the first n packets of which up by their hashes. Two
+// keys of one hash are for segment to tell apart.
+func (w *plan) find(p *pool, n int) {
+	entries := p.index.entries
+	if len(entries) == 0 {
+		for _, i := range w.which[:n] {
+			w.slot[i&(capture.BatchSize-1)] = 0
+		}
+		return
+	}
+	var found [capture.BatchSize]uint64
+	mask := uint32(len(entries) - 1)
+	for k, i := range w.which[:n] {
+		found[k] = entries[w.hash[i&(capture.BatchSize-1)]&mask]
+	}
+	for k, i := range w.which[:n] {
+		hash, e := w.hash[i&(capture.BatchSize-1)], found[k]
 		for at := hash & mask; e != 0 && uint32(e>>32) != hash; e = entries[at] {
 			at = (at + 1) & mask
 		}
-		if e != 0 {
-			slots[m] = uint32(e) - 1
-			m++
+		w.slot[i&(capture.BatchSize-1)] = uint32(e)
+	}
+}
+
+// touch reads what the packets will need of their flows.
+func (w *plan) touch(p *pool, n int, a *arena) {
+	sum := uint64(0)
+	for _, i := range w.which[:n] {
+		if slot := w.slot[i&(capture.BatchSize-1)]; slot != 0 {
+			r := p.record(slot - 1)
+			sum += uint64(r.hot.ports) + uint64(r.cold.runAt)
 		}
 	}
-	n = m
-	for _, slot := range slots[:n] {
-		h, c := p.hot(slot), p.cold(slot)
-		sum += uint64(h.ports) + uint64(c.runAt)
-	}
-	for _, slot := range slots[:n] {
-		if c := p.cold(slot); c.flags&coldRun == 0 && c.story.held {
-			story := a.events(c.story)
-			last := &story[len(story)-1]
-			sum += uint64(last.at) + uint64(last.kind)
+	for _, i := range w.which[:n] {
+		if slot := w.slot[i&(capture.BatchSize-1)]; slot != 0 {
+			if c := p.cold(slot - 1); c.flags&coldRun == 0 && c.story.held {
+				story := a.events(c.story)
+				last := &story[len(story)-1]
+				sum += uint64(last.at) + uint64(last.kind)
+			}
 		}
 	}
-	*touched += sum
+	w.sum += sum
 }

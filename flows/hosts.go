@@ -2,6 +2,7 @@ package flows
 
 import (
 	"cmp"
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -172,44 +173,87 @@ func (t *Table) flowsOf(k *capture.Key) []uint32 {
 		return nil
 	}
 	stamp := uint64(t.streams)<<32 | uint64(t.narrow.live+t.wide.live)
-	if t.byHostsAt != stamp { // asked for the first time since flows came or went: live, that is the only time
-		t.byHosts, t.byHostsAt = nil, stamp
+	if t.byHosts.at != stamp { // asked for the first time since flows came or went: live, that is the only time
+		t.byHosts = byHosts{at: stamp}
 		return t.scanHosts(k)
 	}
-	if t.byHosts == nil {
-		t.byHosts = make(map[hostKey][]uint32)
-		for id := range t.Flows() {
-			handle := uint32(id >> 32)
-			p, slot := t.at(handle)
-			key := p.key(slot)
-			hk := hostKey{key.Lo, key.Hi}
-			t.byHosts[hk] = append(t.byHosts[hk], handle)
-		}
+	if t.byHosts.heads == nil {
+		t.indexHosts()
 	}
-	return t.byHosts[hostKey{k.Lo, k.Hi}]
+	var rows []streamed
+	for next := t.byHosts.heads[t.byHosts.bucket(k)]; next != 0; {
+		p, slot := t.at(next - 1)
+		if key := p.key(slot); key.Lo == k.Lo && key.Hi == k.Hi {
+			rows = append(rows, streamed{p.cold(slot).stream, next - 1})
+		}
+		next = t.byHosts.next[p.number()][slot]
+	}
+	return inOrder(rows)
 }
 
-// scanHosts is flowsOf without an index.
-func (t *Table) scanHosts(k *capture.Key) []uint32 {
-	type row struct{ stream, handle uint32 }
-	var rows []row
-	for _, p := range []*pool{&t.narrow, &t.wide} {
+// byHosts is an index of flows by their hosts: chains of handles plus 1, one for
+// each hash of a host pair.
+type byHosts struct {
+	at    uint64 // the state of the table that it was made for
+	heads []uint32
+	next  [2][]uint32 // by slot, narrow and wide
+}
+
+func (x *byHosts) bucket(k *capture.Key) uint32 {
+	h := mix(uint64(k.Lo[3])<<32|uint64(k.Hi[3]), 0xa0761d6478bd642f)
+	if !k.Is4() {
+		h = mix(h^uint64(k.Lo[2])<<32^uint64(k.Hi[2]), uint64(k.Lo[1])<<32^uint64(k.Hi[1])^0xe7037ed1a0b428db)
+	}
+	return uint32(h>>32) & uint32(len(x.heads)-1)
+}
+
+func (t *Table) indexHosts() {
+	x := &t.byHosts
+	x.heads = make([]uint32, 1<<bits.Len(uint(t.narrow.live+t.wide.live)))
+	for i, p := range []*pool{&t.narrow, &t.wide} {
+		x.next[i] = make([]uint32, p.used)
 		for slot := range p.used {
-			c := p.cold(slot)
-			if c.flags&coldUsed == 0 {
+			if p.cold(slot).flags&coldUsed == 0 {
 				continue
 			}
-			if key := p.key(slot); key.Lo == k.Lo && key.Hi == k.Hi {
-				rows = append(rows, row{c.stream, p.handle(slot)})
-			}
+			key := p.key(slot)
+			head := &x.heads[x.bucket(&key)]
+			x.next[i][slot], *head = *head, p.handle(slot)+1
 		}
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.stream, b.stream) })
+}
+
+// number is the pool's place among the two.
+func (p *pool) number() int {
+	if p.wide {
+		return 1
+	}
+	return 0
+}
+
+// streamed is a flow and when it began among the others.
+type streamed struct{ stream, handle uint32 }
+
+func inOrder(rows []streamed) []uint32 {
+	slices.SortFunc(rows, func(a, b streamed) int { return cmp.Compare(a.stream, b.stream) })
 	handles := make([]uint32, len(rows))
 	for i := range rows {
 		handles[i] = rows[i].handle
 	}
 	return handles
+}
+
+// scanHosts is flowsOf without an index.
+func (t *Table) scanHosts(k *capture.Key) []uint32 {
+	var rows []streamed
+	for _, p := range []*pool{&t.narrow, &t.wide} {
+		for slot := range p.used {
+			if key := p.key(slot); key.Lo == k.Lo && key.Hi == k.Hi && p.cold(slot).flags&coldUsed != 0 {
+				rows = append(rows, streamed{p.cold(slot).stream, p.handle(slot)})
+			}
+		}
+	}
+	return inOrder(rows)
 }
 
 // routerAddr is the source of an ICMP error.

@@ -18,18 +18,28 @@ type index struct {
 	seed    uint64
 }
 
+// roomy is the number of entries up to which an index is at most a quarter full:
+// a search that goes on to the next entry costs a branch that no processor
+// foresees, and a small index costs little memory.
+const roomy = 1 << 16
+
 // maxProbe bounds the length of a search; a longer one makes the index grow.
 const maxProbe = 64
 
 func (x *index) hash(k *capture.Key) uint32 {
-	a := uint64(k.Lo[3])<<32 | uint64(k.Hi[3])
-	b := uint64(k.Ports)<<32 | uint64(k.Overlay)
-	h := mix(a^x.seed, b^0x9e3779b97f4a7c15)
+	h := x.mixed(k.Lo[3], k.Hi[3], k.Ports, k.Overlay)
 	if !k.Is4() {
 		h = mix(h^uint64(k.Lo[0])<<32^uint64(k.Lo[1]), uint64(k.Lo[2])<<32|uint64(k.Hi[2])^0xd1b54a32d192ed03)
 		h = mix(h^uint64(k.Hi[0])<<32^uint64(k.Hi[1]), x.seed^0x94d049bb133111eb)
 	}
 	return uint32(h >> 32)
+}
+
+// hash4 is hash for an IPv4 key outside overlays.
+func (x *index) hash4(lo, hi, ports uint32) uint32 { return uint32(x.mixed(lo, hi, ports, 0) >> 32) }
+
+func (x *index) mixed(lo, hi, ports, overlay uint32) uint64 {
+	return mix((uint64(lo)<<32|uint64(hi))^x.seed, (uint64(ports)<<32|uint64(overlay))^0x9e3779b97f4a7c15)
 }
 
 func mix(a, b uint64) uint64 {
@@ -56,7 +66,7 @@ func (x *index) find(hash uint32, same func(slot uint32) bool) (uint32, bool) {
 
 // put adds a slot under a hash that find did not find it by.
 func (x *index) put(hash, slot uint32) {
-	if x.n*10 >= len(x.entries)*7 {
+	if x.n*10 >= len(x.entries)*7 || x.n*4 >= len(x.entries) && len(x.entries) < roomy {
 		x.grow()
 	}
 	for !x.place(hash, slot) {

@@ -78,7 +78,7 @@ func (s *Sides) Learn(b *capture.Batch) {
 
 // Learned is how many packets Learn has to see before it knows whether a
 // capture is to be parted.
-const Learned = 1 << 16
+const Learned = 1 << 14
 
 // Both reports whether the capture holds both sides of a router, and both ways
 // through it: what was lost in between is there once, so not every packet need

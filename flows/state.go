@@ -200,6 +200,7 @@ type pool struct {
 	chunks []*chunk
 	keys   []*[chunkSize]capture.Key // wide only
 	wide   bool
+	reused bool   // a slot was handed out a second time: their order is no longer that of the streams
 	used   uint32 // slots ever handed out
 	free   []uint32
 	live   int
@@ -215,6 +216,15 @@ func (p *pool) key(slot uint32) capture.Key {
 	}
 	h := p.hot(slot)
 	return capture.Key{Lo: capture.V4Words(h.lo), Hi: capture.V4Words(h.hi), Ports: h.ports}
+}
+
+// is reports whether a slot holds a flow of a key.
+func (p *pool) is(slot uint32, k *capture.Key) bool {
+	if p.wide {
+		return p.keys[slot>>chunkBits][slot&(chunkSize-1)] == *k && p.cold(slot).flags&coldUsed != 0
+	}
+	h := p.hot(slot)
+	return h.ports == k.Ports && h.lo == k.Lo[3] && h.hi == k.Hi[3] && p.cold(slot).flags&coldUsed != 0
 }
 
 // find returns the slot of the current instance of a key.
@@ -248,7 +258,7 @@ func (p *pool) take(k *capture.Key) uint32 {
 	var slot uint32
 	if n := len(p.free); n > 0 {
 		slot = p.free[n-1]
-		p.free = p.free[:n-1]
+		p.free, p.reused = p.free[:n-1], true
 		*p.hot(slot), *p.cold(slot) = hot{}, cold{}
 	} else {
 		slot = p.used

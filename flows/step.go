@@ -42,9 +42,13 @@ const (
 // segment takes one TCP segment through instance, kind, state and story.
 func (t *Table) segment(b *capture.Batch, i int) {
 	pkt := &b.Pkts[i]
-	p := t.poolOf(&pkt.Key)
-	hash := t.hashes[i]
-	slot, ok := p.find(hash, &pkt.Key)
+	p, hash := t.poolOf(&pkt.Key), t.plan.hash[i]
+	slot, ok := t.plan.slot[i]-1, false
+	if slot < p.used && !t.plan.old && p.is(slot, &pkt.Key) {
+		ok = true
+	} else {
+		slot, ok = p.find(hash, &pkt.Key)
+	}
 	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
 		if alt, split := t.apart(p, slot, pkt); split {
 			moved := *pkt

@@ -28,8 +28,7 @@ type Table struct {
 	ways         bool                   // some packet came by a VLAN or a numbered tunnel
 	ended        []uint32               // handles of flows that ended well, oldest first
 	closed       closedRows
-	byHosts      map[hostKey][]uint32
-	byHostsAt    uint64
+	byHosts      byHosts
 	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
 	lastOfAt     tcp.Instant
 	holes        []capture.Interval
@@ -42,8 +41,7 @@ type Table struct {
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
-	hashes       [capture.BatchSize]uint32 // of the batch at hand
-	touched      uint64                    // what ahead read, so that it is read
+	plan         plan // for the batch at hand
 }
 
 // handle names a slot of either pool in 32 bits.
@@ -146,6 +144,9 @@ func (t *Table) ClosedFlows() iter.Seq[*Closed] {
 
 // Flows yields the flows that the table holds whole, in stream order.
 func (t *Table) Flows() iter.Seq[FlowID] {
+	if t.wide.used == 0 && !t.narrow.reused { // they lie in that order
+		return t.narrow.flows
+	}
 	ids := make([]FlowID, 0, t.narrow.live+t.wide.live)
 	for _, p := range []*pool{&t.narrow, &t.wide} {
 		for slot := range p.used {
@@ -156,6 +157,15 @@ func (t *Table) Flows() iter.Seq[FlowID] {
 	}
 	slices.SortFunc(ids, func(a, b FlowID) int { return int(uint32(a)) - int(uint32(b)) })
 	return slices.Values(ids)
+}
+
+// flows yields the flows of a pool by slot.
+func (p *pool) flows(yield func(FlowID) bool) {
+	for slot := range p.used {
+		if c := p.cold(slot); c.flags&coldUsed != 0 && !yield(makeID(p.handle(slot), c.stream)) {
+			return
+		}
+	}
 }
 
 func (p *pool) handle(slot uint32) uint32 {
@@ -199,6 +209,7 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 	c.first, c.firstOrd = pkt.At, pkt.Ord
 	t.streams++
 	if hasOlder {
+		t.plan.old = true
 		c.older = older + 1
 		p.index.replace(hash, older, slot)
 		p.cut(slot)

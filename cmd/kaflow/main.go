@@ -23,6 +23,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run executes one command line and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	collectLate()
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	ctx, stop := a.catchSignals()
 	defer stop()
