@@ -16,22 +16,25 @@ const (
 )
 
 // window is the stretch of a file that is in memory: one buffer, reused for
-// the whole file and for the files after it.
+// the whole file and for the files after it, or a mapping of it.
 type window struct {
 	in    io.Reader
 	buf   []byte // buf[at:end] is read and not yet taken
 	at    int
 	end   int
-	start int64 // offset of buf[0] in the (decompressed) file
-	err   error // why in gives no more
+	start int64    // offset of buf[0] in the (decompressed) file
+	err   error    // why in gives no more
+	file  *mapping // nil: buf is read into
+	spare []byte   // of a mapping: the buffer for later
 }
 
 // reset starts over with another file.
 func (w *window) reset(in io.Reader) {
-	if w.buf == nil {
-		w.buf = make([]byte, readBuffer)
+	buf := w.own()
+	if buf == nil {
+		buf = make([]byte, readBuffer)
 	}
-	*w = window{in: in, buf: w.buf}
+	*w = window{in: in, buf: buf}
 }
 
 // offset returns where in the file the next record starts.
@@ -46,6 +49,12 @@ func (w *window) left() int { return w.end - w.at }
 func (w *window) want(n int) bool {
 	if w.left() >= n {
 		return true
+	}
+	if w.file != nil {
+		if w.remap(n) {
+			return true
+		}
+		w.plainly() // the end of the file, and what was written since
 	}
 	if w.at > 0 {
 		copy(w.buf, w.buf[w.at:w.end])

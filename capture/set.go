@@ -75,6 +75,7 @@ type Set struct {
 	starts []tcp.Ordinal // ordinals before each file's first frame
 	ended  tcp.Instant   // latest frame of the files before
 	broken bool          // a file since then was not read to its end
+	shrunk bool          // the file at hand became shorter
 	all    []Interval
 	hosts  hostCount
 
@@ -183,7 +184,7 @@ func (s *Set) openNext() error {
 		s.ord = s.starts[s.cur]
 	}
 	s.file = &s.files[len(s.files)-1]
-	s.frames, s.empty, s.lost = 0, 0, 0
+	s.frames, s.empty, s.lost, s.shrunk = 0, 0, 0, false
 	s.ifaces, s.dec.undecoded, s.hosts, s.told = s.ifaces[:0], nil, hostCount{}, PacketBlock{}
 	err := s.open(path)
 	if err != nil {
@@ -224,6 +225,9 @@ func (s *Set) open(path string) error {
 	head = head[:n]
 	name := compression(head)
 	if name == "" {
+		if s.asIs && s.in.raw.sum == nil && s.in.file != nil && s.mapped(s.in.file, s.in.size) {
+			return s.recognise(path, "")
+		}
 		s.reset(s.in.raw)
 		s.end = copy(s.buf, head)
 		return s.recognise(path, "")
@@ -321,6 +325,10 @@ func (s *Set) leave() {
 	if s.in.unpack != nil {
 		s.in.unpack.close()
 	}
+	if s.window.file != nil {
+		s.unmap()
+		s.window.file, s.buf, s.spare = nil, s.spare, nil
+	}
 	if s.in.file != nil {
 		s.in.file.Close()
 	}
@@ -341,6 +349,17 @@ func (s *Set) Close() error {
 // Read implements Source: packets of all files in order. With io.EOF the batch
 // has no packets but may have Holes, those behind the last packet.
 func (s *Set) Read(b *Batch) error {
+	var err error
+	for {
+		ord, frames := s.ord, s.frames
+		if s.Guard(func() { err = s.read(b) }) {
+			return err
+		}
+		s.ord, s.frames = ord, frames // the batch begins anew, by reading
+	}
+}
+
+func (s *Set) read(b *Batch) error {
 	b.N, b.Buf, b.Start, b.Holes = 0, nil, 0, nil
 	s.holes = s.holes[:0]
 	for !s.closed {
@@ -551,7 +570,7 @@ func (s *Set) finish(need int) {
 	)
 	switch isCut := errors.As(s.err, &cut); {
 	case s.err == io.EOF && s.left() == 0:
-		s.file.Complete = true
+		s.file.Complete = !s.shrunk
 	case (s.err == io.EOF || isCut) && s.grew():
 		s.file.StillGrowing = true
 	case s.err == io.EOF:

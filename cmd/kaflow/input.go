@@ -187,8 +187,10 @@ func (a *app) read(ctx context.Context, set *capture.Set, table *flows.Table, ba
 	var now tcp.Instant
 	for err := error(nil); err == nil && ctx.Err() == nil; {
 		err = set.Read(batch)
-		before()
-		table.Add(batch) // at the end it may still hold a hole
+		set.Guard(func() {
+			before()
+			table.Add(batch) // at the end it may still hold a hole
+		})
 		if batch.N > 0 {
 			last := &batch.Pkts[batch.N-1]
 			now = max(now, last.At)

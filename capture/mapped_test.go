@@ -1,0 +1,155 @@
+//go:build unix
+
+package capture
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// large writes a capture of n keepalive frames that is large enough to be
+// mapped.
+func large(t *testing.T, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "large.pcap")
+	if err := os.WriteFile(path, keepalivePcap(t, n), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const manyFrames = 150_000 // of 70 octets: five windows
+
+func TestMappedAndReadFilesGiveTheSame(t *testing.T) {
+	path := large(t, manyFrames)
+	mapped, err := Open(Options{}, "", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mapped.Close()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := Open(Options{Stdin: bytes.NewReader(file)}, "", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	var a, b Batch
+	n := 0
+	next := func(s *Set, b *Batch, i *int) (p Packet, offset int64, record string, ok bool) {
+		if *i++; *i >= b.N {
+			if s.Read(b) != nil {
+				return p, 0, "", false
+			}
+			*i = 0
+		}
+		p = b.Pkts[*i]
+		record, offset = string(b.Buf[p.Rec:p.Rec+70]), b.Offset(*i)
+		p.Rec, p.Data = 0, p.Data-p.Rec
+		return p, offset, record, true
+	}
+	for i, j := -1, -1; ; n++ {
+		p, at, record, ok := next(mapped, &a, &i)
+		q, from, other, more := next(read, &b, &j)
+		if ok != more || p != q || at != from || record != other {
+			t.Fatalf("frame %d: mapped %+v at %d, %v; read %+v at %d, %v", n+1, p, at, ok, q, from, more)
+		}
+		if !ok {
+			break
+		}
+		if n == 1000 && mapped.window.file == nil {
+			t.Fatal("the file was not mapped")
+		}
+	}
+	if n != manyFrames {
+		t.Errorf("%d frames, want %d", n, manyFrames)
+	}
+	if f := mapped.Files()[0]; !f.Complete || len(f.Problems) > 0 {
+		t.Errorf("complete %v, problems %v", f.Complete, f.Problems)
+	}
+}
+
+func TestMappedFileThatBecomesShorter(t *testing.T) {
+	for name, inside := range map[string]bool{"while it is read": false, "while a batch is looked at": true} {
+		t.Run(name, func(t *testing.T) {
+			path := large(t, manyFrames)
+			s, err := Open(Options{}, "", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var b Batch
+			n, kept := 0, 40_000
+			for s.Read(&b) != io.EOF {
+				n += b.N
+				if n >= kept && n-b.N < kept {
+					if err := os.Truncate(path, 24+70*int64(kept)/2); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if inside {
+					sum := byte(0)
+					s.Guard(func() {
+						for i := range b.N {
+							sum += b.Buf[b.Pkts[i].Rec]
+						}
+					})
+				}
+			}
+			if n < kept || n >= manyFrames {
+				t.Errorf("%d frames, want those that were read before", n)
+			}
+			f := s.Files()[0]
+			if f.Complete || len(f.Problems) == 0 || !f.Problems[0].Fatal || !strings.Contains(f.Problems[0].What, "became shorter") {
+				t.Errorf("complete %v, problems %v", f.Complete, f.Problems)
+			}
+		})
+	}
+}
+
+func TestMappedFileThatGrows(t *testing.T) {
+	path := large(t, manyFrames)
+	s, err := Open(Options{}, "", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(keepalivePcap(t, 10)[24:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var b Batch
+	n := 0
+	for s.Read(&b) != io.EOF {
+		n += b.N
+	}
+	if n != manyFrames+10 {
+		t.Errorf("%d frames, want %d", n, manyFrames+10)
+	}
+}
+
+func TestAFaultElsewhereIsNotSwallowed(t *testing.T) {
+	s, err := Open(Options{}, "", large(t, manyFrames))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	defer func() {
+		if recover() == nil {
+			t.Error("a panic of another kind was swallowed")
+		}
+	}()
+	s.Guard(func() { panic("another") })
+}
