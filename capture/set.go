@@ -23,6 +23,7 @@ type Options struct {
 	Rewrite  func(*Frame)         // called for every frame before it is decoded; may change Data in place, shorten it, and set Link and Wire. Texts of the files are left out then
 	Block    func(Block)          // called for every pcapng block without a packet, in its place between the frames
 	Hash     bool                 // work out File.SHA256 on the first reading
+	Copied   bool                 // never map a file: batches may be looked at outside of Guard
 }
 
 // Frame is a captured frame as it lies in its file.
@@ -75,6 +76,7 @@ type Set struct {
 	starts []tcp.Ordinal // ordinals before each file's first frame
 	ended  tcp.Instant   // latest frame of the files before
 	broken bool          // a file since then was not read to its end
+	maps   bool          // large files are mapped
 	shrunk bool          // the file at hand became shorter
 	all    []Interval
 	hosts  hostCount
@@ -143,6 +145,7 @@ func Open(o Options, name string, paths ...string) (*Set, error) {
 	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
 	s.each, s.rewrite, s.other = o.Each, o.Rewrite, o.Block
 	s.asIs = o.Each == nil && o.Rewrite == nil
+	s.maps = s.asIs && !o.Hash && !o.Copied
 	if err := s.begin(); err != nil {
 		s.Close()
 		return nil, err
@@ -225,7 +228,7 @@ func (s *Set) open(path string) error {
 	head = head[:n]
 	name := compression(head)
 	if name == "" {
-		if s.asIs && s.in.raw.sum == nil && s.in.file != nil && s.mapped(s.in.file, s.in.size) {
+		if s.maps && s.in.file != nil && s.mapped(s.in.file, s.in.size) {
 			return s.recognise(path, "")
 		}
 		s.reset(s.in.raw)

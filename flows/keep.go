@@ -3,6 +3,7 @@ package flows
 import (
 	"time"
 
+	"kaflow/capture"
 	"kaflow/tcp"
 )
 
@@ -46,7 +47,7 @@ func (s *step) ordinary(kind Kind) {
 		last := &evs[n-1]
 		switch {
 		case last.bits&evTail != 0 && last.kind == Data:
-			s.lengthen(last)
+			tail{last}.lengthen(s.d, s.seg, s.pkt)
 			return
 		case last.bits&(evTail|evKeep) == 0 && foldable(last.kind) && last.kind != KeepaliveACK && last.kind != Retransmission:
 			head := len(evs) - 1
@@ -62,7 +63,7 @@ func (s *step) ordinary(kind Kind) {
 			evs[head].bits |= evRun
 			tl := &evs[len(evs)-1]
 			startTail(tl, &evs[head])
-			s.lengthen(tl)
+			tail{tl}.lengthen(s.d, s.seg, s.pkt)
 			return
 		}
 	}
@@ -111,32 +112,31 @@ func startTail(tl, head *event) {
 	t.setLag(lagUnknown)
 }
 
-// lengthen adds the segment to a traffic run.
-func (s *step) lengthen(tl *event) {
-	t := tail{tl}
-	since := uint32(max(0, min(s.at.Sub(tl.at)/lagStep, lagUnknown)))
-	if tl.from() == s.d {
+// lengthen adds a segment of end d to a traffic run.
+func (t tail) lengthen(d int, seg *tcp.Segment, pkt *capture.Packet) {
+	since := uint32(max(0, min(pkt.At.Sub(t.at)/lagStep, lagUnknown)))
+	if t.from() == d {
 		since += t.lag()
 	}
 	t.setLag(since)
-	tl.at = max(tl.at, s.at)
-	tl.setOrdinal(s.pkt.Ord)
-	tl.bits = tl.bits&^(evFrom|evTS) | uint8(s.d)
+	t.at = max(t.at, pkt.At)
+	t.setOrdinal(pkt.Ord)
+	t.bits = t.bits&^(evFrom|evTS) | uint8(d)
 	lo, hi := t.octets()
-	if s.d == 0 {
-		tl.count++
-		lo += float32(s.seg.Len)
+	if d == 0 {
+		t.count++
+		lo += float32(seg.Len)
 	} else {
-		tl.next++
-		hi += float32(s.seg.Len)
+		t.next++
+		hi += float32(seg.Len)
 	}
 	t.setOctets(lo, hi)
-	t.setLastSeq(s.seg.Seq, s.seg.Ack)
-	tl.tsval = s.seg.TSVal
-	if s.seg.Opts.Has(tcp.OptTimestamps) {
-		tl.bits |= evTS
+	t.setLastSeq(seg.Seq, seg.Ack)
+	t.tsval = seg.TSVal
+	if seg.Opts.Has(tcp.OptTimestamps) {
+		t.bits |= evTS
 	}
-	tl.ttl = s.seg.TTL
+	t.ttl = seg.TTL
 }
 
 // append adds the segment as an event of its own; nil where there was no room.

@@ -45,6 +45,15 @@ func views(t testing.TB, source capture.Source, o flows.Options, per int) []*flo
 	return all
 }
 
+// viewsOf returns the views of all flows that a table holds.
+func viewsOf(table *flows.Table) (all []*flows.Flow) {
+	for id := range table.Flows() {
+		f, _ := table.Flow(id)
+		all = append(all, f)
+	}
+	return all
+}
+
 // generated opens traffic as a capture.
 func generated(t testing.TB, c traffic.Config) *capture.Set {
 	t.Helper()
@@ -332,6 +341,9 @@ func FuzzTable(f *testing.F) {
 		}
 		if labels != packets {
 			t.Errorf("%d labels for %d segments", labels, packets)
+		}
+		if diff := cmp.Diff(viewsOf(table), viewsOf(quiet), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
+			t.Errorf("views (-long way +short way):\n%.3000s", diff)
 		}
 		for _, tb := range []*flows.Table{table, quiet} {
 			tb.Priors()

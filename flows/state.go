@@ -142,6 +142,7 @@ const (
 	coldWaits                        // with coldSteady: it is a probe that waits for its answer
 	coldRun                          // the record keeps the newest of a run in the story
 	coldRunHi                        // with coldRun: the run is of the Hi end's probes
+	coldQuiet                        // with coldWaits: a silence was before the probe
 )
 
 // span is a range of durations in seconds; a max of 0 means nothing was

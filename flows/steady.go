@@ -18,6 +18,10 @@ const unsteady = stTentative | stFIN | stRST | stShut | stChallenge | stWindowMo
 // steadyNotes are oddities of a packet that the long way must look at.
 const steadyNotes = capture.NoteCut | capture.NoteHeaderCut | capture.NoteBadIPSum | capture.NoteBadTCPSum | capture.NoteFragment | capture.NoteClockStep
 
+// steadyRTT bounds the round trip, in seconds, on the short way: where it may be
+// longer, a probe can look like a segment that was overtaken (see rto).
+const steadyRTT = 0.45
+
 // steady tries the short way and reports whether the packet is done with.
 func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 	seg := &pkt.Seg
@@ -49,11 +53,14 @@ func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
 		}
 		h.echo = seg.TSEcr
 		c.flags |= coldWaits
+		if pkt.At.Sub(h.last) >= gapMin {
+			c.flags |= coldQuiet
+		}
 	case h.next[d]:
 		if !behind || c.flags&coldWaits == 0 || !t.answered(c, e, h, pkt) {
 			return false
 		}
-		c.flags &^= coldWaits
+		c.flags &^= coldWaits | coldQuiet
 	default:
 		return false
 	}
@@ -103,7 +110,7 @@ func (t *Table) steadyRun(c *cold, d int) (head, last *event) {
 // expects reports whether a probe of end d is what its run would have next.
 func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
 	head, tl := t.steadyRun(c, d)
-	if tl == nil {
+	if tl == nil || c.rtt[d].wide().max > steadyRTT {
 		return false
 	}
 	last := tl.at
@@ -116,6 +123,10 @@ func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
 // answered takes an answer to the waiting probe of end e into its run, where
 // it keeps the pace.
 func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
+	rtt := inSeconds(pkt.At.Sub(h.last))
+	if rtt > steadyRTT {
+		return false
+	}
 	if !c.keeps(e) {
 		t.store(c)
 		head, tl := t.steadyRun(c, e)
@@ -123,7 +134,7 @@ func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
 			return false
 		}
 		if tl.bits&evTail == 0 {
-			t.secondBeat(head, tl, c, e, h, pkt)
+			t.secondBeat(head, tl, c, e, h, pkt, rtt)
 			return true
 		}
 		c.load(tail{tl}, e)
@@ -133,7 +144,7 @@ func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
 		return false
 	}
 	c.runPeriod.add(period)
-	c.runRTT.add(inSeconds(pkt.At.Sub(h.last)))
+	c.runRTT.add(rtt)
 	c.beats++
 	c.runAt, c.runOrd, c.runTS, c.runEcho = pkt.At, uint32(pkt.Ord), h.tsval[e], h.echo
 	return true
@@ -172,8 +183,8 @@ func (t *Table) store(c *cold) {
 }
 
 // secondBeat makes a run of an answered probe and the next one.
-func (t *Table) secondBeat(head, last *event, c *cold, e int, h *hot, pkt *capture.Packet) {
-	period, rtt := inSeconds(pkt.At.Sub(last.at)), inSeconds(pkt.At.Sub(h.last))
+func (t *Table) secondBeat(head, last *event, c *cold, e int, h *hot, pkt *capture.Packet, rtt float32) {
+	period := inSeconds(pkt.At.Sub(last.at))
 	probe := event{at: h.last, tsval: h.tsval[e], tsecr: h.echo, bits: head.bits & (evFrom | evTS)}
 	answer := event{at: pkt.At, ttl: pkt.Seg.TTL}
 	answer.setOrdinal(pkt.Ord)
@@ -193,8 +204,8 @@ func (t *Table) flush(p *pool, slot uint32) {
 	}
 	t.store(c)
 	h, d := p.hot(slot), c.steadyEnd()
-	waits := c.flags&coldWaits != 0
-	c.flags &^= coldSteady | coldSteadyHi | coldWaits
+	waits, quiet := c.flags&coldWaits != 0, c.flags&coldQuiet != 0
+	c.flags &^= coldSteady | coldSteadyHi | coldWaits | coldQuiet
 	last := tcp.Segment{
 		Seq: h.next[d], Ack: h.next[1-d], TSVal: h.tsval[d], TSEcr: h.echo, Win: h.win[d], IPID: c.ipid[d],
 		TTL: c.ttl[d], Flags: tcp.ACK,
@@ -208,11 +219,10 @@ func (t *Table) flush(p *pool, slot uint32) {
 	}
 	last.Seq--
 	t.copies.put(p.handle(slot), d, &last, h.last)
-	_, tl := t.steadyRun(c, d)
 	s := &step{t: t, pool: p, slot: slot, handle: p.handle(slot), h: h, c: c, d: d, p: 1 - d, seg: &last, at: h.last,
 		pkt: &capture.Packet{At: h.last, Ord: h.ord, Seg: last}}
-	if tl != nil {
-		s.quiet = h.last.Sub(tl.at)
+	if quiet {
+		s.quiet = gapMin
 	}
 	c.probes[d]++
 	c.open[d]++

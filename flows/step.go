@@ -58,7 +58,7 @@ func (t *Table) segment(b *capture.Batch, i int) {
 			slot, ok = p.find(hash, &alt)
 		}
 	}
-	if ok && t.short && t.steady(p, slot, pkt) {
+	if ok && t.short && (t.steady(p, slot, pkt) || t.orderly(p, slot, b, pkt)) {
 		return
 	}
 	s := &t.step

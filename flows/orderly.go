@@ -1,0 +1,91 @@
+package flows
+
+import (
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// The short way for data that flows: a segment that is next in order, or an
+// acknowledgment, in the middle of a run of traffic. It is what the long way
+// comes to for such a segment, in the long way's order, without the questions
+// whose answers are known (TestTheShortWayIsTheSame, FuzzTable).
+
+// disorder are the flags of a flow that end this short way.
+const disorder = coldEnded | coldRare | coldSteady | coldBeat | coldBeatHi
+
+// orderly tries this short way and reports whether the packet is done with.
+func (t *Table) orderly(p *pool, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
+	seg := &pkt.Seg
+	if seg.Flags&^tcp.PSH != tcp.ACK || seg.Opts&^tcp.OptTimestamps != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
+		return false
+	}
+	r := p.record(slot)
+	h, c := &r.hot, &r.cold
+	d := 0
+	if pkt.Reversed {
+		d = 1
+	}
+	e := 1 - d
+	const settled = stKnown | stSeen | stAcked
+	quiet, ahead := pkt.At.Sub(h.last), seg.Ack.Sub(h.next[e])
+	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled ||
+		quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
+		c.flags&disorder != 0 || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
+		c.flags&(coldMidway|coldHandshake) == 0 || c.app[d] == 0 && c.octets[d] <= 4096 {
+		return false
+	}
+	evs := t.arena.events(c.story)
+	if len(evs) == 0 {
+		return false
+	}
+	tl := &evs[len(evs)-1]
+	if tl.bits&evTail == 0 || tl.kind != Data {
+		return false
+	}
+	trust := idConstant
+	switch {
+	case h.state[d]&stIDVaries != 0 || seg.IPID != c.ipid[d]:
+		trust = idVaries
+	case c.segments[d] <= 1:
+		trust = idNew
+	}
+	if t.copies.seen(p.handle(slot), d, seg, pkt.At, trust) {
+		return false
+	}
+
+	// Nothing below can fail.
+	c.segments[d]++
+	c.ttl[d] = seg.TTL
+	c.ttlMin[d], c.ttlMax[d] = min(c.ttlMin[d], seg.TTL), max(c.ttlMax[d], seg.TTL)
+	c.way[d] = pkt.Way
+	if seg.IPID != c.ipid[d] {
+		h.state[d] |= stIDVaries
+		c.ipid[d] = seg.IPID
+	}
+	if seg.Opts != 0 {
+		h.state[d] |= stTimestamps
+		if int32(seg.TSVal-h.tsval[d]) > 0 || h.tsval[d] == 0 {
+			h.tsval[d] = seg.TSVal
+		}
+	}
+	h.last, h.ord, h.win[d] = pkt.At, pkt.Ord, seg.Win
+	if seg.Len > 0 {
+		c.octets[d] += uint64(seg.Len)
+		h.next[d] = seg.End()
+		c.advanced[d] = ticks(pkt.At)
+		h.state[d] &^= stHeard | stOctet
+		c.full = max(c.full, uint16(min(seg.Len, 0xffff)))
+		if pkt.DataLen == seg.Len {
+			c.lastOctet[d] = b.Buf[pkt.Data+pkt.DataLen-1]
+			h.state[d] |= stOctet
+		}
+	}
+	if seg.Ack.After(h.una[e]) {
+		h.una[e] = seg.Ack
+		if seg.Len == 0 {
+			h.state[d] |= stHeard
+		}
+	}
+	tail{tl}.lengthen(d, seg, pkt)
+	return true
+}

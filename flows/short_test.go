@@ -1,0 +1,137 @@
+package flows_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"kaflow/capture"
+	"kaflow/flows"
+	"kaflow/tcp"
+)
+
+// unruly draws a conversation that is mostly orderly, so that the short ways
+// are taken, and is disturbed in every way that a segment can be.
+func unruly(t *rapid.T) []capture.Packet {
+	var out []capture.Packet
+	at := tcp.Instant(1_700_000_000e9)
+	next := [2]tcp.Seq{tcp.Seq(rapid.Uint32().Draw(t, "isn C")), tcp.Seq(rapid.Uint32().Draw(t, "isn S"))}
+	una, id, stamp := next, [2]uint16{1, 5000}, [2]uint32{100, 9000}
+	stamped := rapid.Bool().Draw(t, "timestamps")
+	sameID := rapid.Bool().Draw(t, "constant ID")
+	send := func(d int, flags tcp.Flags, seq tcp.Seq, n uint32, after int64) *capture.Packet {
+		at += tcp.Instant(after)
+		if !sameID {
+			id[d]++
+		}
+		stamp[d] += uint32(after / 1e6)
+		p := capture.Packet{At: at, Ord: tcp.Ordinal(len(out) + 1), Proto: capture.TCP, Reversed: d == 1}
+		p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
+		p.Seg = tcp.Segment{Seq: seq, Len: n, Flags: flags, Win: 500, IPID: id[d], TTL: 64}
+		if n > 0 && n < 100 { // captured whole
+			p.DataLen = n
+		}
+		if flags.Has(tcp.ACK) {
+			p.Seg.Ack = una[1-d]
+		}
+		if stamped {
+			p.Seg.Opts, p.Seg.TSVal, p.Seg.TSEcr = tcp.OptTimestamps, stamp[d], stamp[1-d]
+		}
+		out = append(out, p)
+		return &out[len(out)-1]
+	}
+	if rapid.Bool().Draw(t, "handshake") {
+		send(0, tcp.SYN, next[0], 0, 0)
+		next[0]++
+		una[0] = next[0]
+		send(1, tcp.SYN|tcp.ACK, next[1], 0, 1e7)
+		next[1]++
+		una[1] = next[1]
+		send(0, tcp.ACK, next[0], 0, 1e6)
+	}
+	for range rapid.IntRange(1, 120).Draw(t, "turns") {
+		d := rapid.IntRange(0, 1).Draw(t, "who")
+		pause := rapid.SampledFrom([]int64{1e4, 1e6, 1e7, 3e8, 2e9, 60e9, 60e9, 60.5e9, -1e6}).Draw(t, "pause")
+		switch what := rapid.IntRange(0, 30).Draw(t, "what"); what {
+		case 0:
+			send(d, tcp.ACK, next[d]-1, 0, pause) // a probe whose answer is missing
+		case 1:
+			send(d, tcp.ACK|tcp.PSH, next[d]-1, 1, pause)
+		case 2:
+			send(d, tcp.ACK, next[d]-20, 20, pause)
+		case 3:
+			next[d] += 30 // missing from the capture
+		case 4:
+			send(d, tcp.ACK, next[d], 0, pause).Seg.Win = 0
+		case 5:
+			send(d, tcp.ACK, next[d], 0, pause).Seg.Win = 501
+		case 6:
+			if len(out) > 0 {
+				p := out[len(out)-1]
+				p.At, p.Ord = p.At+1000, p.Ord+1
+				at = p.At
+				out = append(out, p)
+			}
+		case 7:
+			send(d, tcp.ACK, next[d], 0, pause).Seg.TTL = 63
+		case 8:
+			send(d, tcp.ACK|tcp.FIN, next[d], 0, pause)
+			next[d]++
+		case 9:
+			send(d, tcp.RST|tcp.ACK, next[d], 0, pause)
+		case 10:
+			p := send(d, tcp.ACK, next[d], 0, pause)
+			p.Seg.Opts |= tcp.OptSACK
+			p.Seg.SackL, p.Seg.SackR = una[1-d]+10, una[1-d]+20
+		case 11:
+			send(d, tcp.ACK, next[d], 1, pause)
+			next[d]++
+		case 12:
+			una[d] = next[d] // acknowledged later
+		case 13:
+			p := send(d, tcp.ACK, next[d], 0, pause)
+			p.Seg.Ack += 5
+		case 14, 15, 16, 17, 18, 19, 20:
+			send(d, tcp.ACK, next[d]-1, 0, pause)
+			una[d] = next[d]
+			send(1-d, tcp.ACK, next[1-d], 0, 1e7)
+		case 21, 22:
+			send(d, tcp.ACK, next[d], 0, pause)
+		default:
+			n := rapid.SampledFrom([]uint32{1, 40, 52, 700, 1448, 60_000}).Draw(t, "octets")
+			send(d, tcp.ACK|tcp.PSH, next[d], n, pause)
+			next[d] += tcp.Seq(n)
+			if what > 25 {
+				una[d] = next[d]
+				send(1-d, tcp.ACK, next[1-d], 0, 1e7)
+			}
+		}
+	}
+	return out
+}
+
+// TestShortWaysTellTheSameStory: whatever happens to a connection, the short
+// ways leave of it what the long way alone does.
+func TestShortWaysTellTheSameStory(t *testing.T) {
+	octets := make([]byte, 100)
+	rapid.Check(t, func(t *rapid.T) {
+		pkts := unruly(t)
+		per := rapid.IntRange(1, capture.BatchSize).Draw(t, "batch")
+		fed := func(o flows.Options) []*flows.Flow {
+			table := &flows.Table{Options: o}
+			for from := 0; from < len(pkts); from += per {
+				var b capture.Batch
+				b.N, b.Buf = copy(b.Pkts[:], pkts[from:min(from+per, len(pkts))]), octets
+				table.Add(&b)
+			}
+			return viewsOf(table)
+		}
+		short, long := fed(flows.Options{}), fed(flows.Options{Label: func(flows.Label) {}})
+		if diff := cmp.Diff(long, short, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
+			t.Fatalf("views (-long way +short ways):\n%.3000s", diff)
+		}
+	})
+}
