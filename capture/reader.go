@@ -118,6 +118,7 @@ type reader struct {
 	told    PacketBlock  // of the frame at hand
 	rewrite func(*Frame) // nil: frames are taken as they are
 	asIs    bool         // nobody asks for frames or changes them
+	begins  [8]int       // where in the window the newest records began, in a ring
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of
