@@ -27,9 +27,11 @@ type desk struct {
 	plainHosts map[hostsKey][]int      // of Result.Plain
 	plainRead  map[hostsKey][]*Subject // those that were opened last
 
-	survived time.Duration // longest silence that a plain connection survived
-	expect   *Expectation  // nil: nothing is compared
-	whatIf   *WhatIf       // nil: nothing is asked
+	stirred  map[hostsKey]bool // hosts of connections to which something happened
+	period   time.Duration     // longest of a connection to which nothing did
+	survived time.Duration     // longest silence that a plain connection survived
+	expect   *Expectation      // nil: nothing is compared
+	whatIf   *WhatIf           // nil: nothing is asked
 }
 
 // plainKind is what a connection in which nothing happened came to.
@@ -70,11 +72,17 @@ const (
 const mostInDanger = 10_000
 
 func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
-	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}}
+	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
 	for _, pair := range result.Pairs {
 		s := newSubject(points, clocks, pair, d.spans)
 		d.subjects = append(d.subjects, s)
 		d.byHosts[hostsOf(pair)] = append(d.byHosts[hostsOf(pair)], s)
+		if !s.Settled {
+			d.stir(s)
+		}
+	}
+	for i := range result.Plain {
+		d.period = max(d.period, result.Plain[i].Period)
 	}
 	return d
 }
@@ -82,6 +90,28 @@ func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Cl
 // single reports whether the subjects come straight from one table.
 func (d *desk) single() bool {
 	return len(d.subjects) == 0 && len(d.points) == 1 && d.points[0].Table != nil
+}
+
+// stir notes that something happened to a connection of these hosts.
+func (d *desk) stir(s *Subject) {
+	for i := range s.Seen {
+		k := &s.Seen[i].Flow.Key
+		d.stirred[hostsKey{k.Lo, k.Hi}] = true
+	}
+}
+
+// alone reports whether a connection to which nothing happened cannot be another
+// one's continuation: of those between the same hosts none stopped, not even so
+// late that it does not show yet.
+func (d *desk) alone(s *Subject) bool {
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		k := &seen.Flow.Key
+		if d.stirred[hostsKey{k.Lo, k.Hi}] || d.spans[seen.Vantage].last.Sub(seen.Flow.First) <= 2*d.period+2*time.Second {
+			return false
+		}
+	}
+	return s.Settled
 }
 
 // open builds the subject of a pair in which nothing happened.
@@ -155,6 +185,7 @@ type brief struct {
 	index     int // of subjects; -1 for a flow of a single capture
 	id        flows.FlowID
 	pair      *pairing.PlainPair // of several captures, where nothing happened
+	settled   bool               // of a single capture: nothing happened
 	danger    int
 	verdict   string
 	cause     string
@@ -190,7 +221,7 @@ func (d *desk) cases(r *Report) []brief {
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))
-				d.survived = max(d.survived, g.Survived)
+				d.survived, d.period = max(d.survived, g.Survived), max(d.period, g.Period)
 				continue
 			}
 			if crowded && g.Plain && g.Answered && !g.Closed && end.Sub(g.Last) >= max(longIdle, 2*g.Period) {
@@ -199,6 +230,7 @@ func (d *desk) cases(r *Report) []brief {
 				continue
 			}
 			if s := d.fetch(g.ID); s != nil {
+				d.stir(s)
 				out = append(out, d.judge(s, -1, g.ID))
 			}
 		}
@@ -226,6 +258,7 @@ func (d *desk) setAside(kind plainKind, c plainCase) {
 }
 
 func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
+	s.alone = d.alone(s)
 	diag := diagnose(s, d.others, d.unasked)
 	v := &diag.Verdict
 	b := brief{
@@ -296,7 +329,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 		}
 	}
 	n := len(cases)
-	for _, plain := range d.plain {
+	for kind, plain := range d.plain {
 		for _, c := range plain {
 			if n++; n > most && n != o.Flow {
 				if n > o.Flow {
@@ -306,7 +339,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 			}
 			b := &brief{index: -1}
 			if d.single() {
-				b.id = flows.FlowID(c)
+				b.id, b.settled = flows.FlowID(c), kind != int(plainIdle)
 			} else {
 				b.pair = &d.result.Plain[c]
 			}
@@ -323,11 +356,16 @@ func (d *desk) subject(b *brief) *Subject {
 	case b.pair != nil:
 		return d.open(b.pair)
 	}
-	return d.fetch(b.id)
+	s := d.fetch(b.id)
+	if s != nil {
+		s.Settled = b.settled
+	}
+	return s
 }
 
 // detail is the full diagnosis of one connection.
 func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
+	s.alone = d.alone(s)
 	diag := diagnose(s, d.others, d.unasked)
 	diag.ID = id
 	if b.causeWhy != "" {

@@ -27,6 +27,7 @@ type Subject struct {
 	Verdict  *Verdict       // nil until one is found
 	flow     *flows.Flow    // at Base
 	others   func(hostsKey) []*Subject
+	alone    bool // it cannot be the continuation of another (see desk.alone)
 }
 
 // Flow returns the connection as the first vantage point saw it.

@@ -51,7 +51,7 @@ func (s *Subject) kin() []*Subject {
 // the same numbers, the same clock of timestamps, another name. Sequence and
 // acknowledgment number together are 64 bits that do not meet by chance.
 func natRebind(s *Subject) Answer {
-	if s.Settled && !s.flow.Midway {
+	if s.alone || s.Settled && !s.flow.Midway {
 		return Answer{} // it neither stopped nor began as another's continuation
 	}
 	for _, o := range s.kin() {

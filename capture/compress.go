@@ -61,7 +61,7 @@ func unpack(name string, in io.Reader) (*unpacker, error) {
 		u.Reader, err = gzip.NewReader(in)
 	case "zstd":
 		var d *zstd.Decoder
-		d, err = zstd.NewReader(in, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+		d, err = zstd.NewReader(in, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(1))
 		if err == nil {
 			u.Reader, u.close = d, d.Close
 		}

@@ -19,6 +19,7 @@ type PlainPair struct {
 	Key      capture.Key   // its addresses at the first point
 	Closed   bool          // it ended well
 	Survived time.Duration // longest silence that was followed by more, both ways, at every point
+	Period   time.Duration // longest pause between its events
 	at       []int         // by point: its place among the flows
 	method   string
 }
@@ -119,7 +120,7 @@ func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 		}
 		if first == nil {
 			first = g
-			x = PlainPair{Key: g.Key, Closed: g.Closed, Survived: g.Survived, at: at}
+			x = PlainPair{Key: g.Key, Closed: g.Closed, Survived: g.Survived, Period: g.Period, at: at}
 			continue
 		}
 		method := sameAtAGlance(first, g)
@@ -129,7 +130,7 @@ func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 		if x.method == "" || x.method == byISN {
 			x.method = method
 		}
-		x.Survived = min(x.Survived, g.Survived)
+		x.Survived, x.Period = min(x.Survived, g.Survived), max(x.Period, g.Period)
 	}
 	return x, first != nil
 }
