@@ -95,11 +95,18 @@ func openPcap(r *reader) (container, string, error) {
 func (p *pcap) unit() string { return "packet record" }
 
 func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
-	if p.usual && r.asIs && r.ifaces[0].link == linkEthernet && r.empty == 0 {
-		r.at = takePlain(r, b, p.tick)
+	most := BatchSize
+	for usual := p.usual && r.asIs && r.ifaces[0].link == linkEthernet; b.N < BatchSize; {
+		if usual && r.empty == 0 {
+			r.at = takePlain(r, b, p.tick)
+			most = min(b.N+1, BatchSize) // then the one that is not plain
+		}
+		if r.at, need, err = p.take(r, b, r.at, most); need > 0 || err != nil {
+			return need, err
+		}
+		most = BatchSize
 	}
-	r.at, need, err = p.take(r, b, r.at)
-	return need, err
+	return 0, nil
 }
 
 // takePlain takes the plain frames (see plain) that stand in a row, up to the
@@ -145,13 +152,13 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 	return at
 }
 
-// take takes records from offset at of the buffer on and returns where the
-// next one begins: a value in a register, for each record waits for where the
+// take takes records from offset at of the buffer on, until the batch has most,
+// and returns where the next one begins: a value in a register, for each record waits for where the
 // one before ended.
-func (p *pcap) take(r *reader, b *Batch, at int) (next, need int, err error) {
+func (p *pcap) take(r *reader, b *Batch, at, most int) (next, need int, err error) {
 	f := &r.ifaces[0]
 	buf := r.buf[:r.end]
-	for b.N < BatchSize {
+	for b.N < most {
 		rest := buf[at:]
 		if len(rest) < 16 || len(rest) < p.head {
 			return at, p.head, nil

@@ -123,8 +123,11 @@ func (c *cold) isns() [2]tcp.Seq {
 
 // closedRow condenses a flow. It does without a view: flows end by the million.
 func (t *Table) closedRow(p *pool, slot uint32) Closed {
-	t.flush(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
+	if c.flags&coldEnded == 0 {
+		t.grow(p, slot)
+	}
+	t.flush(p, slot)
 	client := 0
 	if c.flags&coldReversed != 0 {
 		client = 1
@@ -132,6 +135,10 @@ func (t *Table) closedRow(p *pool, slot uint32) Closed {
 	row := Closed{
 		Key: p.key(slot), First: c.first, Last: h.last, Stream: c.stream, ISN: c.isns(), Fingerprint: c.fingerprint[client],
 		End: [2]Ending{h.ending(client), h.ending(1 - client)}, Reversed: client == 1,
+	}
+	if p.record(slot).young() { // it went on without a pause, and ended
+		row.End = [2]Ending{EndFIN, EndFIN}
+		return row
 	}
 	end := c.first
 	for _, ev := range t.arena.events(c.story) {

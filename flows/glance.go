@@ -67,6 +67,7 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 }
 
 func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
+	t.grow(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
 	t.store(c)
 	g := Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}

@@ -276,6 +276,7 @@ func (t *Table) icmpError(b *capture.Batch, i int) {
 	if !ok {
 		return
 	}
+	t.grow(p, slot)
 	s := &t.step
 	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, d: end, p: 1 - end}
 	s.use(slot)

@@ -10,6 +10,7 @@ import (
 
 	"kaflow/capture"
 	"kaflow/flows"
+	"kaflow/internal/traffic"
 	"kaflow/tcp"
 )
 
@@ -44,7 +45,8 @@ func unruly(t *rapid.T) []capture.Packet {
 		return &out[len(out)-1]
 	}
 	if rapid.Bool().Draw(t, "handshake") {
-		send(0, tcp.SYN, next[0], 0, 0)
+		p := send(0, tcp.SYN, next[0], 0, 0)
+		p.Seg.MSS, p.Seg.Opts, p.Seg.WScale, p.Seg.OptHash = 1460, p.Seg.Opts|tcp.OptMSS|tcp.OptWScale, 7, 4711
 		next[0]++
 		una[0] = next[0]
 		send(1, tcp.SYN|tcp.ACK, next[1], 0, 1e7)
@@ -55,7 +57,7 @@ func unruly(t *rapid.T) []capture.Packet {
 	for range rapid.IntRange(1, 120).Draw(t, "turns") {
 		d := rapid.IntRange(0, 1).Draw(t, "who")
 		pause := rapid.SampledFrom([]int64{1e4, 1e6, 1e7, 3e8, 2e9, 60e9, 60e9, 60.5e9, -1e6}).Draw(t, "pause")
-		switch what := rapid.IntRange(0, 30).Draw(t, "what"); what {
+		switch what := rapid.IntRange(0, 34).Draw(t, "what"); what {
 		case 0:
 			send(d, tcp.ACK, next[d]-1, 0, pause) // a probe whose answer is missing
 		case 1:
@@ -100,6 +102,30 @@ func unruly(t *rapid.T) []capture.Packet {
 			send(1-d, tcp.ACK, next[1-d], 0, 1e7)
 		case 21, 22:
 			send(d, tcp.ACK, next[d], 0, pause)
+		case 31:
+			next[d] = tcp.Seq(rapid.Uint32().Draw(t, "another ISN"))
+			p := send(d, tcp.SYN, next[d], 0, pause)
+			p.Seg.MSS, p.Seg.Opts, p.Seg.WScale, p.Seg.OptHash = 1460, p.Seg.Opts|tcp.OptMSS|tcp.OptWScale, 7, 99
+			next[d]++
+			una[d] = next[d]
+			next[1-d] = tcp.Seq(rapid.Uint32().Draw(t, "the peer's"))
+			send(1-d, tcp.SYN|tcp.ACK, next[1-d], 0, 1e7)
+			next[1-d]++
+			una[1-d] = next[1-d]
+			send(d, tcp.ACK, next[d], 0, 1e7)
+		case 32:
+			send(d, tcp.RST, next[d], 0, pause)
+		case 33:
+			for _, e := range [2]int{d, 1 - d} { // the end
+				send(e, tcp.ACK|tcp.FIN, next[e], 0, max(pause, 1000))
+				next[e]++
+				una[e] = next[e]
+			}
+			send(d, tcp.ACK, next[d], 0, 1e7)
+		case 34:
+			p := send(d, tcp.ACK, next[d]-1, 0, pause)
+			p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
+			p.Proto, p.ICMP, p.Reversed = capture.ICMPError, 0x0301, d == 1
 		default:
 			n := rapid.SampledFrom([]uint32{1, 40, 52, 700, 1448, 60_000}).Draw(t, "octets")
 			send(d, tcp.ACK|tcp.PSH, next[d], n, pause)
@@ -134,4 +160,41 @@ func TestShortWaysTellTheSameStory(t *testing.T) {
 			t.Fatalf("views (-long way +short ways):\n%.3000s", diff)
 		}
 	})
+}
+
+// TestShortWaysLeaveTheSameRows: connections that end well leave their rows, and
+// those beyond the limit of young ones grow up.
+func TestShortWaysLeaveTheSameRows(t *testing.T) {
+	for name, c := range map[string]traffic.Config{
+		"few open":  {Shape: traffic.Churn, Flows: 40, Packets: 60_000, Seed: 11},
+		"many open": {Shape: traffic.Churn, Flows: 9000, Packets: 150_000, Seed: 12},
+		"IPv6":      {Shape: traffic.Churn, Flows: 40, Packets: 60_000, Seed: 13, IPv6: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fed := func(o flows.Options) (rows []flows.Closed, whole []*flows.Flow) {
+				set := generated(t, c)
+				table := &flows.Table{Options: o}
+				var b capture.Batch
+				for set.Read(&b) == nil {
+					table.Add(&b)
+				}
+				for row := range table.ClosedFlows() {
+					rows = append(rows, *row)
+				}
+				return rows, viewsOf(table)
+			}
+			short, whole := fed(flows.Options{})
+			long, all := fed(flows.Options{Label: func(flows.Label) {}})
+			if len(short) == 0 {
+				t.Fatal("no connection left a row")
+			}
+			compare := cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})
+			if diff := cmp.Diff(long, short, compare); diff != "" {
+				t.Errorf("rows (-long way +short ways):\n%.2000s", diff)
+			}
+			if diff := cmp.Diff(all, whole, compare); diff != "" {
+				t.Errorf("views (-long way +short ways):\n%.3000s", diff)
+			}
+		})
+	}
 }

@@ -27,6 +27,9 @@ type step struct {
 	conf    Confidence
 	note    Note
 	answers tcp.Ordinal
+
+	touched  bool   // the flow has changed
+	replayed *event // of a young flow that grows up: what was put down of the segment; nil for one that comes
 }
 
 // timing constants of the classification.
@@ -58,8 +61,19 @@ func (t *Table) segment(b *capture.Batch, i int) {
 			slot, ok = p.find(hash, &alt)
 		}
 	}
-	if ok && t.short && (t.steady(p, slot, pkt) || t.orderly(p, slot, b, pkt)) {
-		return
+	if t.short {
+		switch {
+		case !ok:
+			if !t.ways && t.bear(p, hash, b, i) {
+				return
+			}
+		case p.record(slot).young():
+			if t.youth(p, slot, b, i) {
+				return
+			}
+		case t.steady(p, slot, pkt) || t.orderly(p, slot, b, pkt):
+			return
+		}
 	}
 	s := &t.step
 	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b, index: i}
@@ -68,9 +82,21 @@ func (t *Table) segment(b *capture.Batch, i int) {
 	} else {
 		s.d, s.p = 0, 1
 	}
-	stale := s.locate(hash, slot, ok)
+	s.take(s.name(s.locate(hash, slot, ok)))
+	if t.Options.Touched != nil && s.touched {
+		t.Options.Touched(makeID(s.handle, s.c.stream))
+	}
+}
+
+// name takes note of the segment and says what it was for. stale says that it
+// belongs to an earlier connection.
+func (s *step) name(stale bool) Kind {
 	s.meet()
-	kind := s.kind(stale)
+	return s.kind(stale)
+}
+
+// take brings the flow to after the segment.
+func (s *step) take(kind Kind) {
 	if kind == Duplicate || kind == Stale {
 		if kind == Stale {
 			s.tell(kind)
@@ -78,12 +104,10 @@ func (t *Table) segment(b *capture.Batch, i int) {
 		s.label(kind)
 		return
 	}
+	s.touched = true
 	s.tell(kind)
 	s.label(kind)
 	s.keep(kind)
-	if t.Options.Touched != nil {
-		t.Options.Touched(makeID(s.handle, s.c.stream))
-	}
 }
 
 func (s *step) rareIf() *rare {
@@ -337,6 +361,9 @@ func (s *step) tellPayload() {
 	if n := len(s.payload); n > 0 && uint32(n) == seg.Len {
 		c.lastOctet[d] = s.payload[n-1]
 		h.state[d] |= stOctet
+	} else if s.replayed != nil && s.replayed.next&octetKnown != 0 {
+		c.lastOctet[d] = uint8(s.replayed.next)
+		h.state[d] |= stOctet
 	}
 	if c.app[d] == 0 && c.octets[d] <= 4096 {
 		s.recognise()
@@ -445,7 +472,9 @@ func (s *step) end() {
 		c.flags |= coldOddEnd
 		return
 	}
-	s.t.finished(s.pool, s.slot)
+	if s.replayed == nil { // else it was told of
+		s.t.finished(s.pool, s.slot)
+	}
 }
 
 // endedOddly reports whether the end is one that a user would ask about:

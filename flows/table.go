@@ -41,7 +41,9 @@ type Table struct {
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
-	plan         plan // for the batch at hand
+	plan         plan     // for the batch at hand
+	cradle       []FlowID // the flows that were born young last, in a ring
+	born         int
 }
 
 // handle names a slot of either pool in 32 bits.

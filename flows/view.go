@@ -21,6 +21,7 @@ func (t *Table) Flow(id FlowID) (*Flow, bool) {
 
 // view builds the rich form of a flow from its records and story.
 func (t *Table) view(p *pool, slot uint32) *Flow {
+	t.grow(p, slot)
 	t.flush(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
 	handle := p.handle(slot)
