@@ -14,12 +14,11 @@ import (
 const disorder = coldEnded | coldRare | coldSteady | coldBeat | coldBeatHi
 
 // orderly tries this short way and reports whether the packet is done with.
-func (t *Table) orderly(p *pool, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
+func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture.Packet) bool {
 	seg := &pkt.Seg
 	if seg.Flags&^tcp.PSH != tcp.ACK || seg.Opts&^tcp.OptTimestamps != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
 		return false
 	}
-	r := p.record(slot)
 	h, c := &r.hot, &r.cold
 	d := 0
 	if pkt.Reversed {
@@ -49,7 +48,7 @@ func (t *Table) orderly(p *pool, slot uint32, b *capture.Batch, pkt *capture.Pac
 	case c.segments[d] <= 1:
 		trust = idNew
 	}
-	if t.copies.seen(p.handle(slot), d, seg, pkt.At, trust) {
+	if t.copies.seen(handle, d, seg, pkt.At, trust) {
 		return false
 	}
 

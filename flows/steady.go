@@ -23,12 +23,11 @@ const steadyNotes = capture.NoteCut | capture.NoteHeaderCut | capture.NoteBadIPS
 const steadyRTT = 0.45
 
 // steady tries the short way and reports whether the packet is done with.
-func (t *Table) steady(p *pool, slot uint32, pkt *capture.Packet) bool {
+func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	seg := &pkt.Seg
 	if seg.Len != 0 || seg.Flags != tcp.ACK || seg.Opts&^tcp.OptTimestamps != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
 		return false
 	}
-	r := p.record(slot)
 	h, c := &r.hot, &r.cold
 	d, stamped := 0, uint16(0)
 	if pkt.Reversed {

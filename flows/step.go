@@ -44,6 +44,22 @@ const (
 
 // segment takes one TCP segment through instance, kind, state and story.
 func (t *Table) segment(b *capture.Batch, i int) {
+	pkt, slot := &b.Pkts[i], t.plan.slot[i]-1
+	if k := &pkt.Key; slot < t.narrow.used && t.short && !t.plan.old && !t.ways && pkt.Way == 0 && k.Overlay == 0 && k.Is4() {
+		r := t.narrow.record(slot)
+		if h := &r.hot; h.ports == k.Ports && h.lo == k.Lo[3] && h.hi == k.Hi[3] && r.cold.flags&coldUsed != 0 && h.state != [2]uint16{} {
+			if !t.steady(r, pkt) && !t.orderly(r, slot, b, pkt) {
+				t.taken(b, i, pkt, &t.narrow, slot, true)
+			}
+			return
+		}
+	}
+	t.anySegment(b, i)
+}
+
+// anySegment is segment for flows that have to be looked for, that are new or
+// young, or that may be told apart by their ways.
+func (t *Table) anySegment(b *capture.Batch, i int) {
 	pkt := &b.Pkts[i]
 	p, hash := t.poolOf(&pkt.Key), t.plan.hash[i]
 	slot, ok := t.plan.slot[i]-1, false
@@ -71,16 +87,28 @@ func (t *Table) segment(b *capture.Batch, i int) {
 			if t.youth(p, slot, b, i) {
 				return
 			}
-		case t.steady(p, slot, pkt) || t.orderly(p, slot, b, pkt):
-			return
+		default:
+			if r := p.record(slot); t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt) {
+				return
+			}
 		}
 	}
+	t.taken(b, i, pkt, p, slot, ok)
+}
+
+// taken takes a segment the long way; ok says that its flow is at slot. pkt is
+// the packet, or a copy of it under another key.
+func (t *Table) taken(b *capture.Batch, i int, pkt *capture.Packet, p *pool, slot uint32, ok bool) {
 	s := &t.step
 	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b, index: i}
 	if pkt.Reversed {
 		s.d, s.p = 1, 0
 	} else {
 		s.d, s.p = 0, 1
+	}
+	hash := t.plan.hash[i]
+	if pkt != &b.Pkts[i] {
+		hash = p.index.hash(&pkt.Key)
 	}
 	s.take(s.name(s.locate(hash, slot, ok)))
 	if t.Options.Touched != nil && s.touched {
