@@ -276,6 +276,44 @@ func TestStraightCaseAndWalkAgree(t *testing.T) {
 	}
 }
 
+// TestPlainCasesAndWalkAgree changes every octet of plain frames in many ways:
+// what plain and plain6 take must be what walk makes of it.
+func TestPlainCasesAndWalkAgree(t *testing.T) {
+	stamps := "0101080a 00001111 00002222"
+	header := "c822 0016 00001000 00002000 8018 01f5 0000 0000" + stamps
+	bare := "c822 0016 00001000 00002000 5018 01f5 0000 0000"
+	taken := 0
+	for _, frame := range [][]byte{
+		eth("0800", ip4(6, client4, server4, header, "aabbcc")), eth("0800", ip4(6, server4, client4, bare, "aabbccddeeff00112233445566778899")),
+		eth("0800", ip4(6, client4, client4, header)), eth("0800", ip4(6, server4, client4, header), "000000"),
+		eth("86dd", ip6(6, client6, server6, header, "aabbcc")), eth("86dd", ip6(6, server6, client6, bare, "aabbccddeeff00112233445566778899")),
+		eth("86dd", ip6(6, client6, client6, header)), eth("86dd", ip6(6, server6, client6, header), "000000"),
+	} {
+		for at := range frame {
+			for value := range 256 {
+				changed := append([]byte(nil), frame...)
+				changed[at] = byte(value)
+				var direct, walked Packet
+				if !plain(changed, 0, &direct) && !plain6(changed, 0, &direct) {
+					if direct != (Packet{}) {
+						t.Fatalf("octet %d is %#x: plain wrote %+v and declined", at, value, direct)
+					}
+					continue
+				}
+				taken++
+				w := walk{d: new(decoder), p: &walked, b: changed, end: len(changed)}
+				w.run(w.link(linkEthernet), 0)
+				if direct != walked {
+					t.Fatalf("octet %d is %#x: plain %+v, walk %+v", at, value, direct, walked)
+				}
+			}
+		}
+	}
+	if taken < 50_000 {
+		t.Errorf("the plain cases took %d frames, want at least 50,000", taken)
+	}
+}
+
 func TestDirectionFollowsTheLowerEnd(t *testing.T) {
 	back := ip4(6, server4, client4, "0016 c822 00002000 00001000 5010 01f5 0000 0000")
 	got := decodeWhole(1, eth("0800", back))

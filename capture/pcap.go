@@ -123,10 +123,12 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 		}
 		h := (*[16]byte)(rest)
 		size := le32(h[8:])
+		ahead := 1024
 		if size > 512 { // headers lie far apart: what six records took is a good guess at the next six
-			if ahead := at - begins[(n+2)%8]; uint(ahead) < uint(len(rest)) {
-				prefetch(&rest[ahead])
-			}
+			ahead = at - begins[(n+2)%8]
+		}
+		if uint(ahead) < uint(len(rest)) {
+			prefetch(&rest[ahead])
 		}
 		when := tcp.Instant(int64(le32(h[0:]))*1_000_000_000 + int64(le32(h[4:]))*tick)
 		if size != le32(h[12:]) || uint64(len(rest)) < 16+uint64(size) || size > maxRecord || when < last || when == 0 {
@@ -134,7 +136,7 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 		}
 		p := &b.Pkts[n]
 		*p = Packet{}
-		if !plain(rest[16:16+size], uint32(at)+16, p) {
+		if frame := rest[16 : 16+size]; !plain(frame, uint32(at)+16, p) && !plain6(frame, uint32(at)+16, p) {
 			break
 		}
 		n++

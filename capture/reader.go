@@ -200,9 +200,10 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		}
 		f.last = at
 	}
-	if f.link == linkEthernet && r.asIs && f.fcs == 0 && rec.n == int(rec.wire) &&
-		plain(r.buf[rec.frame:rec.frame+rec.n], uint32(rec.frame), p) {
-		return
+	if f.link == linkEthernet && r.asIs && f.fcs == 0 && rec.n == int(rec.wire) {
+		if frame := r.buf[rec.frame : rec.frame+rec.n]; plain(frame, uint32(rec.frame), p) || plain6(frame, uint32(rec.frame), p) {
+			return
+		}
 	}
 	r.odd(b, f, rec, p)
 }

@@ -57,6 +57,52 @@ func plain(frame []byte, base uint32, p *Packet) bool {
 	return true
 }
 
+// plain6 is plain for IPv6.
+func plain6(frame []byte, base uint32, p *Packet) bool {
+	if len(frame) < 86 { // with fewer there are no timestamps: the other ways will do
+		return false
+	}
+	h := (*[74]byte)(frame)
+	total, size := uint32(be16(h[18:20])), uint32(h[66]>>4)*4
+	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+total > uint32(len(frame)) {
+		return false
+	}
+	s := &p.Seg
+	switch size {
+	case 20:
+	case 32:
+		o := (*[12]byte)(frame[74:86])
+		if be32(o[0:]) != nopNopTimestamps {
+			return false
+		}
+		s.TSVal, s.TSEcr = be32(o[4:]), be32(o[8:])
+		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
+	default:
+		return false
+	}
+	s.Len = total - size
+	p.Data, p.DataLen = base+54+size, total-size
+	p.HeaderLen, p.Proto = uint8(size), TCP
+	s.Seq, s.Ack = tcp.Seq(be32(h[58:])), tcp.Seq(be32(h[62:]))
+	flagsWin := be32(h[66:])
+	s.Flags, s.Win = tcp.Flags(flagsWin>>16&0x1ff), uint16(flagsWin)
+	s.TTL = h[21]
+	srcHi, srcLo, dstHi, dstLo, ports := be64(h[22:]), be64(h[30:]), be64(h[38:]), be64(h[46:]), be32(h[54:])
+	_, above := bits.Sub64(dstLo, srcLo, 0)
+	_, above = bits.Sub64(dstHi, srcHi, above)
+	if srcHi == dstHi && srcLo == dstLo && ports>>16 > ports&0xffff {
+		above = 1
+	}
+	swapHi, swapLo := (srcHi^dstHi)&-above, (srcLo^dstLo)&-above // as in plain
+	srcHi, dstHi, srcLo, dstLo = srcHi^swapHi, dstHi^swapHi, srcLo^swapLo, dstLo^swapLo
+	k := &p.Key
+	k.Lo = [4]uint32{uint32(srcHi >> 32), uint32(srcHi), uint32(srcLo >> 32), uint32(srcLo)}
+	k.Hi = [4]uint32{uint32(dstHi >> 32), uint32(dstHi), uint32(dstLo >> 32), uint32(dstLo)}
+	k.Ports = bits.RotateLeft32(ports, int(above*16))
+	p.Reversed = above != 0
+	return true
+}
+
 // straight decodes the case that nearly all frames are: Ethernet with at most
 // one VLAN tag, a Linux cooked header or none, then IPv4 without options or
 // IPv6 without extension headers, then a TCP header captured whole. It reports

@@ -219,13 +219,17 @@ func (p *pool) key(slot uint32) capture.Key {
 	return capture.Key{Lo: capture.V4Words(h.lo), Hi: capture.V4Words(h.hi), Ports: h.ports}
 }
 
-// is reports whether a slot holds a flow of a key.
-func (p *pool) is(slot uint32, k *capture.Key) bool {
+// holds reports whether r, the record of a slot, is of a flow of a key.
+func (p *pool) holds(r *record, slot uint32, k *capture.Key) bool {
 	if p.wide {
-		return p.keys[slot>>chunkBits][slot&(chunkSize-1)] == *k && p.cold(slot).flags&coldUsed != 0
+		return sameKey(&p.keys[slot>>chunkBits][slot&(chunkSize-1)], k) && r.cold.flags&coldUsed != 0
 	}
-	h := p.hot(slot)
-	return h.ports == k.Ports && h.lo == k.Lo[3] && h.hi == k.Hi[3] && p.cold(slot).flags&coldUsed != 0
+	return r.hot.ports == k.Ports && r.hot.lo == k.Lo[3] && r.hot.hi == k.Hi[3] && r.cold.flags&coldUsed != 0
+}
+
+// sameKey is == without a call: ports differ most often.
+func sameKey(a, b *capture.Key) bool {
+	return a.Ports == b.Ports && a.Lo == b.Lo && a.Hi == b.Hi && a.Overlay == b.Overlay
 }
 
 // find returns the slot of the current instance of a key.

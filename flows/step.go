@@ -45,11 +45,10 @@ const (
 // segment takes one TCP segment through instance, kind, state and story.
 func (t *Table) segment(b *capture.Batch, i int) {
 	pkt, slot := &b.Pkts[i], t.plan.slot[i]-1
-	if k := &pkt.Key; slot < t.narrow.used && t.short && !t.plan.old && !t.ways && pkt.Way == 0 && k.Overlay == 0 && k.Is4() {
-		r := t.narrow.record(slot)
-		if h := &r.hot; h.ports == k.Ports && h.lo == k.Lo[3] && h.hi == k.Hi[3] && r.cold.flags&coldUsed != 0 && h.state != [2]uint16{} {
-			if !t.steady(r, pkt) && !t.orderly(r, slot, b, pkt) {
-				t.taken(b, i, pkt, &t.narrow, slot, true)
+	if p := t.poolOf(&pkt.Key); slot < p.used && t.short && !t.plan.old && !t.ways && pkt.Way == 0 {
+		if r := p.record(slot); p.holds(r, slot, &pkt.Key) && r.hot.state != [2]uint16{} {
+			if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
+				t.taken(b, i, pkt, p, slot, true)
 			}
 			return
 		}
@@ -63,7 +62,7 @@ func (t *Table) anySegment(b *capture.Batch, i int) {
 	pkt := &b.Pkts[i]
 	p, hash := t.poolOf(&pkt.Key), t.plan.hash[i]
 	slot, ok := t.plan.slot[i]-1, false
-	if slot < p.used && !t.plan.old && p.is(slot, &pkt.Key) {
+	if slot < p.used && !t.plan.old && p.holds(p.record(slot), slot, &pkt.Key) {
 		ok = true
 	} else {
 		slot, ok = p.find(hash, &pkt.Key)
