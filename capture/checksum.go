@@ -12,6 +12,10 @@ func ipv4Sum(h []byte) uint16 {
 
 // sum16 adds b, padded to whole 16-bit words, to a ones' complement sum.
 func sum16(sum uint64, b []byte) uint64 {
+	for ; len(b) >= 16; b = b[16:] {
+		x, y := be64(b), be64(b[8:16])
+		sum += x>>32 + x&0xffffffff + y>>32 + y&0xffffffff
+	}
 	for ; len(b) >= 4; b = b[4:] {
 		sum += uint64(be32(b))
 	}

@@ -148,10 +148,8 @@ func (s *step) append(kind Kind) *event {
 		return nil
 	}
 	seg := s.seg
-	*ev = event{
-		at: s.at, seq: seg.Seq, ack: seg.Ack, tsval: seg.TSVal, tsecr: seg.TSEcr, count: seg.Len, win: seg.Win, ipid: seg.IPID,
-		note: s.note, flags: uint8(seg.Flags), flagsHi: uint8(seg.Flags >> 8), kind: kind, bits: uint8(s.d), ttl: seg.TTL,
-	}
+	ev.copy(seg)
+	ev.at, ev.kind, ev.note, ev.next, ev.bits = s.at, kind, s.note, 0, uint8(s.d)
 	ev.setOrdinal(s.pkt.Ord)
 	if s.quiet >= gapMin {
 		ev.note |= NoteAfterGap

@@ -48,6 +48,14 @@ func (e *event) ordinal() tcp.Ordinal { return tcp.Ordinal(e.ordHi)<<32 | tcp.Or
 
 func (e *event) setOrdinal(o tcp.Ordinal) { e.ord, e.ordHi = uint32(o), uint8(o>>32) }
 
+// copy takes over what the event holds of a segment as it was sent. It sets field
+// by field: a whole event would be made elsewhere first and then moved.
+func (e *event) copy(seg *tcp.Segment) {
+	e.seq, e.ack, e.tsval, e.tsecr = seg.Seq, seg.Ack, seg.TSVal, seg.TSEcr
+	e.count, e.win, e.ipid, e.ttl = seg.Len, seg.Win, seg.IPID, seg.TTL
+	e.flags, e.flagsHi = uint8(seg.Flags), uint8(seg.Flags>>8)
+}
+
 // tail reads and writes the second half of a run: at and ord are the last
 // segment's. In a keepalive run count is the number of answered probes, next
 // the last probe's TSecr, and the remaining words hold the spans of period and

@@ -166,10 +166,8 @@ func (t *Table) putDown(r *record, d int, b *capture.Batch, i int) {
 	seg := &pkt.Seg
 	ev := &t.arena.room(c.story)[c.story.n]
 	c.story.n++
-	*ev = event{
-		at: pkt.At, seq: seg.Seq, ack: seg.Ack, tsval: seg.TSVal, tsecr: seg.TSEcr, count: seg.Len, win: seg.Win, ipid: seg.IPID,
-		flags: uint8(seg.Flags), flagsHi: uint8(seg.Flags >> 8), bits: uint8(d), ttl: seg.TTL,
-	}
+	ev.copy(seg)
+	ev.at, ev.kind, ev.note, ev.next, ev.bits = pkt.At, Unknown, 0, 0, uint8(d)
 	ev.setOrdinal(pkt.Ord)
 	if seg.Opts.Has(tcp.OptTimestamps) {
 		ev.bits |= evTS
