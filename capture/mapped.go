@@ -115,7 +115,11 @@ func (s *Set) faulted(caught any) {
 	for i := range s.ifaces {
 		s.ifaces[i].last = 0 // frames that were begun come again
 	}
+	what := fmt.Sprintf("became shorter than %d octets while it was read", s.in.size)
+	if info, err := s.window.file.file.Stat(); err == nil && info.Size() >= s.in.size {
+		what = "could not be read further" // a disk or a server failed: the reading says how
+	}
 	s.shrunk = true
 	s.plainly()
-	s.problem(Problem{Offset: s.offset(), What: fmt.Sprintf("became shorter than %d octets while it was read", s.in.size), Fatal: true})
+	s.problem(Problem{Offset: s.offset(), What: what, Fatal: true})
 }
