@@ -30,6 +30,7 @@ type watchFlags struct {
 	user    string
 	plain   bool
 	filter  string
+	bare    bool
 
 	save       string
 	saveMost   int
@@ -84,6 +85,7 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
 	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
 	s.StringVarP(&f.filter, "filter", "f", "", "only TCP frames that pass this filter, in libpcap's language; tcpdump has to be installed")
+	s.BoolVar(&f.bare, "no-segments", false, "NDJSON without the headers of segments, which kaflow correlate needs")
 	s.BoolVar(&f.plain, "plain", false, "lines on a terminal too, no screen")
 	return c
 }
@@ -115,13 +117,15 @@ type watcher struct {
 	away    []string // interfaces that were said to be down
 	screen  *display // nil: lines
 	out     *outlets
-	saver   *saver // nil: not asked for
+	saver   *saver           // nil: not asked for
+	carrier *monitor.Carrier // of NDJSON: what correlate needs; nil: not asked for
 	emit    func(monitor.Event)
 	failed  error // an output that failed
 
 	reading bool           // the source is being read, and must be left alone
 	known   []capture.File // what was known of the files before that
 	asked   time.Time      // when
+	came    time.Time      // the newest packets, where they are carried on
 }
 
 // files returns what is known of what is watched.
@@ -187,10 +191,12 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if s.saver, err = a.newSaver(f); err != nil {
 		return err
 	}
+	s.carrier = a.newCarrier(f, args)
 	if s.src, err = a.openFeed(c, args, f, s.each()); err != nil {
 		return err
 	}
 	defer s.src.close()
+	s.carry()
 	if s.src.away != nil {
 		if err := s.rights(report).drop(); err != nil {
 			return liveError{err}
@@ -240,6 +246,7 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	} else {
 		err = run(c.Context())
 	}
+	s.carryOn(true)
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
 
@@ -265,10 +272,26 @@ func (s *watcher) rights(report *lastReport) rights {
 // each returns what is called for every frame that is read; nil where nobody
 // asks.
 func (s *watcher) each() func(*capture.Packet, capture.Frame) {
-	if s.saver == nil {
-		return nil
+	var keep func(*capture.Packet, capture.Frame)
+	if s.saver != nil {
+		keep = s.saver.recorder.Keep
 	}
-	return s.saver.recorder.Keep
+	if s.carrier == nil {
+		return keep
+	}
+	var first tcp.Instant
+	return func(p *capture.Packet, f capture.Frame) {
+		if keep != nil {
+			keep(p, f)
+		}
+		if first == 0 {
+			first = p.At
+		}
+		// That hosts live is evidence for any connection.
+		if s.sel.packet(p, first) || p.Proto != capture.TCP && (!s.sel.timed() || s.sel.during(p.At, first)) {
+			s.carrier.Keep(p, f)
+		}
+	}
 }
 
 func ignoreEOF(err error) error {
@@ -434,7 +457,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 			return liveError{err}
 		}
 		s.tellAway()
-		s.engine.Add(&b)
+		s.add(&b)
 		s.out.update(s)
 		s.show()
 		switch {
@@ -443,6 +466,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		case last != 0 && len(s.away) == 0:
 			s.engine.Advance(last.Add(time.Since(seen)))
 		}
+		s.carryOn(false)
 	}
 	return nil
 }
@@ -486,7 +510,8 @@ func (s *watcher) watchFile(ctx context.Context) error {
 		case err := <-came:
 			s.reading = false
 			s.sel.trim(&b, &first)
-			s.engine.Add(&b)
+			s.add(&b)
+			s.carryOn(false)
 			if err != nil {
 				s.engine.Finish()
 				s.out.update(s)
@@ -499,12 +524,13 @@ func (s *watcher) watchFile(ctx context.Context) error {
 		case <-quiet.C: // what does not come is shown, too
 			s.out.update(s)
 			s.show()
+			s.carryFlush()
 		case <-ctx.Done():
 			select { // what was read when the end came counts
 			case <-came:
 				s.reading = false
 				s.sel.trim(&b, &first)
-				s.engine.Add(&b)
+				s.add(&b)
 			case <-time.After(frameEvery): // a pipe that holds on: its reader keeps the source
 			}
 			return nil
