@@ -265,6 +265,10 @@ func (r *correlation) readEvents(ctx context.Context, i int, to chan<- eventLine
 	}
 	path, in := r.sources[i].path, r.a.stdin
 	end := false // its watch has said so
+	grows := twice(path)
+	if !grows {
+		defer r.pipes.Add(-1)
+	}
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
@@ -274,7 +278,7 @@ func (r *correlation) readEvents(ctx context.Context, i int, to chan<- eventLine
 		defer file.Close()
 		in = file
 	}
-	if twice(path) {
+	if grows {
 		in = &tail{in, func() bool {
 			if end || !r.follow && r.pipes.Load() == 0 {
 				return false
@@ -286,8 +290,6 @@ func (r *correlation) readEvents(ctx context.Context, i int, to chan<- eventLine
 				return true
 			}
 		}}
-	} else {
-		defer r.pipes.Add(-1)
 	}
 	b := bufio.NewReaderSize(in, correlate.MaxLine)
 	for {
