@@ -79,6 +79,7 @@ type watched struct {
 	dead    bool        // it died, and that was told
 	last    tcp.Ordinal // its last segment when it died
 	ignored bool
+	told    bool // that it was seen
 
 	heard    tcp.Instant // its newest segment; with Metrics
 	probe    tcp.Ordinal // its newest keepalive probe; with Metrics
@@ -96,6 +97,7 @@ type Engine struct {
 	touched    []flows.FlowID
 	queue      timers
 	one        capture.Batch
+	streams    uint64                             // connections that had begun before the packet at hand
 	hole       tcp.Instant                        // end of the newest hole
 	obituaries map[flows.FlowID]*analyzer.Verdict // of those that died
 	timers     tcp.Instant                        // when due times are next compared
@@ -186,6 +188,7 @@ func (e *Engine) Add(b *capture.Batch) {
 		if i == 0 {
 			e.one.Holes = b.Holes
 		}
+		e.streams = uint64(e.Table.Streams())
 		e.Table.Add(&e.one)
 		e.look()
 	}
@@ -250,9 +253,7 @@ func (e *Engine) look() {
 	for _, id := range e.touched {
 		w := e.flows[id]
 		if w == nil {
-			w = &watched{}
-			e.flows[id] = w
-			e.examine(id, w, now)
+			e.meet(id, now)
 			continue
 		}
 		if now.Sub(w.looked) >= lookEvery {
@@ -274,6 +275,23 @@ func (e *Engine) look() {
 	for _, id := range e.overdue(now) {
 		e.examine(id, e.flows[id], now)
 	}
+}
+
+// meet looks at a connection that is not remembered: a new one, or one of which
+// a lone SYN was seen before. A lone SYN is told and not remembered: a flood of
+// them must not take the memory.
+func (e *Engine) meet(id flows.FlowID, now tcp.Instant) {
+	f, ok := e.Table.Flow(id)
+	if !ok {
+		return
+	}
+	w := &watched{told: f.Stream < e.streams}
+	lone := f.FirstOrd == f.LastOrd && !f.Midway
+	if !lone || e.o.PathLimit > 0 {
+		e.flows[id] = w
+	}
+	e.inspect(id, f, w, now)
+	e.schedule(id, w)
 }
 
 // overdue returns the connections whose time has come, the longest overdue
@@ -334,19 +352,19 @@ func (e *Engine) schedule(id flows.FlowID, w *watched) {
 
 // examine looks at one connection and tells what is new.
 func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
-	e.inspect(id, w, now)
-	e.schedule(id, w)
-}
-
-func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	f, ok := e.Table.Flow(id)
 	if !ok {
 		delete(e.flows, id)
 		delete(e.obituaries, id)
 		return
 	}
+	e.inspect(id, f, w, now)
+	e.schedule(id, w)
+}
+
+func (e *Engine) inspect(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
 	if w.looked == 0 {
-		if w.ignored = e.o.Keep != nil && !e.o.Keep(f); !w.ignored {
+		if w.ignored = e.o.Keep != nil && !e.o.Keep(f); !w.ignored && !w.told {
 			e.tell(f, Event{At: f.First, What: Seen, Frame: e.number(f.FirstOrd), Says: joining(f)})
 		}
 	}

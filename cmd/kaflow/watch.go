@@ -122,6 +122,7 @@ type watcher struct {
 	emit    func(monitor.Event)
 	failed  error // an output that failed
 
+	memory  headroom
 	reading bool           // the source is being read, and must be left alone
 	known   []capture.File // what was known of the files before that
 	asked   time.Time      // when

@@ -42,6 +42,7 @@ func (s *watcher) add(b *capture.Batch) {
 		}
 	}
 	s.engine.Add(b)
+	s.memory.pace(time.Now())
 }
 
 // carryOn writes headers of segments that are due, all at the end.
