@@ -45,7 +45,8 @@ type plainKind uint8
 
 // In the order in which they are listed.
 const (
-	plainIdle plainKind = iota
+	plainUnanswered plainKind = iota
+	plainIdle
 	plainHealthy
 	plainClosed
 )
@@ -59,13 +60,23 @@ func plainOrClosed(closed bool) plainKind {
 }
 
 // Of more flows than this, those in which nothing happened and that were silent
-// for long in the end are counted as idle at a glance: a million of them would
+// in the end are counted at a glance: a million of them would
 // take as long as the reading. What only a close look tells, as that another
-// connection took one up under a new port, is told of that other one.
+// connection took one up under a new port, is told of that other one. Of SYNs
+// that nobody answered the first mostInDanger get that look.
 const (
 	manyFlows = 50_000
 	longIdle  = time.Minute
 )
+
+// silentAtGlance is what a connection that is silent in the end comes to, as
+// idleAtEnd would say: within the silences that it survived it is healthy.
+func silentAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
+	if silence := end.Sub(g.Last); g.Probes || silence >= longIdle || silence > g.Survived {
+		return plainIdle
+	}
+	return plainHealthy
+}
 
 // mostInDanger bounds the connections that are told in full because something
 // is wrong with them, as under a flood of SYNs; Options.MaxListed asks for more.
@@ -188,7 +199,7 @@ func (d *desk) cases(r *Report) []brief {
 	} else {
 		end := d.spans[0].last
 		live := d.points[0].Table.Live()
-		crowded := live > manyFlows
+		crowded, unanswered := live > manyFlows, 0
 		d.plain = make([]plainCase, 0, live)
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
@@ -196,10 +207,16 @@ func (d *desk) cases(r *Report) []brief {
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
-			if crowded && g.Plain && g.Answered && !g.Closed && end.Sub(g.Last) >= max(longIdle, 2*g.Period) {
-				d.plain = append(d.plain, plainCase{id: g.ID, kind: plainIdle})
+			if crowded && g.Plain && g.Answered && !g.Closed {
+				d.plain = append(d.plain, plainCase{id: g.ID, kind: silentAtGlance(&g, end)})
 				d.survived = max(d.survived, g.Survived)
 				continue
+			}
+			if crowded && g.Unanswered {
+				if unanswered++; unanswered > mostInDanger { // a flood
+					d.plain = append(d.plain, plainCase{id: g.ID, kind: plainUnanswered})
+					continue
+				}
 			}
 			if s := d.fetch(g.ID); s != nil {
 				out = append(out, d.judge(s, -1, g.ID))
@@ -217,7 +234,7 @@ func (d *desk) cases(r *Report) []brief {
 }
 
 func (p *plainCase) verdict() string {
-	return [...]string{plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}[p.kind]
+	return [...]string{plainUnanswered: NotEstablished, plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}[p.kind]
 }
 
 func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {

@@ -177,16 +177,41 @@ func (t *Table) flowsOf(k *capture.Key) []uint32 {
 		return t.scanHosts(k)
 	}
 	if t.byHosts == nil {
-		t.byHosts = make(map[hostKey][]uint32)
-		for id := range t.Flows() {
-			handle := uint32(id >> 32)
-			p, slot := t.at(handle)
-			key := p.key(slot)
-			hk := hostKey{key.Lo, key.Hi}
-			t.byHosts[hk] = append(t.byHosts[hk], handle)
+		t.byHosts = t.indexHosts()
+	}
+	hash := t.hashHosts(k)
+	i, _ := slices.BinarySearchFunc(t.byHosts, hash, func(x ofHosts, h uint32) int { return cmp.Compare(x.hash, h) })
+	var handles []uint32
+	for ; i < len(t.byHosts) && t.byHosts[i].hash == hash; i++ {
+		p, slot := t.at(t.byHosts[i].handle)
+		if key := p.key(slot); key.Lo == k.Lo && key.Hi == k.Hi {
+			handles = append(handles, t.byHosts[i].handle)
 		}
 	}
-	return t.byHosts[hostKey{k.Lo, k.Hi}]
+	return handles
+}
+
+// ofHosts is a flow in the index by hosts: 8 octets, for a flood brings a
+// million pairs of hosts.
+type ofHosts struct{ hash, handle uint32 }
+
+// indexHosts returns all flows by the hash of their hosts, those of one hash in
+// stream order.
+func (t *Table) indexHosts() []ofHosts {
+	list := make([]ofHosts, 0, t.narrow.live+t.wide.live)
+	for id := range t.Flows() {
+		p, slot := t.at(uint32(id >> 32))
+		key := p.key(slot)
+		list = append(list, ofHosts{t.hashHosts(&key), uint32(id >> 32)})
+	}
+	slices.SortStableFunc(list, func(a, b ofHosts) int { return cmp.Compare(a.hash, b.hash) })
+	return list
+}
+
+// hashHosts is a key's hash without its ports.
+func (t *Table) hashHosts(k *capture.Key) uint32 {
+	hosts := capture.Key{Lo: k.Lo, Hi: k.Hi}
+	return t.narrow.index.hash(&hosts)
 }
 
 // scanHosts is flowsOf without an index.

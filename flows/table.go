@@ -28,7 +28,7 @@ type Table struct {
 	ways         bool                   // some packet came by a VLAN or a numbered tunnel
 	ended        []uint32               // handles of flows that ended well, oldest first
 	closed       closedRows
-	byHosts      map[hostKey][]uint32
+	byHosts      []ofHosts // nil: made when asked for
 	byHostsAt    uint64
 	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
 	lastOfAt     tcp.Instant
