@@ -416,6 +416,7 @@ func openInterfaces(o capture.LiveOptions) (*stream, error) {
 			return nil, usageError{"-i " + name + " is given twice"}
 		}
 	}
+	o.Now = func() tcp.Instant { return tcp.Instant(time.Now().UnixNano()) }
 	l, err := capture.OpenLive(o)
 	var rights *capture.RightsError
 	if errors.As(err, &rights) {
