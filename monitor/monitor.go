@@ -79,7 +79,6 @@ type watched struct {
 	dead    bool        // it died, and that was told
 	last    tcp.Ordinal // its last segment when it died
 	ignored bool
-	told    bool // that it was seen
 
 	heard    tcp.Instant // its newest segment; with Metrics
 	probe    tcp.Ordinal // its newest keepalive probe; with Metrics
@@ -97,7 +96,6 @@ type Engine struct {
 	touched    []flows.FlowID
 	queue      timers
 	one        capture.Batch
-	streams    uint64                             // connections that had begun before the packet at hand
 	hole       tcp.Instant                        // end of the newest hole
 	obituaries map[flows.FlowID]*analyzer.Verdict // of those that died
 	timers     tcp.Instant                        // when due times are next compared
@@ -188,7 +186,6 @@ func (e *Engine) Add(b *capture.Batch) {
 		if i == 0 {
 			e.one.Holes = b.Holes
 		}
-		e.streams = uint64(e.Table.Streams())
 		e.Table.Add(&e.one)
 		e.look()
 	}
@@ -277,21 +274,16 @@ func (e *Engine) look() {
 	}
 }
 
-// meet looks at a connection that is not remembered: a new one, or one of which
-// a lone SYN was seen before. A lone SYN is told and not remembered: a flood of
-// them must not take the memory.
+// meet looks at a connection that is not remembered. A lone SYN is passed over
+// until something follows: a flood of them must not take the memory, nor the
+// time to tell of it.
 func (e *Engine) meet(id flows.FlowID, now tcp.Instant) {
-	f, ok := e.Table.Flow(id)
-	if !ok {
+	if g, ok := e.Table.Glance(id); !ok || g.Unanswered && g.Segments[flows.Client] == 1 {
 		return
 	}
-	w := &watched{told: f.Stream < e.streams}
-	lone := f.FirstOrd == f.LastOrd && !f.Midway
-	if !lone || e.o.PathLimit > 0 {
-		e.flows[id] = w
-	}
-	e.inspect(id, f, w, now)
-	e.schedule(id, w)
+	w := &watched{}
+	e.flows[id] = w
+	e.examine(id, w, now)
 }
 
 // overdue returns the connections whose time has come, the longest overdue
@@ -352,19 +344,19 @@ func (e *Engine) schedule(id flows.FlowID, w *watched) {
 
 // examine looks at one connection and tells what is new.
 func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
+	e.inspect(id, w, now)
+	e.schedule(id, w)
+}
+
+func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	f, ok := e.Table.Flow(id)
 	if !ok {
 		delete(e.flows, id)
 		delete(e.obituaries, id)
 		return
 	}
-	e.inspect(id, f, w, now)
-	e.schedule(id, w)
-}
-
-func (e *Engine) inspect(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
 	if w.looked == 0 {
-		if w.ignored = e.o.Keep != nil && !e.o.Keep(f); !w.ignored && !w.told {
+		if w.ignored = e.o.Keep != nil && !e.o.Keep(f); !w.ignored {
 			e.tell(f, Event{At: f.First, What: Seen, Frame: e.number(f.FirstOrd), Says: joining(f)})
 		}
 	}
