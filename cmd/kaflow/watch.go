@@ -122,7 +122,10 @@ type watcher struct {
 	emit    func(monitor.Event)
 	failed  error // an output that failed
 
-	memory  headroom
+	memory headroom
+
+	frames, segments uint64 // that were read
+
 	reading bool           // the source is being read, and must be left alone
 	known   []capture.File // what was known of the files before that
 	asked   time.Time      // when

@@ -41,6 +41,12 @@ func (s *watcher) add(b *capture.Batch) {
 			s.came = time.Now()
 		}
 	}
+	s.frames += uint64(b.N)
+	for i := range b.N {
+		if b.Pkts[i].Proto == capture.TCP {
+			s.segments++
+		}
+	}
 	s.engine.Add(b)
 	s.memory.pace(time.Now())
 }
@@ -82,5 +88,6 @@ func (s *watcher) recording() (r monitor.Recording) {
 		r.Frames += f.Frames
 		r.Drops += f.Drops
 	}
+	r.Frames = max(r.Frames, s.frames)
 	return r
 }
