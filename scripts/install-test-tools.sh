@@ -27,6 +27,7 @@ chromium  chromium         the HTML report in a real browser
 tmux      tmux             the screen of watch in a real terminal
 promtool  prometheus       metrics, alert rules and dashboard in a real Prometheus
 systemd-analyze systemd    the systemd unit
+strace    strace           the unit's filter of system calls
 "
 
 have_libc() { [ "$(uname -s)" != Linux ] || [ -e /usr/include/stdlib.h ]; }
