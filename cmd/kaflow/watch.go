@@ -54,7 +54,8 @@ for each event.
 
   kaflow watch -i eth0                      needs CAP_NET_RAW
   kaflow watch -i eth0 -i eth1 --net 192.0.2.0/24 --report night.html
-  kaflow watch -r trace.pcap --follow       a file that tcpdump is writing
+  kaflow watch -r trace.pcap --follow       a file that tcpdump is writing, and the
+                                            next ones of its rotation
   tcpdump -U -w - -i eth0 tcp | kaflow watch -r -
 
 -f takes libpcap's language where tcpdump is installed. It chooses among TCP frames
@@ -366,49 +367,27 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func
 	a.aliases(vantages)
 	o.Each = each
 	name, paths := vantages[0].Name, vantages[0].Paths
-	closeFile := func() {}
-	if last := len(paths) - 1; f.follow && paths[last] != "-" {
-		file, err := os.Open(paths[last])
-		if err != nil {
-			a.unreadable(err)
-			return nil, errNothing
+	if f.follow {
+		ctx := c.Context()
+		o.Wait = func() bool {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-time.After(followEvery):
+				return true
+			}
 		}
-		closeFile = func() { file.Close() }
-		o.Stdin, paths = &follower{ctx: c.Context(), file: file}, append(slices.Clone(paths[:last]), "-")
 	}
 	set, err := capture.Open(o, name, paths...)
 	if err != nil {
-		closeFile()
 		a.unreadable(err)
 		return nil, errNothing
 	}
-	return &stream{Source: set, name: name, files: set.Files, frame: set.Frame,
-		close: func() { set.Close(); closeFile() }}, nil
-}
-
-// follower reads a file that grows, until ctx ends.
-type follower struct {
-	ctx  context.Context
-	file *os.File
+	return &stream{Source: set, name: name, files: set.Files, frame: set.Frame, close: func() { set.Close() }}, nil
 }
 
 // followEvery is how often a file that ended is looked at again.
 const followEvery = 200 * time.Millisecond
-
-// Read implements io.Reader.
-func (f *follower) Read(b []byte) (int, error) {
-	for {
-		n, err := f.file.Read(b)
-		if n > 0 || err != io.EOF {
-			return n, err
-		}
-		select {
-		case <-f.ctx.Done():
-			return 0, io.EOF
-		case <-time.After(followEvery):
-		}
-	}
-}
 
 func openInterfaces(o capture.LiveOptions) (*stream, error) {
 	if slices.Contains(o.Interfaces, "any") && len(o.Interfaces) > 1 {
