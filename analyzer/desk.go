@@ -39,7 +39,8 @@ type plainKind uint8
 
 // In the order in which they are listed.
 const (
-	plainIdle plainKind = iota
+	plainUnanswered plainKind = iota
+	plainIdle
 	plainHealthy
 	plainClosed
 	plainKinds
@@ -59,13 +60,23 @@ func plainOrClosed(closed bool) plainKind {
 }
 
 // Of more flows than this, those in which nothing happened and that were silent
-// for long in the end are counted as idle at a glance: a million of them would
+// in the end are counted at a glance: a million of them would
 // take as long as the reading. What only a close look tells, as that another
-// connection took one up under a new port, is told of that other one.
+// connection took one up under a new port, is told of that other one. Of SYNs
+// that nobody answered the first mostInDanger get that look.
 const (
 	manyFlows = 50_000
 	longIdle  = time.Minute
 )
+
+// silentAtGlance is what a connection that is silent in the end comes to, as
+// idleAtEnd would say: within the silences that it survived it is healthy.
+func silentAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
+	if silence := end.Sub(g.Last); g.Probes || silence >= longIdle || silence > g.Survived {
+		return plainIdle
+	}
+	return plainHealthy
+}
 
 // mostInDanger bounds the connections that are told in full because something
 // is wrong with them, as under a flood of SYNs; Options.MaxListed asks for more.
@@ -217,17 +228,23 @@ func (d *desk) cases(r *Report) []brief {
 	} else {
 		end := d.spans[0].last
 		live := d.points[0].Table.Live()
-		crowded := live > manyFlows
+		crowded, unanswered := live > manyFlows, 0
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))
 				d.survived, d.period = max(d.survived, g.Survived), max(d.period, g.Period)
 				continue
 			}
-			if crowded && g.Plain && g.Answered && !g.Closed && end.Sub(g.Last) >= max(longIdle, 2*g.Period) {
-				d.setAside(plainIdle, plainCase(g.ID))
+			if crowded && g.Plain && g.Answered && !g.Closed {
+				d.setAside(silentAtGlance(&g, end), plainCase(g.ID))
 				d.survived = max(d.survived, g.Survived)
 				continue
+			}
+			if crowded && g.Unanswered {
+				if unanswered++; unanswered > mostInDanger { // a flood
+					d.setAside(plainUnanswered, plainCase(g.ID))
+					continue
+				}
 			}
 			if s := d.fetch(g.ID); s != nil {
 				d.stir(s)
@@ -248,7 +265,7 @@ func (d *desk) cases(r *Report) []brief {
 	return out
 }
 
-var plainVerdicts = [...]string{plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}
+var plainVerdicts = [...]string{plainUnanswered: NotEstablished, plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}
 
 func (d *desk) setAside(kind plainKind, c plainCase) {
 	if cap(d.plain[kind]) == 0 && d.single() {
@@ -339,7 +356,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 			}
 			b := &brief{index: -1}
 			if d.single() {
-				b.id, b.settled = flows.FlowID(c), kind != int(plainIdle)
+				b.id, b.settled = flows.FlowID(c), kind > int(plainIdle)
 			} else {
 				b.pair = &d.result.Plain[c]
 			}

@@ -74,6 +74,9 @@ func (s *Set) source(path string) (io.Reader, error) {
 		return nil, readError(path, err)
 	case info.IsDir():
 		return nil, &fileError{path, errors.New("is a directory")}
+	case info.Mode().IsRegular() && s.o.Wait != nil && s.cur == len(s.paths)-1:
+		s.following = &growing{file: f, path: path, wait: s.o.Wait}
+		return s.following, nil
 	case info.Mode().IsRegular():
 		s.in.size = info.Size()
 	}

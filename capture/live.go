@@ -16,6 +16,7 @@ type LiveOptions struct {
 	Promiscuous bool
 	Rewrite     func(*Frame)         // called for every frame before it is decoded, as that of Options is
 	Each        func(*Packet, Frame) // called for every frame that is read; nil costs nothing
+	Now         func() tcp.Instant   // the time by the kernel's clock: until when drops may have happened that were just counted; nil: until the next packet
 	Filter      *Filter              // which TCP frames are wanted beyond what the kernel's coarse filter leaves; nil: all
 }
 
@@ -43,6 +44,7 @@ type tally struct {
 	dropped uint64
 
 	lossSince tcp.Instant // packets were dropped after this one; 0: none since the last hole
+	lossUntil tcp.Instant // and before this time: what comes from the ring before that may lie on either side of them
 }
 
 // device is an interface that is captured on.

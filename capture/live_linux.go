@@ -189,11 +189,12 @@ func (l *Live) noteAway(b *Batch, before tcp.Instant) {
 }
 
 // countDrops notes what the kernel had no room for as a hole: from the packets
-// before it was noticed to the first ones behind.
+// before it was noticed to the first ones that were captured after that. What
+// lies in the ring meanwhile may be from before the drops or from between them,
+// so the hole goes along with it.
 func (l *Live) countDrops(b *Batch, before tcp.Instant) {
-	if l.lossSince != 0 && b.N > 0 {
-		b.Holes = append(b.Holes, Interval{From: l.lossSince, To: b.Pkts[0].At, Why: WhyDropped})
-		l.lossSince = 0
+	if l.lossSince != 0 {
+		l.noteLoss(b)
 	}
 	_, stats, err := l.ring.SocketStats()
 	if err != nil || uint64(stats.Drops()) <= l.dropped {
@@ -203,6 +204,37 @@ func (l *Live) countDrops(b *Batch, before tcp.Instant) {
 	if l.lossSince == 0 {
 		l.lossSince = max(before, 1)
 	}
+	l.lossUntil = 0
+	if l.o.Now != nil {
+		l.lossUntil = l.o.Now()
+	}
+	if l.lossUntil > 0 {
+		l.noteLoss(b)
+	}
+}
+
+// noteLoss adds to the batch the part of a hole that its packets reach. An empty
+// batch means that the ring is empty.
+func (l *Live) noteLoss(b *Batch) {
+	h := Interval{From: l.lossSince, To: l.lossUntil, Why: WhyDropped}
+	switch {
+	case b.N == 0 && l.lossUntil == 0:
+		return // until something comes
+	case b.N == 0:
+	case l.lossUntil == 0 || l.last >= l.lossUntil:
+		for i := range b.N {
+			if h.To = b.Pkts[i].At; h.To >= l.lossUntil {
+				break
+			}
+		}
+	default:
+		h.To = l.last
+		b.Holes = append(b.Holes, h)
+		l.lossSince = l.last
+		return
+	}
+	b.Holes = append(b.Holes, h)
+	l.lossSince, l.lossUntil = 0, 0
 }
 
 // Close ends the capture.

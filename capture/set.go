@@ -20,6 +20,7 @@ type Options struct {
 	Each     func(*Packet, Frame) // called for every frame that is read; nil costs nothing
 	Rewrite  func(*Frame)         // called for every frame before it is decoded; may change Data in place, shorten it, and set Link and Wire. Texts of the files are left out then
 	Block    func(Block)          // called for every pcapng block without a packet, in its place between the frames
+	Wait     func() bool          // called where the last file ends, which may grow, or be followed by another one of its rotation; false: no more is waited for. nil: a file ends where it ends
 	Hash     bool                 // work out File.SHA256 on the first reading
 	Copied   bool                 // never map a file: batches may be looked at outside of Guard
 }
@@ -78,6 +79,8 @@ type Set struct {
 	shrunk bool          // the file at hand became shorter
 	all    []Interval
 	hosts  hostCount
+
+	following *growing // the last file, where more is waited for
 
 	done   bool   // the reading reached the end
 	first  []File // what the first whole reading found; nil during it
@@ -276,7 +279,7 @@ func (s *Set) read(b *Batch) error {
 	s.holes = s.holes[:0]
 	for !s.closed {
 		if s.format == nil {
-			if s.cur >= len(s.paths) {
+			if s.cur >= len(s.paths) && !s.follow() {
 				break
 			}
 			_ = s.openNext() // an error is among the file's problems

@@ -22,6 +22,7 @@ type Glance struct {
 	Period      time.Duration // longest pause between its events
 	Answered    bool          // somebody answered somebody
 	Closing     time.Duration // silence before the first FIN
+	Unanswered  bool          // a SYN, perhaps sent again, and nothing else by anybody
 
 	// What other vantage points can know it by. Indexes are Client and Server.
 	ClientHi   bool // the client is the key's Hi end
@@ -90,7 +91,19 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 			g.Stamp[side] = h.tsval[e]
 		}
 	}
+	g.Unanswered = g.RolesKnown && g.ISNKnown[Client] && g.Segments[Server] == 0 && c.flags&(coldRare|coldMidway) == 0 && t.onlySYNs(c)
 	return g
+}
+
+// onlySYNs reports whether a story holds nothing but SYNs without data.
+func (t *Table) onlySYNs(c *cold) bool {
+	evs := t.arena.events(c.story)
+	for i := range evs {
+		if ev := &evs[i]; ev.kind != SYN || ev.count > 0 || ev.bits&evTail != 0 {
+			return false
+		}
+	}
+	return len(evs) > 0
 }
 
 // pauses scans a story for the longest silence that was survived and the

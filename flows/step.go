@@ -449,6 +449,9 @@ func (s *step) tellWindow() {
 		return
 	}
 	h.win[d] = seg.Win
+	if seg.Win == 0 && seg.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
+		return // nothing can be sent into it before the window is told again; scanners send such SYNs
+	}
 	if seg.Win == 0 && seg.Flags&tcp.FIN == 0 {
 		if h.state[d]&stShut == 0 {
 			h.state[d] |= stShut

@@ -98,7 +98,7 @@ const (
 func f32(u uint32) float32 { return math.Float32frombits(u) }
 func u32(f float32) uint32 { return math.Float32bits(f) }
 
-// block names a stretch of the arena: 2<<class events from at on, n of them
+// block names a stretch of the arena: 1<<class events from at on, n of them
 // used.
 type block struct {
 	at       uint32
@@ -111,10 +111,10 @@ const (
 	storyFolded  = 36 // what a compaction brings them down to
 	arenaBits    = 14
 	arenaChunk   = 1 << arenaBits
-	storyClasses = 6 // 2, 4, … 64 events
+	storyClasses = 7 // 1, 2, 4, … 64 events
 )
 
-// arena holds the stories of all flows of a table in blocks of 2 to 64 events.
+// arena holds the stories of all flows of a table in blocks of 1 to 64 events: a SYN that nobody answers takes one.
 type arena struct {
 	chunks [][]event
 	used   uint32 // events handed out at the end, whatever their block
@@ -125,7 +125,7 @@ type arena struct {
 }
 
 func (a *arena) room(b block) []event {
-	return a.chunks[b.at>>arenaBits][b.at&(arenaChunk-1):][: 2<<b.class : 2<<b.class]
+	return a.chunks[b.at>>arenaBits][b.at&(arenaChunk-1):][: 1<<b.class : 1<<b.class]
 }
 
 // events returns the used part of a block, in place.
@@ -138,7 +138,7 @@ func (a *arena) events(b block) []event {
 
 // take returns the place of a free block, false where the limit is reached.
 func (a *arena) take(class uint8) (uint32, bool) {
-	size := uint32(2) << class
+	size := uint32(1) << class
 	if list := a.free[class]; len(list) > 0 && (a.urgent || a.held+size <= a.limit) {
 		at := list[len(list)-1]
 		a.free[class] = list[:len(list)-1]
@@ -166,7 +166,7 @@ func (a *arena) take(class uint8) (uint32, bool) {
 
 func (a *arena) release(b *block) {
 	if b.held {
-		a.held -= 2 << b.class
+		a.held -= 1 << b.class
 		a.free[b.class] = append(a.free[b.class], b.at)
 	}
 	*b = block{}
@@ -181,7 +181,7 @@ func (a *arena) extend(b *block) *event {
 			return nil
 		}
 		b.at, b.held = at, true
-	} else if int(b.n) == 2<<b.class {
+	} else if int(b.n) == 1<<b.class {
 		if b.n >= storyMost {
 			return nil
 		}
@@ -191,7 +191,7 @@ func (a *arena) extend(b *block) *event {
 		}
 		bigger := block{at: at, class: b.class + 1, n: b.n, held: true}
 		copy(a.room(bigger), a.events(*b))
-		a.held -= 2 << b.class
+		a.held -= 1 << b.class
 		a.free[b.class] = append(a.free[b.class], b.at)
 		*b = bigger
 	}
@@ -203,7 +203,7 @@ func (a *arena) extend(b *block) *event {
 
 // shrink moves a story that fits into half its block to a smaller one.
 func (a *arena) shrink(b *block) {
-	if b.class == 0 || int(b.n) > 1<<b.class {
+	if b.class == 0 || int(b.n) > 1<<b.class/2 {
 		return
 	}
 	at, ok := a.take(b.class - 1)

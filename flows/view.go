@@ -406,3 +406,18 @@ func (t *Table) Priors() map[uint64]*Prior {
 
 // Holes returns the intervals in which the vantage point recorded nothing.
 func (t *Table) Holes() []capture.Interval { return slices.Clone(t.holes) }
+
+// HolesSince returns what was not recorded from an instant on, in the order in
+// which it became known.
+func (t *Table) HolesSince(at tcp.Instant) []capture.Interval {
+	var since []capture.Interval
+	for i := len(t.holes) - 1; i >= 0; i-- {
+		if t.holes[i].To >= at {
+			since = append(since, t.holes[i])
+		} else if at.Sub(t.holes[i].To) > time.Minute { // they may overlap a little
+			break
+		}
+	}
+	slices.Reverse(since)
+	return since
+}

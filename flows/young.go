@@ -20,7 +20,7 @@ import (
 
 const (
 	youngMost  = 16   // segments of a young flow
-	youngClass = 3    // the block that holds as many
+	youngClass = 4    // the block that holds as many
 	youngFlows = 8192 // that are young at a time; the oldest grow up
 )
 

@@ -250,9 +250,7 @@ func (e *Engine) look() {
 	for _, id := range e.touched {
 		w := e.flows[id]
 		if w == nil {
-			w = &watched{}
-			e.flows[id] = w
-			e.examine(id, w, now)
+			e.meet(id, now)
 			continue
 		}
 		if now.Sub(w.looked) >= lookEvery {
@@ -274,6 +272,18 @@ func (e *Engine) look() {
 	for _, id := range e.overdue(now) {
 		e.examine(id, e.flows[id], now)
 	}
+}
+
+// meet looks at a connection that is not remembered. A lone SYN is passed over
+// until something follows: a flood of them must not take the memory, nor the
+// time to tell of it.
+func (e *Engine) meet(id flows.FlowID, now tcp.Instant) {
+	if g, ok := e.Table.Glance(id); !ok || g.Unanswered && g.Segments[flows.Client] == 1 {
+		return
+	}
+	w := &watched{}
+	e.flows[id] = w
+	e.examine(id, w, now)
 }
 
 // overdue returns the connections whose time has come, the longest overdue
@@ -355,6 +365,7 @@ func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 		return
 	}
 	t := openProbes(f)
+	e.doubt(&t, now)
 	if w.died {
 		if t.n > 0 || over(f) || f.LastOrd <= w.last {
 			return
@@ -369,7 +380,7 @@ func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	if t.n > 0 {
 		e.probes(f, w, &t, now)
 	}
-	if over(f) || t.n > 1 && now.Sub(t.last) > t.interval+grace {
+	if over(f) || t.sure > 1 && !t.unseen[t.n-1] && now.Sub(t.last) > t.interval+grace {
 		e.died(id, f, w, now)
 		return
 	}
@@ -385,6 +396,27 @@ type train struct {
 	times    []tcp.Instant
 	interval time.Duration
 	from     uint8
+	unseen   []bool // the answer may have come while nothing was recorded
+	sure     int    // probes of which that is not so
+}
+
+// doubt notes which answers may have come while nothing was recorded.
+func (e *Engine) doubt(t *train, now tcp.Instant) {
+	if t.n == 0 {
+		return
+	}
+	holes := e.Table.HolesSince(t.first)
+	t.unseen, t.sure = make([]bool, t.n), 0
+	for i, at := range t.times {
+		until := at.Add(t.interval + grace)
+		if i+1 < t.n {
+			until = t.times[i+1]
+		}
+		t.unseen[i] = slices.ContainsFunc(holes, func(h capture.Interval) bool { return h.From <= min(until, now) && at <= h.To })
+		if !t.unseen[i] {
+			t.sure++
+		}
+	}
 }
 
 // openProbes collects the probes since the last answer.
@@ -420,7 +452,7 @@ func (e *Engine) probes(f *flows.Flow, w *watched, t *train, now tcp.Instant) {
 	}
 	for i, ord := range t.ords {
 		gone := i+1 < t.n || over(f) || now.Sub(t.times[i]) > wait
-		if !gone || ord <= w.lost {
+		if !gone || ord <= w.lost || t.unseen[i] {
 			continue
 		}
 		w.lost, w.failing = ord, true

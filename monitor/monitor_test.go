@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,69 @@ func TestRows(t *testing.T) {
 			}
 			if n := e.States()[c.state]; n != 1 {
 				t.Errorf("states %v", e.States())
+			}
+		})
+	}
+}
+
+// Of what happened while packets were dropped nothing is said: a probe whose
+// answer may have come then is not lost, and does not count for a death.
+func TestNoVerdictAcrossDrops(t *testing.T) {
+	const probes = opening + `
++60s  C > S ACK seq 104 ack 900
++10s  C > S ACK seq 104 ack 900
++10s  C > S ACK seq 104 ack 900
++10s  C > S ACK seq 104 ack 900
++10s  C > S ACK seq 104 ack 900
+`
+	for _, c := range []struct {
+		name     string
+		from, to time.Duration // of the drops, after the beginning
+		want     string
+	}{
+		{"no drops", 0, 0, "seen probe-lost probe-lost probe-lost probe-lost probe-lost died"},
+		{"before the probes", 30 * time.Second, 40 * time.Second, "seen not-observed probe-lost probe-lost probe-lost probe-lost probe-lost died"},
+		{"during all of them", 55 * time.Second, 130 * time.Second, "seen not-observed"},
+		{"during the last two", 95 * time.Second, 130 * time.Second, "seen not-observed probe-lost probe-lost probe-lost"},
+		{"during the first", 55 * time.Second, 65 * time.Second, "seen not-observed probe-lost probe-lost probe-lost probe-lost died"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := dialogue.Parse(probes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := s.Source("client", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told []string
+			e := monitor.New(monitor.Options{Emit: func(ev monitor.Event) {
+				if told = append(told, ev.What); ev.What == monitor.Died && ev.Verdict.ID == "capture-gap" {
+					t.Error("a gap of the capture is told as a death")
+				}
+			}}, func() []capture.File { return nil }, nil)
+			var b capture.Batch
+			var begin tcp.Instant
+			noted := c.to == 0
+			for source.Read(&b) != io.EOF {
+				if begin == 0 {
+					begin = b.Pkts[0].At
+				}
+				// It is noticed with the first packet behind its beginning.
+				if !noted && b.Pkts[0].At >= begin.Add(c.from) {
+					noted = true
+					b.Holes = []capture.Interval{{From: begin.Add(c.from), To: begin.Add(c.to), Why: capture.WhyDropped}}
+				}
+				e.Add(&b)
+			}
+			for end := e.Table.Now().Add(time.Minute); e.Table.Now() < end; {
+				e.Advance(e.Table.Now().Add(500 * time.Millisecond))
+			}
+			slices.Sort(told[1:]) // which of two at one time comes first is not the point
+			want := strings.Fields(c.want)
+			slices.Sort(want[1:])
+			if strings.Join(told, " ") != strings.Join(want, " ") {
+				t.Errorf("told %v, want %v", told, want)
 			}
 		})
 	}

@@ -71,10 +71,7 @@ func (r *Recorder) Keep(p *capture.Packet, f capture.Frame) {
 	if p.Proto != capture.TCP && p.Proto != capture.ICMPError {
 		return
 	}
-	octets := min(len(f.Data), mostOctet)
-	if p.Proto == capture.TCP && p.HeaderLen > 0 && p.Data >= f.Base {
-		octets = min(octets, int(p.Data-f.Base))
-	}
+	octets := headers(p, f)
 	e := r.rings[p.Key]
 	if e == nil {
 		e = r.ages[0].PushBack(&ring{key: p.Key, next: FirstKept})
@@ -91,6 +88,16 @@ func (r *Recorder) Keep(p *capture.Packet, f capture.Frame) {
 	r.fresh[p.Ord%tcp.Ordinal(len(r.fresh))] = freshFrame{p.Ord, x}
 	r.touch(x, e)
 	r.shrink()
+}
+
+// headers returns how many octets of a frame are remembered: up to the end of
+// its TCP header, of an ICMP error what it quotes too.
+func headers(p *capture.Packet, f capture.Frame) int {
+	octets := min(len(f.Data), mostOctet)
+	if p.Proto == capture.TCP && p.HeaderLen > 0 && p.Data >= f.Base {
+		octets = min(octets, int(p.Data-f.Base))
+	}
+	return octets
 }
 
 // slot returns the place for the next frame, and whether it is a new one.

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"kaflow/analyzer"
 	"kaflow/capture"
 	"kaflow/monitor"
+	"kaflow/pairing"
 	"kaflow/tcp"
 )
 
@@ -133,9 +135,9 @@ func TestSoakDays(t *testing.T) {
 // A flood of SYNs from everywhere fills the table and no more; the connections
 // that live by their keepalives stay, with their state.
 func TestSoakFlood(t *testing.T) {
-	tuples, table, most := 150_000, 50_000, uint64(60<<20)
+	tuples, table, most := 150_000, 60_000, uint64(30<<20)
 	if long() {
-		tuples, table, most = 5_000_000, 1_000_000, uint64(800<<20)
+		tuples, table, most = 5_000_000, 1_000_000, uint64(320<<20)
 	}
 	told := map[string]int{}
 	x := &traffic{at: tcp.Instant(1_700_000_000e9)}
@@ -179,5 +181,22 @@ func TestSoakFlood(t *testing.T) {
 	}
 	if told[monitor.Died] != 0 || told[monitor.ProbeLost] != 0 {
 		t.Errorf("told %v", told)
+	}
+	// What the report counts at a glance is what a close look at each would say.
+	begun := time.Now()
+	totals := analyzer.Diagnose([]pairing.Point{x.e.Point()}, nil, analyzer.Options{MaxListed: 64}).Totals
+	t.Logf("reported in %v: %v", time.Since(begun), totals.ByVerdict)
+	if want := map[string]int{analyzer.Healthy: steady, analyzer.NotEstablished: x.e.Table.Live() - steady}; fmt.Sprint(totals.ByVerdict) != fmt.Sprint(want) {
+		t.Errorf("the report counts %v, want %v", totals.ByVerdict, want)
+	}
+	n := 0
+	for g := range x.e.Table.Glances() {
+		if n++; n%997 != 0 {
+			continue
+		}
+		d, ok := analyzer.One(x.e.Point(), g.ID)
+		if !ok || g.Unanswered != (d.Verdict.ID == analyzer.NotEstablished) {
+			t.Fatalf("%+v: a close look says %s", g, d.Verdict.ID)
+		}
 	}
 }

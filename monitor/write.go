@@ -67,14 +67,40 @@ func NDJSON(w io.Writer, vantage string) func(Event) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return func(ev Event) error {
-		line := eventLine{
-			Schema: render.SchemaName, Type: "event", Vantage: safe(vantage), At: ev.At.Time().UTC().Format("2006-01-02T15:04:05.000000000Z07:00"),
-			Event: ev.What, Client: orNull(ev.Client), Server: orNull(ev.Server), Application: orNull(ev.Application), Says: safe(ev.Says), Verdict: verdictOf(ev.Verdict),
-		}
-		if ev.Frame != 0 {
-			line.Frame = &ev.Frame
-		}
+		line := lineOf(ev, vantage)
 		return e.Encode(line)
+	}
+}
+
+// lineOf is an event as NDJSON has it.
+func lineOf(ev Event, vantage string) eventLine {
+	line := eventLine{
+		Schema: render.SchemaName, Type: "event", Vantage: safe(vantage), At: stamp(ev.At),
+		Event: ev.What, Client: orNull(ev.Client), Server: orNull(ev.Server), Application: orNull(ev.Application), Says: safe(ev.Says), Verdict: verdictOf(ev.Verdict),
+	}
+	if ev.Frame != 0 {
+		line.Frame = &ev.Frame
+	}
+	return line
+}
+
+// togetherLine is what several vantage points say of a connection.
+type togetherLine struct {
+	eventLine
+	Vantages []string `json:"vantages"` // at which it was seen, from client to server
+}
+
+// Together returns a func that writes what several vantage points say together
+// as one object per line. vantage names them all.
+func Together(w io.Writer, vantage string) func(Event, []string) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return func(ev Event, seen []string) error {
+		names := []string{}
+		for _, name := range seen {
+			names = append(names, safe(name))
+		}
+		return e.Encode(togetherLine{lineOf(ev, vantage), names})
 	}
 }
 

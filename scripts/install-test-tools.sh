@@ -24,6 +24,10 @@ xz        xz-utils         captures packed by the real xz
 lz4       lz4              captures packed by the real lz4
 gcc       gcc              the race detector
 chromium  chromium         the HTML report in a real browser
+tmux      tmux             the screen of watch in a real terminal
+promtool  prometheus       metrics, alert rules and dashboard in a real Prometheus
+systemd-analyze systemd    the systemd unit
+strace    strace           the unit's filter of system calls
 "
 
 have_libc() { [ "$(uname -s)" != Linux ] || [ -e /usr/include/stdlib.h ]; }
@@ -46,6 +50,15 @@ keep_sshd_stopped() {
 	echo "tools: sshd is installed for tests and kept from starting by $flag"
 }
 
+# No test needs a service on this machine, only programs: Debian's packages start
+# none while this file says so.
+services_stay_stopped() {
+	local policy=/usr/sbin/policy-rc.d
+	[ ! -e "$policy" ] || return 0
+	printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" || return 0
+	trap "rm -f $policy" EXIT
+}
+
 install_missing() {
 	local packages
 	packages=$(missing_packages)
@@ -56,6 +69,7 @@ install_missing() {
 	fi
 	echo "tools: installing" $packages
 	case "$packages" in *openssh-server*) keep_sshd_stopped ;; esac
+	services_stay_stopped
 	echo 'wireshark-common wireshark-common/install-setuid boolean false' | debconf-set-selections 2>/dev/null
 	apt_get update >/dev/null || echo "tools: warning: apt-get update failed"
 	# One by one after a failure, so that one absent package costs only itself.

@@ -124,8 +124,8 @@ func (a *app) brief(formats []format) bool {
 // follow reads every vantage point to its end, or to the user's patience. told
 // says that the user has named what the points are: then none becomes two.
 func (a *app) follow(ctx context.Context, points []point, sel selection, told bool) []pairing.Point {
-	var taken []pairing.Point
-	for i := range points {
+	read := make([][]pairing.Point, len(points))
+	for _, i := range streamsFirst(points) {
 		p := &points[i]
 		sides := flows.NewSides()
 		seen := 0
@@ -137,13 +137,28 @@ func (a *app) follow(ctx context.Context, points []point, sel selection, told bo
 		a.conclude(p.set, at.Table)
 		if sides.Both() && !told && p.only == nil {
 			if parted := a.part(ctx, p, sel); parted != nil {
-				taken = append(taken, parted...)
+				read[i] = parted
 				continue
 			}
 		}
-		taken = append(taken, at)
+		read[i] = []pairing.Point{at}
 	}
-	return taken
+	return slices.Concat(read...)
+}
+
+// streamsFirst returns the order in which vantage points are read: streams
+// before files, since a file that is recorded beside a stream is whole when the
+// stream has ended.
+func streamsFirst(points []point) []int {
+	var order, files []int
+	for i := range points {
+		if slices.ContainsFunc(points[i].paths, func(path string) bool { return !twice(path) }) {
+			order = append(order, i)
+		} else {
+			files = append(files, i)
+		}
+	}
+	return append(order, files...)
 }
 
 // followOne reads a vantage point to its end; before is called for each batch

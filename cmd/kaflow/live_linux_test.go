@@ -33,6 +33,18 @@ type far struct {
 func newFar(t *testing.T) *far {
 	t.Helper()
 	inNamespace(t)
+	f := newNamespace(t)
+	f.here("ip link add c0 type veth peer name s0 netns " + fmt.Sprint(f.pid))
+	f.here("ip address add 192.0.2.1/24 dev c0")
+	f.here("ip link set c0 up")
+	f.there("ip address add 192.0.2.2/24 dev s0")
+	f.there("ip link set s0 up")
+	return f
+}
+
+// newNamespace makes a network namespace, held by a process of its own.
+func newNamespace(t *testing.T) *far {
+	t.Helper()
 	holder := exec.Command("unshare", "-n", "sleep", "600")
 	if err := holder.Start(); err != nil {
 		t.Skipf("no second namespace: %v", err)
@@ -47,11 +59,6 @@ func newFar(t *testing.T) *far {
 		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", f.pid))
 		return err == nil && theirs != own
 	})
-	f.here("ip link add c0 type veth peer name s0 netns " + fmt.Sprint(f.pid))
-	f.here("ip address add 192.0.2.1/24 dev c0")
-	f.here("ip link set c0 up")
-	f.there("ip address add 192.0.2.2/24 dev s0")
-	f.there("ip link set s0 up")
 	return f
 }
 
@@ -71,6 +78,12 @@ func (f *far) there(line string) {
 // listen opens a port there; what connects is held.
 func (f *far) listen(port int) {
 	f.t.Helper()
+	f.listenOn(fmt.Sprintf("192.0.2.2:%d", port))
+}
+
+// listenOn opens an address there.
+func (f *far) listenOn(address string) {
+	f.t.Helper()
 	opened := make(chan error, 1)
 	var l net.Listener
 	go func() {
@@ -81,7 +94,7 @@ func (f *far) listen(port int) {
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
 		}
 		if err == nil {
-			l, err = net.Listen("tcp4", fmt.Sprintf("192.0.2.2:%d", port))
+			l, err = net.Listen("tcp4", address)
 		}
 		opened <- err
 	}()
@@ -108,8 +121,13 @@ func (f *far) listen(port int) {
 // in vain.
 func (f *far) dial(port int) net.Conn {
 	f.t.Helper()
+	return f.dialTo(fmt.Sprintf("192.0.2.2:%d", port))
+}
+
+func (f *far) dialTo(address string) net.Conn {
+	f.t.Helper()
 	d := net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 3}}
-	c, err := d.Dial("tcp4", fmt.Sprintf("192.0.2.2:%d", port))
+	c, err := d.Dial("tcp4", address)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (a *app) root(args []string) *cobra.Command {
 		return usageError{err.Error()}
 	})
 	a.flags.register(root.PersistentFlags())
-	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.watchCommand(), a.annotateCommand(), a.explainCommand(), a.policyCommand(), a.factsCommand(), a.extcapCommand(), a.manCommand(), a.versionCommand())
+	root.AddCommand(a.analyzeCommand("analyze CAPTURE..."), a.flowsCommand(), a.framesCommand(), a.watchCommand(), a.correlateCommand(), a.annotateCommand(), a.explainCommand(), a.policyCommand(), a.factsCommand(), a.extcapCommand(), a.manCommand(), a.versionCommand())
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		completions(root)
 	}

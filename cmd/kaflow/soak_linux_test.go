@@ -102,14 +102,7 @@ func TestSoakEveryPacketCounts(t *testing.T) {
 	}
 	report := filepath.Join(open(t), "report.json")
 	watch, _ := start(t, io.Discard, "watch", "-i", "c0", "--json", "--report", report)
-	eventually(t, "capturing", func() bool {
-		for _, line := range statusLines(t, watch.Process.Pid, "NoNewPrivs") {
-			if line != "NoNewPrivs 1" {
-				return false
-			}
-		}
-		return true
-	})
+	capturing(t, watch.Process.Pid)
 	s := f.sender()
 	begin := time.Now()
 	sent := s.flood(steady, rate)
@@ -127,26 +120,43 @@ func TestSoakEveryPacketCounts(t *testing.T) {
 		t.Errorf("exit status %d, want 143", got)
 	}
 	t.Logf("%d in %v, then %d at once; processor time of the watch %v; ended within %v", steady, took, burst, busy, time.Since(ended))
-	text, err := os.ReadFile(report)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
-		Captures []struct {
-			Files []struct {
-				Frames int
-				Drops  int `json:",string"`
-			}
-		}
-	}
-	if err := json.Unmarshal(text, &doc); err != nil || len(doc.Captures) != 1 || len(doc.Captures[0].Files) != 1 {
-		t.Fatalf("report: %v", err)
-	}
-	got := doc.Captures[0].Files[0]
+	got := counted(t, report)
 	t.Logf("%d frames read and %d dropped of %d sent", got.Frames, got.Drops, sent)
 	if got.Frames+got.Drops != sent {
 		t.Errorf("%d frames and %d drops, but %d were sent", got.Frames, got.Drops, sent)
 	}
+}
+
+// framesOf is what the report of a live capture counts.
+type framesOf struct {
+	Frames int
+	Drops  int `json:",string"`
+}
+
+func counted(t *testing.T, report string) framesOf {
+	t.Helper()
+	text, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct{ Captures []struct{ Files []framesOf } }
+	if err := json.Unmarshal(text, &doc); err != nil || len(doc.Captures) != 1 || len(doc.Captures[0].Files) != 1 {
+		t.Fatalf("report: %v", err)
+	}
+	return doc.Captures[0].Files[0]
+}
+
+// capturing waits until a watch has opened its ring and given up its rights.
+func capturing(t *testing.T, pid int) {
+	t.Helper()
+	eventually(t, "capturing", func() bool {
+		for _, line := range statusLines(t, pid, "NoNewPrivs") {
+			if line != "NoNewPrivs 1" {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // cpu returns the processor time that a process took so far.

@@ -30,6 +30,7 @@ type watchFlags struct {
 	user    string
 	plain   bool
 	filter  string
+	bare    bool
 
 	save       string
 	saveMost   int
@@ -53,7 +54,8 @@ for each event.
 
   kaflow watch -i eth0                      needs CAP_NET_RAW
   kaflow watch -i eth0 -i eth1 --net 192.0.2.0/24 --report night.html
-  kaflow watch -r trace.pcap --follow       a file that tcpdump is writing
+  kaflow watch -r trace.pcap --follow       a file that tcpdump is writing, and the
+                                            next ones of its rotation
   tcpdump -U -w - -i eth0 tcp | kaflow watch -r -
 
 -f takes libpcap's language where tcpdump is installed. It chooses among TCP frames
@@ -84,6 +86,7 @@ analyze gives, in the format that the file's name asks for: .html, .json,
 	s.Lookup("journald").NoOptDefVal = "/run/systemd/journal/socket"
 	s.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus here; a port alone is 127.0.0.1's")
 	s.StringVarP(&f.filter, "filter", "f", "", "only TCP frames that pass this filter, in libpcap's language; tcpdump has to be installed")
+	s.BoolVar(&f.bare, "no-segments", false, "NDJSON without the headers of segments, which kaflow correlate needs")
 	s.BoolVar(&f.plain, "plain", false, "lines on a terminal too, no screen")
 	return c
 }
@@ -115,13 +118,19 @@ type watcher struct {
 	away    []string // interfaces that were said to be down
 	screen  *display // nil: lines
 	out     *outlets
-	saver   *saver // nil: not asked for
+	saver   *saver           // nil: not asked for
+	carrier *monitor.Carrier // of NDJSON: what correlate needs; nil: not asked for
 	emit    func(monitor.Event)
 	failed  error // an output that failed
+
+	memory headroom
+
+	frames, segments uint64 // that were read
 
 	reading bool           // the source is being read, and must be left alone
 	known   []capture.File // what was known of the files before that
 	asked   time.Time      // when
+	came    time.Time      // the newest packets, where they are carried on
 }
 
 // files returns what is known of what is watched.
@@ -187,10 +196,12 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	if s.saver, err = a.newSaver(f); err != nil {
 		return err
 	}
+	s.carrier = a.newCarrier(f, args)
 	if s.src, err = a.openFeed(c, args, f, s.each()); err != nil {
 		return err
 	}
 	defer s.src.close()
+	s.carry()
 	if s.src.away != nil {
 		if err := s.rights(report).drop(); err != nil {
 			return liveError{err}
@@ -240,6 +251,7 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	} else {
 		err = run(c.Context())
 	}
+	s.carryOn(true)
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
 
@@ -265,10 +277,26 @@ func (s *watcher) rights(report *lastReport) rights {
 // each returns what is called for every frame that is read; nil where nobody
 // asks.
 func (s *watcher) each() func(*capture.Packet, capture.Frame) {
-	if s.saver == nil {
-		return nil
+	var keep func(*capture.Packet, capture.Frame)
+	if s.saver != nil {
+		keep = s.saver.recorder.Keep
 	}
-	return s.saver.recorder.Keep
+	if s.carrier == nil {
+		return keep
+	}
+	var first tcp.Instant
+	return func(p *capture.Packet, f capture.Frame) {
+		if keep != nil {
+			keep(p, f)
+		}
+		if first == 0 {
+			first = p.At
+		}
+		// That hosts live is evidence for any connection.
+		if s.sel.packet(p, first) || p.Proto != capture.TCP && (!s.sel.timed() || s.sel.during(p.At, first)) {
+			s.carrier.Keep(p, f)
+		}
+	}
 }
 
 func ignoreEOF(err error) error {
@@ -339,49 +367,27 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func
 	a.aliases(vantages)
 	o.Each = each
 	name, paths := vantages[0].Name, vantages[0].Paths
-	closeFile := func() {}
-	if last := len(paths) - 1; f.follow && paths[last] != "-" {
-		file, err := os.Open(paths[last])
-		if err != nil {
-			a.unreadable(err)
-			return nil, errNothing
+	if f.follow {
+		ctx := c.Context()
+		o.Wait = func() bool {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-time.After(followEvery):
+				return true
+			}
 		}
-		closeFile = func() { file.Close() }
-		o.Stdin, paths = &follower{ctx: c.Context(), file: file}, append(slices.Clone(paths[:last]), "-")
 	}
 	set, err := capture.Open(o, name, paths...)
 	if err != nil {
-		closeFile()
 		a.unreadable(err)
 		return nil, errNothing
 	}
-	return &stream{Source: set, name: name, files: set.Files, frame: set.Frame,
-		close: func() { set.Close(); closeFile() }}, nil
-}
-
-// follower reads a file that grows, until ctx ends.
-type follower struct {
-	ctx  context.Context
-	file *os.File
+	return &stream{Source: set, name: name, files: set.Files, frame: set.Frame, close: func() { set.Close() }}, nil
 }
 
 // followEvery is how often a file that ended is looked at again.
 const followEvery = 200 * time.Millisecond
-
-// Read implements io.Reader.
-func (f *follower) Read(b []byte) (int, error) {
-	for {
-		n, err := f.file.Read(b)
-		if n > 0 || err != io.EOF {
-			return n, err
-		}
-		select {
-		case <-f.ctx.Done():
-			return 0, io.EOF
-		case <-time.After(followEvery):
-		}
-	}
-}
 
 func openInterfaces(o capture.LiveOptions) (*stream, error) {
 	if slices.Contains(o.Interfaces, "any") && len(o.Interfaces) > 1 {
@@ -392,6 +398,7 @@ func openInterfaces(o capture.LiveOptions) (*stream, error) {
 			return nil, usageError{"-i " + name + " is given twice"}
 		}
 	}
+	o.Now = func() tcp.Instant { return tcp.Instant(time.Now().UnixNano()) }
 	l, err := capture.OpenLive(o)
 	var rights *capture.RightsError
 	if errors.As(err, &rights) {
@@ -434,7 +441,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 			return liveError{err}
 		}
 		s.tellAway()
-		s.engine.Add(&b)
+		s.add(&b)
 		s.out.update(s)
 		s.show()
 		switch {
@@ -443,6 +450,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		case last != 0 && len(s.away) == 0:
 			s.engine.Advance(last.Add(time.Since(seen)))
 		}
+		s.carryOn(false)
 	}
 	return nil
 }
@@ -486,7 +494,8 @@ func (s *watcher) watchFile(ctx context.Context) error {
 		case err := <-came:
 			s.reading = false
 			s.sel.trim(&b, &first)
-			s.engine.Add(&b)
+			s.add(&b)
+			s.carryOn(false)
 			if err != nil {
 				s.engine.Finish()
 				s.out.update(s)
@@ -499,12 +508,13 @@ func (s *watcher) watchFile(ctx context.Context) error {
 		case <-quiet.C: // what does not come is shown, too
 			s.out.update(s)
 			s.show()
+			s.carryFlush()
 		case <-ctx.Done():
 			select { // what was read when the end came counts
 			case <-came:
 				s.reading = false
 				s.sel.trim(&b, &first)
-				s.engine.Add(&b)
+				s.add(&b)
 			case <-time.After(frameEvery): // a pipe that holds on: its reader keeps the source
 			}
 			return nil

@@ -152,6 +152,8 @@ func (o *outlets) totals(w *watcher) monitor.Totals {
 		t.Segments += f.TCPFrames
 		t.Drops += f.Drops
 	}
+	// What is known of a file that is being read may be a while old.
+	t.Packets, t.Segments = max(t.Packets, w.frames), max(t.Segments, w.segments)
 	if w.saver != nil {
 		t.Recorder = w.saver.recorder.Size()
 		t.Proofs = monitor.ProofTotals{Skipped: w.saver.skipped.Load(), Failed: w.saver.failures.Load()}

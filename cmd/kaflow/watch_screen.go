@@ -170,6 +170,7 @@ func (s *watcher) show() {
 	for _, file := range s.files() {
 		f.Frames, f.Drops = f.Frames+file.Frames, f.Drops+file.Drops
 	}
+	f.Frames = max(f.Frames, s.frames)
 	if f.Of = wish; wish != 0 {
 		f.Detail = s.engine.Detail(wish, render.Options{Width: min(max(columns, 40), widest), ASCII: s.a.flags.ascii, Location: f.At.Location(), All: true})
 	}

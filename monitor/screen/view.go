@@ -247,7 +247,21 @@ func (m *model) keys() string {
 	return m.style(faint, text)
 }
 
+// helpWidth is what the help in two columns takes.
+const helpWidth = 78
+
 func (m *model) helpLines() []string {
+	if m.width < helpWidth { // in one column, the keys that are needed most first
+		return strings.Split(`
+ enter  report on the connection
+ esc    back, without the filter
+ / s S  filter, sort
+ j k    move (g G first, last)
+ p      pause the screen
+ q      quit; any key goes back
+ dead, failing: probes unanswered
+ at-risk, doomed: near the limit`, "\n")
+	}
 	return strings.Split(`
  up down j k   move             enter l   the connection's report and timeline
  pgup pgdown   by pages         esc       back; takes the filter away

@@ -1,0 +1,225 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// streamOf returns what kaflow watch writes of a capture.
+func streamOf(t *testing.T, args ...string) []byte {
+	t.Helper()
+	var out, stderr bytes.Buffer
+	if status := run(append([]string{"watch", "--format", "ndjson"}, args...), nil, &out, &stderr); status != statusDone {
+		t.Fatalf("exit status %d: %s", status, stderr.String())
+	}
+	return out.Bytes()
+}
+
+// together is a line of kaflow correlate.
+type together struct {
+	Event, Client, Server, Says string
+	Vantages                    []string
+	Verdict                     *struct{ ID, Confidence, Cause string }
+}
+
+// correlated runs kaflow correlate and returns its lines.
+func correlated(t *testing.T, args ...string) (out []together) {
+	t.Helper()
+	var text, stderr bytes.Buffer
+	if status := run(append([]string{"correlate", "--json"}, args...), nil, &text, &stderr); status != statusDone {
+		t.Fatalf("exit status %d: %s", status, stderr.String())
+	}
+	for l := range strings.Lines(text.String()) {
+		var x together
+		if err := json.Unmarshal([]byte(l), &x); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// Two event streams get the verdicts that the two captures get.
+func TestStreamsAreJudgedAsCapturesAre(t *testing.T) {
+	dirs, err := filepath.Glob("../../testdata/pcaps/*")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no captures: %v", err)
+	}
+	compared := 0
+	for _, dir := range dirs {
+		clients, _ := filepath.Glob(dir + "/client.pcap*")
+		servers, _ := filepath.Glob(dir + "/server.pcap*")
+		if len(clients) != 1 || len(servers) != 1 {
+			continue
+		}
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			temp := t.TempDir()
+			var streams []string
+			for name, file := range map[string]string{"client": clients[0], "server": servers[0]} {
+				path := filepath.Join(temp, name+".ndjson")
+				if err := os.WriteFile(path, streamOf(t, file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				streams = append(streams, name+"="+path)
+			}
+			report := reportOf(t, "analyze", "--json", "--all", "client="+clients[0], "server="+servers[0])
+			got := map[string]string{}
+			for _, x := range correlated(t, streams...) {
+				if x.Verdict != nil {
+					got[x.Client+" "+x.Server] = x.Verdict.ID + " " + x.Verdict.Confidence
+				}
+			}
+			flows, _ := report["flows"].([]any)
+			for _, x := range flows {
+				f := x.(map[string]any)
+				ends, v := f["client"].(string)+" "+f["server"].(string), f["verdict"].(map[string]any)
+				want := v["id"].(string)
+				sure, _ := v["confidence"].(string)
+				if want+" "+sure != got[ends] {
+					t.Errorf("%s: the captures say %s %s, the streams %s", ends, want, sure, got[ends])
+				}
+				compared++
+			}
+		})
+	}
+	if compared == 0 {
+		t.Error("nothing was compared")
+	}
+}
+
+// What a stream does not prove is not said: of a death that the client's stream
+// tells, the server's decides only for times of which it tells everything.
+func TestStreamsProveNoMoreThanTheyTell(t *testing.T) {
+	const dir = "../../testdata/pcaps/ssh-silent-drop/"
+	temp := t.TempDir()
+	client := filepath.Join(temp, "client")
+	if err := os.WriteFile(client, streamOf(t, dir+"client.pcap"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole := streamOf(t, dir+"server.pcap")
+	lines := bytes.SplitAfter(whole, []byte("\n"))
+	for _, c := range []struct {
+		name   string
+		server []byte
+		proven bool
+	}{
+		{"all that the server's watch told", whole, true},
+		{"it stopped before the death", bytes.Join(lines[:4], nil), false},
+		{"it is of other connections only", streamOf(t, "--port", "443", dir+"server.pcap"), false},
+		{"it carries no segments", streamOf(t, "--no-segments", dir+"server.pcap"), false},
+		{"it dropped packets, when is not known", bytes.ReplaceAll(whole, []byte(`"drops":0`), []byte(`"drops":7`)), false},
+		{"it was not recording while the client probed", bytes.ReplaceAll(whole, []byte(`"holes":[]`),
+			[]byte(`"holes":[{"from":"2026-11-20T23:30:00Z","to":"2026-11-21T02:00:00Z","why":"dropped"}]`)), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := filepath.Join(t.TempDir(), "server")
+			if err := os.WriteFile(server, c.server, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var verdict string
+			for _, x := range correlated(t, client, server) {
+				if x.Verdict != nil {
+					verdict = x.Verdict.ID + " " + x.Verdict.Confidence
+				}
+			}
+			if proven := verdict == "silent-drop proven"; proven != c.proven || verdict == "" {
+				t.Errorf("verdict %q", verdict)
+			}
+		})
+	}
+}
+
+// A line that is none of a watch ends its stream and is told; the other streams
+// go on.
+func TestStreamsThatAreNone(t *testing.T) {
+	temp := t.TempDir()
+	good := filepath.Join(temp, "good")
+	if err := os.WriteFile(good, streamOf(t, "../../testdata/pcaps/ssh-silent-drop/client.pcap"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ text, want string }{
+		{"no json\n", "line 1 is no line of kaflow watch --format ndjson"},
+		{`{"schema":"kaflow/1","type":"segments","segments":[{"frame":1,"at":"soon","data":""}]}` + "\n", `line 1 "soon" is no time`},
+		{`{"schema":"kaflow/1","type":"segments","segments":[{"frame":1,"at":"2026-01-01T00:00:00Z","link":1,"data":"AAAA"}]}` + "\n", "line 1 holds segments of more than one connection, or none"},
+		{`{"schema":"kaflow/1","type":"eve`, "the last line is cut"},
+		{strings.Repeat("x", 2<<20), "a line has more than 1048576 octets"},
+	} {
+		bad := filepath.Join(temp, "bad")
+		if err := os.WriteFile(bad, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, stderr bytes.Buffer
+		status := run([]string{"correlate", good, bad}, nil, &out, &stderr)
+		if status != statusDamaged || !strings.Contains(stderr.String(), "kaflow: "+bad+": "+c.want+"\n") {
+			t.Errorf("exit status %d, stderr %q, want %q", status, stderr.String(), c.want)
+		}
+		if !strings.Contains(out.String(), "died") {
+			t.Errorf("%s: the other stream was not told of", c.want)
+		}
+	}
+}
+
+// Every line of watch and correlate is as its published schema says, and has no
+// key that it does not name.
+func TestEventLinesAreThoseOfTheSchema(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../../monitor/schema/kaflow-events-1.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const dir = "../../testdata/pcaps/ssh-silent-drop/"
+	temp := t.TempDir()
+	var text []byte
+	for _, end := range []string{"client", "server"} {
+		lines := streamOf(t, dir+end+".pcap")
+		if err := os.WriteFile(filepath.Join(temp, end), lines, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, lines...)
+	}
+	var out bytes.Buffer
+	if status := run([]string{"correlate", "--json", filepath.Join(temp, "client"), filepath.Join(temp, "server")}, nil, &out, io.Discard); status != statusDone {
+		t.Fatalf("exit status %d", status)
+	}
+	types := map[string]int{}
+	for l := range bytes.Lines(append(text, out.Bytes()...)) {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(doc); err != nil {
+			t.Errorf("%s: %v", l, err)
+		}
+		line := doc.(map[string]any)
+		kind := line["type"].(string)
+		types[kind]++
+		for key := range line {
+			if !named(schema, kind, key) {
+				t.Errorf("%s has a key %s that the schema does not name", kind, key)
+			}
+		}
+	}
+	for _, kind := range []string{"event", "segments", "capture"} {
+		if types[kind] == 0 {
+			t.Errorf("no line of type %s", kind)
+		}
+	}
+}
+
+// named reports whether a schema of several types names a key of one of them.
+func named(s *jsonschema.Schema, kind, key string) bool {
+	for _, of := range s.OneOf {
+		if c := of.Properties["type"].Const; c != nil && *c == kind {
+			return of.Properties[key] != nil
+		}
+	}
+	return false
+}

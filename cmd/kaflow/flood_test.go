@@ -1,0 +1,94 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"kaflow/capture"
+	"kaflow/tcp"
+)
+
+// floodOf is a capture of so many SYNs, each of another connection; the last one
+// is answered.
+func floodOf(t *testing.T, n int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := capture.NewWriter(&b, 1, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := make([]byte, 54)
+	copy(frame, "\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x08\x00\x45\x00\x00\x28\x00\x00\x40\x00\x40\x06\x00\x00\x0a\x00\x00\x00\xc6\x33\x64\x02")
+	copy(frame[36:], "\x00\x16\x00\x00\x00\x00\x00\x00\x00\x00\x50\x02\x01\xf4")
+	for i := range n {
+		binary.BigEndian.PutUint32(frame[26:], 10<<24|uint32(i>>6))
+		binary.BigEndian.PutUint16(frame[34:], 1024+uint16(i&63))
+		binary.BigEndian.PutUint32(frame[38:], uint32(i))
+		if err := w.Write(tcp.Instant(1_700_000_000e9+int64(i)*5000), frame, len(frame)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer := bytes.Clone(frame)
+	copy(answer[26:30], frame[30:34])
+	copy(answer[30:34], frame[26:30])
+	copy(answer[34:36], frame[36:38])
+	copy(answer[36:38], frame[34:36])
+	binary.BigEndian.PutUint32(answer[42:], uint32(n))
+	answer[47] = 0x12 // SYN, ACK
+	if err := w.Write(tcp.Instant(1_700_000_000e9+int64(n)*5000), answer, len(answer)); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A signal ends a watch that holds a flood of connections, the report being
+// written. (SOAK=long: a million.) That it hung is found out after twenty seconds.
+func TestSoakInterruptedUnderAFlood(t *testing.T) {
+	tuples := 120_000
+	if os.Getenv("SOAK") == "long" {
+		tuples = 1_000_000
+	}
+	flood := floodOf(t, tuples)
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		path := filepath.Join(t.TempDir(), "night.json")
+		seen := newFirstWord()
+		c, in := start(t, seen, "watch", "-r", "-", "--plain", "--report", path)
+		go func() { _, _ = in.Write(flood) }() // and the pipe stays open
+		seen.wait(t)                           // the answered one, behind all others
+		begun := time.Now()
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		state := outcome(t, c)
+		took := time.Since(begun)
+		peak, _ := state.SysUsage().(*syscall.Rusage)
+		t.Logf("%v with %d connections: ended after %v, report included; peak %d MiB", signal, tuples, took.Round(time.Millisecond), peak.Maxrss>>10)
+		if state.ExitCode() != want || took > 20*time.Second {
+			t.Errorf("exit status %d after %v, want %d", state.ExitCode(), took, want)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Totals struct {
+				Flows     int
+				ByVerdict map[string]int `json:"by_verdict"`
+			}
+		}
+		if err := json.Unmarshal(text, &doc); err != nil {
+			t.Fatal(err)
+		}
+		if doc.Totals.Flows != tuples || doc.Totals.ByVerdict["not-established"] != tuples-1 {
+			t.Errorf("the report counts %+v", doc.Totals)
+		}
+	}
+}
