@@ -90,7 +90,7 @@ func identify(a, b *flows.Flow) []crossing {
 		found = append(found, crossing{from: x.From, event: [2]int{i, j}, at: [2]tcp.Instant{x.At, y.At},
 			ord: [2]tcp.Ordinal{x.Ord, y.Ord}, ttl: [2]uint8{x.TTL, y.TTL}, sharp: sharp(x, steady[x.From&1]) && sharp(y, steady[x.From&1])})
 	}
-	return append(found, anchored(a, b)...)
+	return append(found, anchored(a, b, steady)...)
 }
 
 // sharp reports whether the event's fields can belong to one packet only.
@@ -161,7 +161,7 @@ func matchGrade(a, b *flows.Flow, matchA, matchB []int, grade uint8) {
 
 // anchored returns what the anchors of both views, and the last segments of
 // their runs, have in common: crossings for the clock, no events.
-func anchored(a, b *flows.Flow) []crossing {
+func anchored(a, b *flows.Flow, steady [2]bool) []crossing {
 	type place struct {
 		at    tcp.Instant
 		ord   tcp.Ordinal
@@ -172,8 +172,11 @@ func anchored(a, b *flows.Flow) []crossing {
 		put := func(p print, at tcp.Instant, ord tcp.Ordinal) {
 			in[p] = place{at, ord, in[p].count + 1}
 		}
-		for _, n := range f.Anchors {
-			put(print{role: anchorPrint, from: n.From, seq: n.Seq, length: n.Len, ts: n.Print}, n.At, n.Ord)
+		for i := range f.Anchors {
+			// Sent again it would have another IP ID.
+			if n := &f.Anchors[i]; n.IPID != 0 && !n.Again && !steady[n.From&1] {
+				put(print{role: anchorPrint, from: n.From, seq: n.Seq, ack: n.Ack, ipid: n.IPID, ts: n.Prints[0]}, n.At, n.Ord)
+			}
 		}
 		for i := range f.Events {
 			e := &f.Events[i]

@@ -95,7 +95,7 @@ type Pair struct {
 	SamePoint bool   // all of Path recorded the same frames at the same place: they prove nothing about the path
 	ClosedAt  []int  // vantage points where it ended well and its story is no longer kept
 	Fates     []Fate // of every probe and significant segment, by time
-	Method    string // what matched: "addresses+isn", "addresses+sequence", "isn", "sequence", "timestamps", "addresses+ipid"; "single"
+	Method    string // what matched: "addresses+isn", "addresses+sequence", "isn", "sequence", "timestamps", "addresses+ipid", "payload"; "single"
 	Score     float64
 	Margin    float64
 	Ambiguous []flows.FlowID

@@ -68,8 +68,13 @@ func relateAs(a, b *flows.Flow, turned bool) (relation, bool) {
 		r.method = byStamps
 		return r, true
 	}
+	r.agree = 0
 	if a.Key == b.Key && known[0] && known[1] && r.byIPID(a, b) {
 		r.method = byIPID
+		return r, true
+	}
+	if r.byPayload(a, b, known) {
+		r.method = byPayload
 		return r, true
 	}
 	return relation{}, false
@@ -288,6 +293,7 @@ func unshifted(f *flows.Flow, shift [2]uint32) *flows.Flow {
 	for i := range g.Anchors {
 		if a := &g.Anchors[i]; a.From <= flows.Server {
 			a.Seq -= tcp.Seq(shift[a.From])
+			a.Ack -= tcp.Seq(shift[1-a.From])
 		}
 	}
 	return &g

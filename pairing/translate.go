@@ -84,6 +84,15 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 			}
 		}
 	})
+	if class := t.digests(); class > 0 {
+		round(t, func(f *flows.Flow, put func(uint64)) {
+			for i := range f.Anchors {
+				if a := &f.Anchors[i]; !a.Again {
+					put(digest(a, class))
+				}
+			}
+		})
+	}
 	round(t, func(f *flows.Flow, put func(capture.Key)) { put(f.Key) })
 	if n := t.markAmbiguous(); n > 0 {
 		notes = append(notes, fmt.Sprintf("%d connections may each be one of several at another capture: they are not paired", n))
@@ -107,6 +116,21 @@ func (t *translator) open(i int) bool {
 }
 
 func (t *translator) flow(p place) *flows.Flow { return t.sides[p.point].flow(p.flow) }
+
+// digests returns how many octets' digests all open connections have.
+func (t *translator) digests() (class uint8) {
+	for i := range t.conns {
+		if !t.open(i) {
+			continue
+		}
+		for _, p := range t.conns[i].at {
+			if k := digests(t.flow(p)); k > 0 && (class == 0 || k < class) {
+				class = k
+			}
+		}
+	}
+	return class
+}
 
 // severalPoints reports whether open connections lie at more than one point.
 func (t *translator) severalPoints() bool {
