@@ -11,7 +11,7 @@ import (
 )
 
 // spoken is a table that has seen one connection's segments, a second apart.
-func spoken(o Options, opts tcp.Opts, octets ...[]byte) *Table {
+func spoken(o Options, opts tcp.Options, octets ...[]byte) *Table {
 	t := &Table{Options: o}
 	key, _ := capture.MakeKey(netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("192.0.2.2:80"), 0)
 	seq := tcp.Seq(1000)
