@@ -146,9 +146,10 @@ type stamp struct {
 	ts, ecr uint32
 }
 
-// stampOf returns the event's stamp; ok is false without timestamps.
+// stampOf returns the event's stamp; ok is false without timestamps. A SYN has
+// one number only, and nothing to echo.
 func stampOf(e *flows.Event, sender uint8) (s stamp, ok bool) {
-	ok = e.HasTS && e.TSVal != 0 && e.TSEcr != 0 && e.Flags.Has(tcp.ACK) && comparableEvent(e) && e.Kind != flows.Stale && e.From <= flows.Server
+	ok = e.HasTS && e.TSVal != 0 && (e.TSEcr != 0 && e.Flags.Has(tcp.ACK) || e.Flags.Has(tcp.SYN)) && comparableEvent(e) && e.Kind != flows.Stale && e.From <= flows.Server
 	return stamp{sender, e.Flags & (tcp.SYN | tcp.FIN | tcp.RST), e.Len, e.TSVal, e.TSEcr}, ok
 }
 
@@ -160,8 +161,10 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 	pairs := stampPairs(a, b)
 	for _, p := range pairs {
 		d := shiftsOf(p[0], p[1])
-		votes[0][d[0]]++
-		votes[1][d[1]]++
+		votes[p[0].From][d[p[0].From]]++
+		if p[0].Flags.Has(tcp.ACK) {
+			votes[1-p[0].From][d[1-p[0].From]]++
+		}
 	}
 	for s := range votes {
 		if !known[s] {
@@ -170,7 +173,7 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 	}
 	var senders [2]bool
 	for _, p := range pairs {
-		if shiftsOf(p[0], p[1]) == r.shift {
+		if d := shiftsOf(p[0], p[1]); d == r.shift || !p[0].Flags.Has(tcp.ACK) && d[p[0].From] == r.shift[p[0].From] {
 			r.agree++
 			senders[p[0].From] = true
 		}
