@@ -37,6 +37,7 @@ func newSide(p Point, covers []capture.Interval) *side {
 		s.hosts = p.Table.HostPair
 		s.evicted = p.Table.Evicted()
 		s.table = p.Table
+		s.cards = make([]flows.Glance, 0, p.Table.Live())
 		for g := range p.Table.Glances() {
 			s.cards = append(s.cards, g)
 		}

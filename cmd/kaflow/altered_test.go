@@ -35,6 +35,9 @@ func alterations() []alteration {
 		{"shifted and translated", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
 			return lab.Translated(lab.Renumbered(f, c, 0x9e3779b9, 0), c, publicAddr, 0)
 		}, true},
+		{"timestamps taken out, shifted and translated", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Translated(lab.Renumbered(lab.Unstamped(f), c, 0x9e3779b9, 0x7f4a7c15), c, publicAddr, 7)
+		}, false},
 		{"clock five hours ahead, 400 ppm fast", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
 			return lab.Reclocked(f, 5*time.Hour, 400, time.Time{}, 0)
 		}, true},

@@ -23,6 +23,7 @@ type said struct {
 	Paths []struct{ Note string }
 	Flows []struct {
 		Client, Server string
+		Pairing        struct{ Method string }
 		Seen           []struct{ Client string }
 		Verdict        struct {
 			ID, Confidence, Cause string
