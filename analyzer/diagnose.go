@@ -62,7 +62,9 @@ func steadied(clocks []pairing.Clock) []pairing.Clock {
 				c.At, c.Min, c.Max, c.Offset = t, lo, hi, lo+(hi-lo)/2
 			}
 		}
-		c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
+		if !c.RateByStamps() {
+			c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
+		}
 	}
 	return out
 }

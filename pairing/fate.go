@@ -56,7 +56,7 @@ func (m *matcher) sortFates(fates []Fate, base int) {
 
 // legFates returns the fates of what one end sent, between two neighbours.
 func (m *matcher) legFates(s *strand, from uint8, x, y int) []Fate {
-	l := &leg{m: m, s: s, from: from, x: x, y: y, near: s.views[x], far: s.views[y], unsure: map[int]string{}, ipid: m.ipids[[2]int{min(x, y), max(x, y)}]}
+	l := &leg{m: m, s: s, from: from, x: x, y: y, near: s.views[x], far: s.views[y], unsure: map[int]string{}, ipid: m.ipids[passage{[2]int{min(x, y), max(x, y)}, from}]}
 	if l.near == nil {
 		return nil
 	}

@@ -122,6 +122,7 @@ type Clock struct {
 	Offset, Min, Max    time.Duration
 	PPM, PPMMin, PPMMax float64
 	Samples             [2]int // crossings used, From→To and To→From
+	Stamps              Rate   // what the hosts' timestamps tell of the rate
 	NoMin, NoMax        bool   // no packet bounds the offset from that side: only one direction crossed
 	Given               bool   // Offset is the user's
 	Contradiction       bool   // no clock fits all crossings, even with steps: a wrong pair, or a clock that is set again and again

@@ -64,7 +64,7 @@ type matcher struct {
 	settled map[place]bool // plain flows that are compared in detail all the same
 	atlas   *atlas
 	clocks  clockSet
-	ipids   map[[2]int]ipidHabit
+	ipids   map[passage]ipidHabit
 	closed  map[closedKey][]int // points
 	notes   []string
 
@@ -87,6 +87,7 @@ func matchSides(sides []*side, o Options) *Result {
 	if conns, changed := m.unpairContradicted(conns); changed {
 		m.weave(conns)
 	}
+	m.rates()
 	m.giveOffset()
 	m.ipids = ipidHabits(m.strands)
 	m.readBystanders()
