@@ -128,6 +128,7 @@ type Clock struct {
 	Contradiction       bool   // no clock fits all crossings, even with steps: a wrong pair, or a clock that is set again and again
 	Note                string // what the user should know of it; "" where nothing
 
-	fit   *fit          // of the crossings; nil for a clock built by hand
-	grace time.Duration // how far beyond its stretch it may hold, towards a step
+	fit   *fit             // of the crossings; nil for a clock built by hand
+	grace [2]time.Duration // how far before and beyond its stretch it may hold, towards a step
+	since [2]time.Duration // how long after the last crossing before the step it begins, by From's clock and by To's
 }

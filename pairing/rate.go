@@ -102,14 +102,15 @@ func within(rs []reading, least, most int64) []reading {
 func (m *matcher) rates() {
 	for ij, pieces := range m.clocks {
 		for k := range pieces {
-			if c := &pieces[k]; !c.Contradiction && c.fit != nil {
+			if c := &pieces[k]; !c.Contradiction && c.fit != nil && !c.fit.wanders {
 				c.Stamps = m.rateBetween(ij, c)
 				c.takeRate()
 			}
 		}
 		for k := 1; k < len(pieces); k++ {
-			if who := m.stepper(ij, &pieces[k-1], &pieces[k]); who != "" {
-				pieces[k].Note += ": the timestamps of the hosts say that it was " + who + "'s"
+			if who, ok := m.stepper(ij, &pieces[k-1], &pieces[k]); ok {
+				pieces[k].Note += ": the timestamps of the hosts say that it was " + m.sides[ij[who]].name + "'s"
+				setGrace(&pieces[k-1], &pieces[k], max(pieces[k].since[1-who], 0))
 			}
 		}
 	}
@@ -170,7 +171,7 @@ func firstStamp(f *flows.Flow, from uint8) (uint32, bool) {
 func (c *Clock) takeRate() {
 	r := c.Stamps
 	switch {
-	case r.Flows == 0 || c.fit.wanders:
+	case r.Flows == 0:
 	case r.PPM+r.Err < c.PPMMin || r.PPM-r.Err > c.PPMMax:
 		note := fmt.Sprintf("the hosts' timestamps tell of a rate of %.0f ± %.0f ppm, packets of %.0f to %.0f: a box between rewrites timestamps, or the rate changes", r.PPM, r.Err, c.PPMMin, c.PPMMax)
 		if c.Note != "" {
@@ -191,8 +192,8 @@ func (c *Clock) RateByStamps() bool {
 }
 
 // stepper tells which of two captures' clocks stepped between two stretches: the
-// one by which the senders' clocks seem to jump. "" where that is not told.
-func (m *matcher) stepper(ij [2]int, before, after *Clock) string {
+// first (0) or the second (1), by which of them the senders' clocks seem to jump.
+func (m *matcher) stepper(ij [2]int, before, after *Clock) (who int, ok bool) {
 	step := float64(after.Offset - before.Offset)
 	var jumps [2][]float64
 	for _, s := range m.strands {
@@ -208,17 +209,17 @@ func (m *matcher) stepper(ij [2]int, before, after *Clock) string {
 		}
 	}
 	if len(jumps[0]) == 0 || len(jumps[1]) == 0 {
-		return ""
+		return 0, false
 	}
 	first, second := median(jumps[0]), median(jumps[1])
 	close := func(a, b float64) bool { return math.Abs(a-b) < math.Abs(step)/10 }
 	switch { // the offset is the second clock less the first
 	case close(first, -step) && close(second, 0):
-		return m.sides[ij[0]].name
+		return 0, true
 	case close(second, step) && close(first, 0):
-		return m.sides[ij[1]].name
+		return 1, true
 	}
-	return ""
+	return 0, false
 }
 
 // jumpOf returns by how much a capture's clock seems to jump against a sender's
