@@ -102,6 +102,7 @@ type Pair struct {
 	Settled   bool      // at no vantage point did anything happen to it
 	Misses    []float64 // by vantage point: the share of what arrived that its capture provably lacks; nil where none lacks any
 	Elsewhere []float64 // the same of other connections alone: what a box that answers for the peer makes look missing is not in it
+	Halves    int       // connections of other points of which each could be its other half, nothing telling which; 0 where Partner is known, or none could
 	Partner   *Partner  // nil where it is not cut in two by a proxy, as far as is known
 }
 
@@ -110,7 +111,10 @@ type Pair struct {
 type Partner struct {
 	Vantage     int
 	Flow        *flows.Flow
-	Transparent bool // it has the same addresses: that it is another one is sure
+	Transparent bool   // it has the same addresses: that it is another one is sure
+	By          string // what names it: "addresses", "payload", "octets", "timing"
+	Score       float64
+	Margin      float64 // over the runner-up
 }
 
 // Clock is what is known of clock(To) − clock(From) from At on: bounds that no

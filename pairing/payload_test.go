@@ -296,8 +296,8 @@ func TestARelayOfOctetsIsNoTranslation(t *testing.T) {
 	}
 	near, far := taken{}.point([]session{s}), taken{beyond: true}.point([]session{other})
 	for _, p := range Match([]Point{near, far}, Options{}).Pairs {
-		if len(p.Seen) != 1 {
-			t.Errorf("paired by %s with a score of %v", p.Method, p.Score)
+		if len(p.Seen) != 1 || p.Partner == nil || p.Partner.By != partnerByPayload {
+			t.Errorf("paired by %s with a score of %v, partner %+v", p.Method, p.Score, p.Partner)
 		}
 	}
 }

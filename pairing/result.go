@@ -92,10 +92,10 @@ func matchSides(sides []*side, o Options) *Result {
 	m.ipids = ipidHabits(m.strands)
 	m.readBystanders()
 	same := newSameness(len(sides))
-	partners := m.findPartners()
+	partners, halves := m.findPartners()
 	for n, s := range m.strands {
 		p := m.pair(s, same)
-		p.Partner = partners[n]
+		p.Partner, p.Halves = partners[n], halves[n]
 		p.Settled = !slices.ContainsFunc(s.conn.at, func(at place) bool { return !m.settled[at] })
 		r.Pairs = append(r.Pairs, p)
 	}

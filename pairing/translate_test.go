@@ -1,6 +1,7 @@
 package pairing
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -250,8 +251,109 @@ func TestTwoSessionsOfEqualSizeHaveNoPartnerNamed(t *testing.T) {
 	c, d := proxied(inside, outside, 400)
 	r := matchSides([]*side{sideOf(0, a, b, c, d), sideOf(1, a, b, c, d)}, Options{})
 	for _, p := range r.Pairs {
-		if p.Partner != nil {
-			t.Errorf("%v has the partner %v, and two could be it", p.Seen[0].Flow.Sides[0].Addr, p.Partner.Flow.Sides[0].Addr)
+		if p.Partner != nil || p.Halves != 2 {
+			t.Errorf("%d halves are told; %v has the partner %v, and two could be it", p.Halves, p.Seen[0].Flow.Sides[0].Addr, p.Partner.Flow.Sides[0].Addr)
+		}
+	}
+}
+
+// relayed is one session through a proxy that encrypts anew: octets differ in
+// number and content, and only the moments at which either end sends are alike.
+func relayed(i int, start time.Duration, pauses []time.Duration) (near, far *world) {
+	inside := [2]netip.AddrPort{netip.AddrPortFrom(insideEnd.Addr(), uint16(40000+i)), serviceAt}
+	outside := [2]netip.AddrPort{netip.AddrPortFrom(publicEnd.Addr(), uint16(61000-i*7)), hiddenEnd}
+	for k, ends := range [2][2]netip.AddrPort{inside, outside} {
+		taps := twoTaps(5 * time.Hour)
+		taps[0].ends, taps[1].ends = ends, ends
+		taps[1-k].drop = func(int) bool { return true }
+		s := talk(taps, steadyHop(time.Duration(5+k)*time.Millisecond))
+		s.nxt = [2]tcp.Seq{tcp.Seq(1000*i + 7919*k), tcp.Seq(9000*i + 104729*k)}
+		s.tsBase = [2]uint32{uint32(5000*i + 600_000*k), uint32(90_000*i + 700_000*k)}
+		s.now = start + time.Duration(k)*20*time.Millisecond
+		s.handshake()
+		for n, p := range pauses {
+			s.now = max(s.now, start+time.Duration(k)*12*time.Millisecond+p)
+			s.data(flows.Client, uint32(50+n+11*k), never).data(flows.Server, uint32(300+n+17*k), never)
+		}
+		if k == 0 {
+			near = s.w
+		} else {
+			far = s.w
+		}
+	}
+	return near, far
+}
+
+func TestMomentsNameThePartnerBeyondAProxy(t *testing.T) {
+	const n = 60
+	rng := rand.New(rand.NewPCG(3, 5))
+	var worlds []*world
+	for i := range n {
+		var pauses []time.Duration
+		at := time.Duration(0)
+		for range 5 + rng.IntN(10) {
+			at += time.Duration(1000+rng.IntN(20_000)) * time.Millisecond
+			pauses = append(pauses, at)
+		}
+		a, b := relayed(i, time.Duration(rng.IntN(8000))*time.Millisecond, pauses)
+		worlds = append(worlds, a, b)
+	}
+	tellClocks(&worlds)
+	r := matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{})
+	right, wrong, open := 0, 0, 0
+	for _, p := range r.Pairs {
+		switch {
+		case len(p.Seen) > 1:
+		case p.Partner == nil:
+			open++
+		case partnerIs(p.Seen[0].Flow, p.Partner.Flow):
+			right++
+			if p.Partner.By != partnerByTiming || p.Partner.Margin <= 0 || len(p.Fates) != 0 {
+				t.Errorf("%+v, %d fates", p.Partner, len(p.Fates))
+			}
+		default:
+			wrong++
+		}
+	}
+	t.Logf("of %d halves %d rightly joined, %d wrongly, %d left open", 2*n, right, wrong, open)
+	if wrong > 0 || right < 2*n*9/10 {
+		t.Errorf("of %d halves %d rightly joined, %d wrongly, %d left open", 2*n, right, wrong, open)
+	}
+}
+
+// partnerIs reports whether two flows are the halves of one of relayed's
+// sessions.
+func partnerIs(f, g *flows.Flow) bool {
+	x, y := int(f.Sides[0].Addr.Port()), int(g.Sides[0].Addr.Port())
+	if x > y {
+		x, y = y, x
+	}
+	return 61000-7*(x-40000) == y
+}
+
+// tellClocks adds a connection that both points hold.
+func tellClocks(worlds *[]*world) {
+	s := talk(twoTaps(5*time.Hour), steadyHop(3*time.Millisecond)).handshake()
+	for range 10 {
+		s.data(flows.Client, 10, never).data(flows.Server, 10, never).wait(20 * time.Second)
+	}
+	*worlds = append(*worlds, s.w)
+}
+
+func TestSessionsOfOneRhythmHaveNoPartnerNamed(t *testing.T) {
+	var pauses []time.Duration
+	for k := range 12 {
+		pauses = append(pauses, time.Duration(k+1)*5*time.Second)
+	}
+	var worlds []*world
+	for i := range 3 {
+		a, b := relayed(i, time.Duration(i)*30*time.Millisecond, pauses)
+		worlds = append(worlds, a, b)
+	}
+	tellClocks(&worlds)
+	for _, p := range matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{}).Pairs {
+		if len(p.Seen) == 1 && (p.Partner != nil || p.Halves < 2) {
+			t.Errorf("%v: partner %+v, one of %d", p.Seen[0].Flow.Sides[0].Addr, p.Partner, p.Halves)
 		}
 	}
 }
