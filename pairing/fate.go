@@ -168,6 +168,9 @@ func (l *leg) missing(f *Fate, i int, e *flows.Event) {
 			return
 		}
 	}
+	if l.strayed(f, e) {
+		return
+	}
 	if r, ok := l.arrived(e, from, to.Add(l.slack)); ok {
 		f.Reason, f.Why = r.reason, r.why
 		return
@@ -187,6 +190,10 @@ func (l *leg) absent(f *Fate, from, to tcp.Instant, known bool) {
 		return
 	case l.far == nil && !l.m.admitted(l.s, l.x, l.y):
 		f.Reason, f.Why = FilteredPerhaps, fmt.Sprintf("%s holds no other connection to this port: it may have been filtered", far.name)
+		return
+	}
+	if l.renamed() {
+		f.Reason, f.Why = OtherName, fmt.Sprintf("%s knows the connection under other addresses", far.name)
 		return
 	}
 	r := far.recorded(l.m.namesAt(l.s, l.y), l.far, from, to)

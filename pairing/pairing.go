@@ -75,6 +75,7 @@ const (
 	FilteredPerhaps        // the other capture may hold other ports or hosts only
 	AnsweredNear           // answered at the nearer point, but the other capture holds neither it nor the answer
 	FlowGone               // the flow's story at the other point is no longer kept
+	OtherName              // the other point knows the connection under other addresses from some moment on
 )
 
 // Sighting is one connection at one vantage point. Flow's addresses are as

@@ -68,11 +68,13 @@ type matcher struct {
 	closed  map[closedKey][]int // points
 	notes   []string
 
-	alone    []bystanders     // by point
-	shifts   map[[2]int]bool  // points between which some connection's numbers are rewritten
-	rebinds  map[[2]int]bool  // points between which some connection changes a port and no address
-	proxied  map[[2]int]bool  // points between which a proxy ends some connection
-	services map[passing]bool // servers whose connections are seen elsewhere too
+	alone    []bystanders          // by point
+	shifts   map[[2]int]bool       // points between which some connection's numbers are rewritten
+	rebinds  map[[2]int]bool       // points between which some connection changes a port and no address
+	proxied  map[[2]int]bool       // points between which a proxy ends some connection
+	strays   []map[strayKey]stray  // by point
+	nexts    []map[[2]tcp.Seq]bool // by point: where its connections have come to
+	services map[passing]bool      // servers whose connections are seen elsewhere too
 }
 
 func matchSides(sides []*side, o Options) *Result {

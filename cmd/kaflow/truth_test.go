@@ -360,7 +360,10 @@ func TestStoredCapturesGiveTheTruth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(set.Truth.Scenario+"/"+filepath.Base(filepath.Dir(path)), func(t *testing.T) { judge(t, set) })
+		t.Run(set.Truth.Scenario+"/"+filepath.Base(filepath.Dir(path)), func(t *testing.T) {
+			judge(t, set)
+			judgeFates(t, set)
+		})
 	}
 }
 
@@ -397,6 +400,8 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 				t.Fatal(outcome.Err)
 			}
 			judge(t, outcome.Run)
+			judgeFates(t, outcome.Run)
+			judgeAny(t, outcome.Run)
 			judgeFour(t, outcome.Run)
 			judgeRouter(t, outcome.Run)
 			if len(outcome.Run.Truth.Flows) > 100 {
