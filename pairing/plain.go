@@ -42,7 +42,7 @@ func (m *matcher) setAside() (left []place) {
 		return g.ISN, g.RolesKnown && g.ISNKnown[0] && g.ISNKnown[1]
 	})...)
 	plain = append(plain, plainBy(m, taken, func(g *flows.Glance) ([2]tcp.Seq, bool) { return g.Next, g.Plain })...)
-	plain = append(plain, plainBy(m, taken, func(g *flows.Glance) (marks, bool) { return marksOf(g), g.Stamp[0] != 0 && g.Stamp[1] != 0 })...)
+	plain = append(plain, plainBy(m, taken, func(g *flows.Glance) ([2]uint32, bool) { return g.Stamp, g.Stamp[0] != 0 && g.Stamp[1] != 0 })...)
 	m.settled = map[place]bool{}
 	whole := m.readWhole(plain, taken)
 	for i := range plain {
@@ -137,7 +137,7 @@ func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 
 // marks are what neither a translation nor a shift of sequence numbers changes
 // of a connection. Hosts whose connections share one clock may give the same
-// stamps to several: the counts then tell them apart, or nothing is picked.
+// stamps to several: then nothing is picked.
 type marks struct {
 	stamp, segments, fingerprint [2]uint32
 	octets                       [2]uint64

@@ -173,7 +173,7 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 	}
 	var senders [2]bool
 	for _, p := range pairs {
-		if d := shiftsOf(p[0], p[1]); d == r.shift || !p[0].Flags.Has(tcp.ACK) && d[p[0].From] == r.shift[p[0].From] {
+		if bearsOut(p, r.shift) {
 			r.agree++
 			senders[p[0].From] = true
 		}
@@ -232,6 +232,13 @@ func lastProbe(e *flows.Event) (*flows.Event, bool) {
 func shiftsOf(x, y *flows.Event) (d [2]uint32) {
 	d[x.From], d[1-x.From] = uint32(y.Seq-x.Seq), uint32(y.Ack-x.Ack)
 	return d
+}
+
+// bearsOut reports whether two segments are a shift apart; a SYN has numbers in
+// one direction only.
+func bearsOut(p [2]*flows.Event, shift [2]uint32) bool {
+	d := shiftsOf(p[0], p[1])
+	return d == shift || !p[0].Flags.Has(tcp.ACK) && d[p[0].From] == shift[p[0].From]
 }
 
 // mostVotes returns the value with the most votes, the least of several.

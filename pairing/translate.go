@@ -35,6 +35,9 @@ type tie struct {
 	score  float64
 	agree  int
 	method string
+	points [2]int // where the two views lie that are so alike
+	ids    idWord
+	shared bool // what makes them alike other connections of one of the points share, too
 }
 
 // over returns by how much t beats o, from 0 to 1; 0 where it does not.
@@ -54,12 +57,14 @@ type translator struct {
 	conns  []connection
 	joined []int // by connection: the one that it became part of; itself at first
 	ties   []tie
+	common map[stamp]bool  // stamps that several connections of one point carry
+	keeps  map[[2]int]bool // points between which IP IDs are kept
 }
 
 // translate joins the connections that the addresses did not. notes tells what
 // stayed ambiguous.
 func translate(sides []*side, conns []connection) (_ []connection, notes []string) {
-	t := &translator{sides: sides, conns: conns, joined: make([]int, len(conns))}
+	t := &translator{sides: sides, conns: conns, joined: make([]int, len(conns)), common: map[stamp]bool{}, keeps: map[[2]int]bool{}}
 	for i := range t.joined {
 		t.joined[i] = i
 	}
@@ -77,6 +82,7 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 			}
 		}
 	})
+	t.findCommon()
 	round(t, func(f *flows.Flow, put func(stamp)) {
 		for i := range f.Events {
 			if s, ok := stampOf(&f.Events[i], 0); ok {
@@ -175,6 +181,7 @@ func round[K comparable](t *translator, keys func(f *flows.Flow, put func(K))) {
 		}
 	}
 	slices.SortFunc(t.ties, func(x, y tie) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
+	t.refuseOtherIDs()
 	for t.settle() {
 		for i := range t.ties {
 			t.ties[i].a, t.ties[i].b = t.root(t.ties[i].a), t.root(t.ties[i].b)
@@ -226,8 +233,15 @@ func (t *translator) weigh(a, b int) (best tie, ok bool) {
 			if !related {
 				continue
 			}
-			if s := scoreOf(&r); s > best.score || s == best.score && r.agree > best.agree {
+			s, ids := scoreOf(&r), idWord{}
+			if r.method == byStamps {
+				ids = idsOf(f, g, &r)
+				s += ids.score()
+			}
+			if s > best.score || s == best.score && r.agree > best.agree {
 				best.score, best.agree, best.method, ok = s, r.agree, r.method, true
+				best.points, best.ids = [2]int{min(p.point, q.point), max(p.point, q.point)}, ids
+				best.shared = r.method == byStamps && f.Key != g.Key && !ids.same() && t.unshared(f, g, &r) < fewStamps
 			}
 		}
 	}
@@ -273,7 +287,7 @@ func (t *translator) settle() (joined bool) {
 		margins[i] = t.margin(&t.ties[i], of)
 	}
 	for i := range t.ties {
-		if k := &t.ties[i]; margins[i] > 0 && t.possible(k) {
+		if k := &t.ties[i]; margins[i] > 0 && !k.shared && t.possible(k) {
 			t.join(k, margins[i])
 			joined = true
 		}

@@ -3,6 +3,7 @@ package pairing
 import (
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +103,11 @@ func judgeTranslated(t *testing.T, r *Result, near, far int, method string, shif
 // from one address beyond the translation, and the truth about them.
 // Only so many of them have numbers of their own.
 func crowdBehindOneAddress(n, distinct int, change func(i int, s *script)) []*world {
+	return crowdThatBegins(n, distinct, nil, change)
+}
+
+// crowdThatBegins is that, with a word before the first packet of each.
+func crowdThatBegins(n, distinct int, begin, change func(i int, s *script)) []*world {
 	public := netip.MustParseAddr("198.51.100.7")
 	var worlds []*world
 	for i := range n {
@@ -115,6 +121,9 @@ func crowdBehindOneAddress(n, distinct int, change func(i int, s *script)) []*wo
 		s.tsBase = [2]uint32{k * 668265263, k * 374761393}
 		s.ipid = [2]uint16{uint16(k * 7), uint16(k * 13)}
 		s.now = time.Duration(k) * 3 * time.Millisecond
+		if begin != nil {
+			begin(i, s)
+		}
 		s.handshake().data(flows.Client, uint32(20+i%distinct%5), never).data(flows.Server, 100, never).wait(60 * time.Second)
 		s.probe(flows.Client).wait(60 * time.Second).probe(flows.Client).wait(time.Second)
 		if change != nil {
@@ -123,6 +132,107 @@ func crowdBehindOneAddress(n, distinct int, change func(i int, s *script)) []*wo
 		worlds = append(worlds, s.w)
 	}
 	return worlds
+}
+
+// thinned loses frames at random at both points.
+func thinned(i int, s *script, share float64) {
+	rng := rand.New(rand.NewPCG(uint64(i), 77))
+	for k := range s.w.taps {
+		gone := map[int]bool{}
+		for w := range s.w.wires {
+			gone[w] = rng.Float64() < share
+		}
+		before := s.w.taps[k].drop
+		s.w.taps[k].drop = func(w int) bool { return gone[w] || before != nil && before(w) }
+	}
+}
+
+func shiftedBy(i int, s *script) {
+	s.w.taps[1].shift = [2]uint32{uint32(i+1) * 40503, uint32(i+1) * 2246822519}
+}
+
+// TestCrowdWithFramesMissing prints how many of 1,500 connections behind one
+// address are paired where both captures miss frames: none wrongly.
+func TestCrowdWithFramesMissing(t *testing.T) {
+	const n = 1500
+	for _, tc := range []struct {
+		name   string
+		share  float64
+		change func(i int, s *script)
+		least  int
+	}{
+		{"2 % missing", 0.02, nil, n * 99 / 100},
+		{"10 % missing", 0.1, nil, n * 97 / 100},
+		{"30 % missing", 0.3, nil, n * 80 / 100},
+		{"60 % missing", 0.6, nil, n * 20 / 100},
+		{"10 % missing, no timestamps", 0.1, func(_ int, s *script) { s.w.noTS = true }, n * 97 / 100},
+		{"10 % missing, server's begins late", 0.1, func(_ int, s *script) { late(s, 1, 30*time.Second) }, n * 90 / 100},
+		{"10 % missing, numbers shifted", 0.1, shiftedBy, n * 97 / 100},
+		{"30 % missing, numbers shifted", 0.3, shiftedBy, n * 70 / 100},
+		{"10 % missing, a third never arrives", 0.1, func(i int, s *script) {
+			if i%3 == 0 {
+				s.w.taps[1].drop = func(int) bool { return true }
+			}
+		}, n * 63 / 100},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			worlds := crowdBehindOneAddress(n, n, func(i int, s *script) {
+				if tc.change != nil {
+					tc.change(i, s)
+				}
+				thinned(i, s, tc.share)
+			})
+			got := reckon(matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{}), worlds)
+			t.Logf("%-40s right %4d, wrong %d, ambiguous %d, at one point only %4d", tc.name, got.right, got.wrong, got.ambiguous, got.alone)
+			if got.wrong > 0 || got.right < tc.least {
+				t.Errorf("%+v of %d, want none wrong and at least %d right", got, n, tc.least)
+			}
+		})
+	}
+}
+
+// TestCrowdOfOneClock: hosts that give all connections the timestamps of one
+// clock, and numbers that are shifted. What begins in the same tick cannot be
+// told apart by them: it may stay ambiguous, and must not be paired wrongly.
+func TestCrowdOfOneClock(t *testing.T) {
+	const n = 1200
+	for _, tc := range []struct {
+		name   string
+		share  float64
+		within int // so many begin in the same tick
+	}{
+		{"apart", 0, 1},
+		{"apart, 10 % missing", 0.1, 1},
+		{"ten at a time", 0, 10},
+		{"ten at a time, 10 % missing", 0.1, 10},
+		{"ten at a time, 30 % missing", 0.3, 10},
+		{"ten at a time, 60 % missing", 0.6, 10},
+		{"ten at a time, no IP IDs", 0, 10},
+		{"ten at a time, no IP IDs, 10 % missing", 0.1, 10},
+		{"ten at a time, no IP IDs, 30 % missing", 0.3, 10},
+		{"ten at a time, no IP IDs, 60 % missing", 0.6, 10},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			worlds := crowdThatBegins(n, n, func(i int, s *script) {
+				s.tsBase = [2]uint32{5000, 90_000}
+				s.now = time.Duration(i/tc.within) * 250 * time.Millisecond
+				s.hop = steadyHop(3 * time.Millisecond)
+			}, func(i int, s *script) {
+				shiftedBy(i, s)
+				thinned(i, s, tc.share)
+				for k := range s.w.wires {
+					if strings.Contains(tc.name, "no IP IDs") {
+						s.w.wires[k].ipid = 0
+					}
+				}
+			})
+			got := reckon(matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{}), worlds)
+			t.Logf("%-40s right %4d, wrong %d, ambiguous %d, at one point only %4d", tc.name, got.right, got.wrong, got.ambiguous, got.alone)
+			if got.wrong > 0 || tc.within == 1 && got.right < n*95/100 {
+				t.Errorf("%+v of %d", got, n)
+			}
+		})
+	}
 }
 
 // score is how many connections of a crowd were paired rightly, wrongly, not
