@@ -428,11 +428,27 @@ func (m *matcher) report(r *Result) {
 	}
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
+			if near, far, told := m.misnamed(i, j); told {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s is taken as nearer to the client than %s, as named; their packets say the opposite: are the two names exchanged?", near, far))
+			}
 			if len(m.plain) == 0 && !m.shares(i, j) && !m.proxied[[2]int{i, j}] {
 				r.Notes = append(r.Notes, fmt.Sprintf("%s and %s share no connection", m.sides[i].name, m.sides[j].name))
 			}
 		}
 	}
+}
+
+// misnamed reports whether packets contradict the order that the user named for
+// two points, and who was named to be nearer to the client.
+func (m *matcher) misnamed(i, j int) (near, far string, told bool) {
+	l := m.atlas.named(i) - m.atlas.named(j)
+	if l*m.atlas.all[[2]int{i, j}] >= 0 {
+		return "", "", false
+	}
+	if l < 0 {
+		i, j = j, i
+	}
+	return m.sides[i].name, m.sides[j].name, true
 }
 
 // shares reports whether two points saw at least one connection both.

@@ -195,7 +195,7 @@ func TestCrowdWithFramesMissing(t *testing.T) {
 // clock, and numbers that are shifted. What begins in the same tick cannot be
 // told apart by them: it may stay ambiguous, and must not be paired wrongly.
 func TestCrowdOfOneClock(t *testing.T) {
-	const n = 1200
+	const n = 600
 	for _, tc := range []struct {
 		name   string
 		share  float64
@@ -466,4 +466,47 @@ func TestSessionsOfOneRhythmHaveNoPartnerNamed(t *testing.T) {
 			t.Errorf("%v: partner %+v, one of %d", p.Seen[0].Flow.Sides[0].Addr, p.Partner, p.Halves)
 		}
 	}
+}
+
+// TestPortsThatATranslatorUsesAgain: one public port serves many inside
+// connections one after the other, so the server's capture holds many instances
+// of the same addresses.
+func TestPortsThatATranslatorUsesAgain(t *testing.T) {
+	const n, ports = 1000, 10
+	for _, share := range []float64{0, 0.1} {
+		worlds := crowdThatBegins(n, n, func(i int, s *script) {
+			s.w.taps[1].ends[0] = netip.AddrPortFrom(publicEnd.Addr(), uint16(61000+i%ports))
+			s.now = time.Duration(i/ports) * 10 * time.Minute
+		}, func(i int, s *script) { thinned(i, s, share) })
+		truth := map[netip.AddrPort]tcp.Seq{}
+		for _, w := range worlds {
+			truth[w.taps[0].ends[0]] = w.wires[0].seq
+		}
+		right, wrong := 0, 0
+		for _, p := range matchSides([]*side{sideOf(0, worlds...), sideOf(1, worlds...)}, Options{}).Pairs {
+			if len(p.Seen) < 2 {
+				continue
+			}
+			at := p.Seen[0].Flow.Sides[flows.Client]
+			if there := p.Seen[1].Flow; clientNumbers(there, truth[at.Addr]) {
+				right++
+			} else {
+				wrong++
+			}
+		}
+		t.Logf("%.0f %% missing: %d right, %d wrong", 100*share, right, wrong)
+		if wrong > 0 || right < n*95/100 {
+			t.Errorf("%.0f %% missing: %d right, %d wrong of %d", 100*share, right, wrong, n)
+		}
+	}
+}
+
+// clientNumbers reports whether the client's sequence numbers begin at isn.
+func clientNumbers(f *flows.Flow, isn tcp.Seq) bool {
+	for i := range f.Events {
+		if e := &f.Events[i]; e.From == flows.Client {
+			return e.Seq.Sub(isn) >= 0 && e.Seq.Sub(isn) < 1000
+		}
+	}
+	return f.Sides[flows.Client].SndUna.Sub(isn) < 1000
 }

@@ -35,6 +35,9 @@ func alterations() []alteration {
 		{"shifted and translated", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
 			return lab.Translated(lab.Renumbered(f, c, 0x9e3779b9, 0), c, publicAddr, 0)
 		}, true},
+		{"MSS clamped, and behind a source NAT", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Translated(lab.Clamped(f, 1360), c, publicAddr, 11111)
+		}, true},
 		{"IPv4 here, IPv6 there", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame { return lab.Sixed(f) }, true},
 		{"IPv6 there, and shifted", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
 			return lab.Sixed(lab.Renumbered(f, c, 0x9e3779b9, 0x7f4a7c15))

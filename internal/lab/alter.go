@@ -115,6 +115,17 @@ func Unstamped(frames []Frame) []Frame {
 	})
 }
 
+// Clamped lowers the MSS that SYNs name, as a router before a tunnel does.
+func Clamped(frames []Frame, most uint16) []Frame {
+	return altered(frames, func(f *Frame) {
+		at := f.tcpAt + 20 // the first option of every system that matters
+		if f.Flags&FlagSYN == 0 || len(f.Data) < at+4 || f.Data[at] != 2 || binary.BigEndian.Uint16(f.Data[at+2:]) <= most {
+			return
+		}
+		f.put(at+2, binary.BigEndian.AppendUint16(nil, most), f.tcpAt+16)
+	})
+}
+
 // Since leaves what was captured from a moment on.
 func Since(frames []Frame, at time.Time) []Frame {
 	return slices.DeleteFunc(slices.Clone(frames), func(f Frame) bool { return f.At.Before(at) })
