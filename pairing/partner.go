@@ -24,7 +24,8 @@ const (
 	partnerMargin = 0.05 // over the runner-up
 	burstPause    = 20 * time.Millisecond
 	burstLag      = time.Second // a proxy hands on within this
-	mostNear      = 16          // connections that begin at the same time are compared
+	mostNear      = 64          // connections that begin at the same time are compared with each, fewer where there are
+	mostCompared  = 1_000_000   // in all
 )
 
 // Words for what names a partner.
@@ -169,6 +170,7 @@ func (m *matcher) beginTogether(halves []half, pairs map[[2]int]bool) {
 	for _, some := range byPoint {
 		slices.SortStableFunc(some, func(a, b int) int { return cmpOrd(halves[a].flow.First, halves[b].flow.First) })
 	}
+	most := min(mostNear, mostCompared/max(len(halves), 1))
 	for i := range halves {
 		x := &halves[i]
 		if !x.whole || len(x.bursts) < fewBursts {
@@ -181,7 +183,7 @@ func (m *matcher) beginTogether(halves []half, pairs map[[2]int]bool) {
 			from, to, _ := m.clocks.window(x.point, q, x.flow.First)
 			some := byPoint[q]
 			at, _ := slices.BinarySearchFunc(some, from, func(j int, t tcp.Instant) int { return cmpOrd(halves[j].flow.First, t) })
-			for n := 0; at < len(some) && n < mostNear && halves[some[at]].flow.First <= to.Add(promptly); at, n = at+1, n+1 {
+			for n := 0; at < len(some) && n < most && halves[some[at]].flow.First <= to.Add(promptly); at, n = at+1, n+1 {
 				if j := some[at]; m.disjoint(x, &halves[j]) {
 					pairs[[2]int{min(i, j), max(i, j)}] = true
 				}

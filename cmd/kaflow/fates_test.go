@@ -139,3 +139,34 @@ func judgeAny(t *testing.T, set *lab.Run) {
 		}
 	}
 }
+
+// judgePartners counts the connections through a proxy whose partner is named
+// rightly: none may be named wrongly.
+func judgePartners(t *testing.T, set *lab.Run) {
+	t.Helper()
+	if len(set.Truth.Partners) == 0 {
+		return
+	}
+	truth := map[string]string{}
+	for inside, outside := range set.Truth.Partners {
+		truth[inside], truth[outside] = outside, inside
+	}
+	for _, order := range [][]string{{set.Captures[lab.AtClient], set.Captures[lab.AtServer]}, {set.Captures[lab.AtServer], set.Captures[lab.AtClient]}} {
+		right, wrong, open, by := 0, 0, 0, map[string]int{}
+		for _, f := range ask(t, order...).Flows {
+			switch p := f.Partner; {
+			case p == nil || p.Client == nil:
+				open++
+			case truth[f.Client] == *p.Client:
+				right++
+				by[p.By]++
+			default:
+				wrong++
+			}
+		}
+		t.Logf("%v: of %d halves %d partners named rightly, %d wrongly, %d left open; by %v", bases(order), len(truth), right, wrong, open, by)
+		if wrong > 0 || right < len(truth)*8/10 {
+			t.Errorf("%v: of %d halves %d partners named rightly, %d wrongly, %d left open", bases(order), len(truth), right, wrong, open)
+		}
+	}
+}

@@ -24,8 +24,12 @@ type said struct {
 	Flows []struct {
 		Client, Server string
 		Pairing        struct{ Method string }
-		Seen           []struct{ Client string }
-		Verdict        struct {
+		Partner        *struct {
+			Client *string
+			By     string
+		} `json:"proxy_partner"`
+		Seen    []struct{ Client string }
+		Verdict struct {
 			ID, Confidence, Cause string
 			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
@@ -415,6 +419,7 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 			judge(t, outcome.Run)
 			judgeFates(t, outcome.Run)
 			judgeAny(t, outcome.Run)
+			judgePartners(t, outcome.Run)
 			judgeFour(t, outcome.Run)
 			judgeRouter(t, outcome.Run)
 			if len(outcome.Run.Truth.Flows) > 100 {

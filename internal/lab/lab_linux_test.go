@@ -117,6 +117,13 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 			t.Errorf("the largest segment has %d octets at the client and %d behind the router: nothing was cut", c, s)
 		}
 	},
+	"proxy-crowd": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 0)
+		resets(t, r, 0, 0)
+		if len(r.Truth.Partners) != len(r.Truth.Flows) || len(r.Truth.Flows) < 20 {
+			t.Errorf("%d connections, %d partners", len(r.Truth.Flows), len(r.Truth.Partners))
+		}
+	},
 	"ssh-through-proxy": answered,
 	"snat-crowd": func(t *testing.T, r *lab.Run, timers lab.Timers) {
 		dead := 0

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,6 +46,7 @@ type stage struct {
 	serverAt                       netip.Addr     // where it listens
 	more                           []tapPoint     // captures besides those of the four interfaces
 	cleanups                       []func()
+	ends                           sync.Mutex // of cleanups, where goroutines add to them
 	truth                          *Truth
 
 	typed, idleSince time.Time // where stretching puts silence in

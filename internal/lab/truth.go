@@ -47,6 +47,8 @@ type Truth struct {
 	Clocks map[string]float64 `json:"clock_added_s,omitempty"`
 	// Translated says, by the client's address, as what the server knows it.
 	Translated map[string]string `json:"translated,omitempty"`
+	// Partners says, by the client's address, from which address a proxy asked on.
+	Partners map[string]string `json:"partners,omitempty"`
 	// Stretched lists the silence that was put in, on the original time axis.
 	Stretched []Insertion `json:"stretched,omitempty"`
 	// Find holds frame numbers by capture: what a reader should find where.
