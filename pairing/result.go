@@ -108,7 +108,19 @@ func matchSides(sides []*side, o Options) *Result {
 	r.Plain = m.arrangePlain()
 	r.Clocks = m.listClocks()
 	m.report(r)
+	m.release()
 	return r
+}
+
+// release lets go of what only matching needs: of connections that are compared
+// in detail the pairs hold what is asked for later.
+func (m *matcher) release() {
+	m.strands, m.nexts = nil, nil
+	for _, s := range m.sides {
+		if s.table != nil {
+			clear(s.flows)
+		}
+	}
 }
 
 // weave builds the strands, the order of the points and the clocks.
