@@ -36,8 +36,12 @@ func agreeing(a, b *flows.Flow, r *relation) [][2]*flows.Event {
 	return slices.DeleteFunc(stampPairs(a, b), func(p [2]*flows.Event) bool { return !bearsOut(p, r.shift) })
 }
 
-// idsOf returns what the IP IDs say of two views that are alike by timestamps.
+// idsOf returns what the IP IDs say of two views that are alike by timestamps or
+// by octets.
 func idsOf(a, b *flows.Flow, r *relation) (w idWord) {
+	if r.method == byPayload {
+		return idsOfAlike(agreeingPayload(a, b, r))
+	}
 	for _, p := range agreeing(a, b, r) {
 		if x, y := p[0].IPID, p[1].IPID; x != 0 && y != 0 && p[0].Run == nil && p[1].Run == nil {
 			w.told++

@@ -1,6 +1,8 @@
 package pairing
 
 import (
+	"slices"
+
 	"kaflow/flows"
 )
 
@@ -113,26 +115,84 @@ func (r *relation) byPayload(a, b *flows.Flow, known [2]bool) bool {
 
 // samePackets reports whether segments with equal octets are the same packets:
 // they have the same IP IDs, or the same windows where these change.
-func samePackets(pairs []alike) bool {
-	ids, windows := map[uint16]bool{}, map[uint16]bool{}
-	sameID, sameWindow, told := 0, 0, 0
+func samePackets(pairs []alike) bool { return sameIDs(pairs) || sameWindows(pairs) }
+
+func sameIDs(pairs []alike) bool {
+	ids, w := map[uint16]bool{}, idsOfAlike(pairs)
+	for _, p := range pairs {
+		ids[p[0].IPID] = p[0].IPID != 0
+	}
+	return len(ids) >= fewStampsOfOne && w.equal >= fewStampsOfOne && 10*w.equal >= 9*w.told
+}
+
+// idsOfAlike returns what the IP IDs of segments with equal octets say.
+func idsOfAlike(pairs []alike) (w idWord) {
 	for _, p := range pairs {
 		if p[0].IPID != 0 && p[1].IPID != 0 {
-			told++
-			ids[p[0].IPID] = true
+			w.told++
 			if p[0].IPID == p[1].IPID {
-				sameID++
+				w.equal++
 			}
 		}
+	}
+	return w
+}
+
+func sameWindows(pairs []alike) bool {
+	windows := map[uint16]bool{}
+	for _, p := range pairs {
+		if p[0].Win != p[1].Win {
+			return false
+		}
 		windows[p[0].Win] = true
-		if p[0].Win == p[1].Win {
-			sameWindow++
+	}
+	return len(windows) >= fewStamps
+}
+
+// agreeingPayload returns the segments of two views that carry the same octets
+// and bear out a relation.
+func agreeingPayload(a, b *flows.Flow, r *relation) []alike {
+	if r.turned {
+		b = mirrored(b)
+	}
+	return slices.DeleteFunc(alikeIn(a, b), func(p alike) bool { return p.shifts() != r.shift })
+}
+
+// sharedPayload reports whether two views are alike by octets alone that other
+// connections of one of the points send, too, as those of one poll do.
+func (t *translator) sharedPayload(a, b *flows.Flow, r *relation) bool {
+	own := 0
+	for _, p := range agreeingPayload(a, b, r) {
+		if !t.polls[digest(p[0], t.class)] {
+			own++
 		}
 	}
-	if len(ids) >= fewStampsOfOne && 10*sameID >= 9*told {
-		return true
+	return own < fewStamps
+}
+
+// findPolls notes the octets that several connections of one point send.
+func (t *translator) findPolls() {
+	type here struct {
+		digest uint64
+		point  int
 	}
-	return len(windows) >= fewStamps && sameWindow == len(pairs)
+	by := map[here]int{}
+	for c := range t.conns {
+		if !t.open(c) {
+			continue
+		}
+		for _, p := range t.conns[c].at {
+			f := t.flow(p)
+			for i := range f.Anchors {
+				d := digest(&f.Anchors[i], t.class)
+				if other, known := by[here{d, p.point}]; !known {
+					by[here{d, p.point}] = c
+				} else if other != c {
+					t.polls[d] = true
+				}
+			}
+		}
+	}
 }
 
 // sharedOctets counts the segments of two views that carry the same octets at

@@ -347,3 +347,41 @@ func TestAnyStartAndLossNeverPairsOctetsWrongly(t *testing.T) {
 		t.Error("no session was ever paired: nothing was tested")
 	}
 }
+
+// TestPollsOfOneKindAreNotPairedWrongly: ten connections at a time send the same
+// octets in the same order with the same windows, as health checks do, and both
+// captures miss frames.
+func TestPollsOfOneKindAreNotPairedWrongly(t *testing.T) {
+	const n = 400
+	for _, tc := range []struct {
+		name  string
+		ids   bool
+		share float64
+	}{
+		{"with IP IDs, 10 % missing", true, 0.1},
+		{"with IP IDs, 30 % missing", true, 0.3},
+		{"without, 10 % missing", false, 0.1},
+		{"without, 30 % missing", false, 0.3},
+		{"without, 60 % missing", false, 0.6},
+	} {
+		rng := rand.New(rand.NewPCG(11, 12))
+		var sessions []session
+		for i := range n {
+			same := rand.New(rand.NewPCG(uint64(i/10), 9))
+			s := talkOctets(rng, i, 6, false, func(int) []byte { return randomOctets(same)(80) })
+			for k := range s.parcels {
+				s.parcels[k].win = uint16(400 + k)
+				if !tc.ids {
+					s.parcels[k].ipid = 0
+				}
+			}
+			sessions = append(sessions, s)
+		}
+		r := Match([]Point{taken{misses: tc.share, seed: 1}.point(sessions), taken{beyond: true, misses: tc.share, seed: 2}.point(sessions)}, Options{})
+		got := reckonSessions(r, sessions)
+		t.Logf("%-28s right %3d, wrong %d, ambiguous %d, at one point only %d", tc.name, got.right, got.wrong, got.ambiguous, got.alone)
+		if got.wrong > 0 || tc.ids && got.right < n/2 {
+			t.Errorf("%s: %+v", tc.name, got)
+		}
+	}
+}

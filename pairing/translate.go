@@ -25,9 +25,9 @@ const (
 	scoreMatches   = 5 // so many raise the score
 )
 
-// crowd is how many connections of one point may share a key before it is no
+// crowd is how many connections of all points may share a key before it is no
 // longer looked at: such a key tells nothing.
-const crowd = 16
+const crowd = 32
 
 // tie is a possible match of two connections that no point has both of.
 type tie struct {
@@ -59,12 +59,14 @@ type translator struct {
 	ties   []tie
 	common map[stamp]bool  // stamps that several connections of one point carry
 	keeps  map[[2]int]bool // points between which IP IDs are kept
+	class  uint8           // of the digests of open connections
+	polls  map[uint64]bool // digests of octets that several connections of one point send
 }
 
 // translate joins the connections that the addresses did not. notes tells what
 // stayed ambiguous.
 func translate(sides []*side, conns []connection) (_ []connection, notes []string) {
-	t := &translator{sides: sides, conns: conns, joined: make([]int, len(conns)), common: map[stamp]bool{}, keeps: map[[2]int]bool{}}
+	t := &translator{sides: sides, conns: conns, joined: make([]int, len(conns)), common: map[stamp]bool{}, keeps: map[[2]int]bool{}, polls: map[uint64]bool{}}
 	for i := range t.joined {
 		t.joined[i] = i
 	}
@@ -90,11 +92,12 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 			}
 		}
 	})
-	if class := t.digests(); class > 0 {
+	if t.class = t.digests(); t.class > 0 {
+		t.findPolls()
 		round(t, func(f *flows.Flow, put func(uint64)) {
 			for i := range f.Anchors {
 				if a := &f.Anchors[i]; !a.Again {
-					put(digest(a, class))
+					put(digest(a, t.class))
 				}
 			}
 		})
@@ -234,14 +237,14 @@ func (t *translator) weigh(a, b int) (best tie, ok bool) {
 				continue
 			}
 			s, ids := scoreOf(&r), idWord{}
-			if r.method == byStamps {
+			if r.method == byStamps || r.method == byPayload {
 				ids = idsOf(f, g, &r)
 				s += ids.score()
 			}
 			if s > best.score || s == best.score && r.agree > best.agree {
 				best.score, best.agree, best.method, ok = s, r.agree, r.method, true
 				best.points, best.ids = [2]int{min(p.point, q.point), max(p.point, q.point)}, ids
-				best.shared = r.method == byStamps && f.Key != g.Key && !ids.same() && t.unshared(f, g, &r) < fewStamps
+				best.shared = f.Key != g.Key && (r.method == byStamps && !ids.same() && t.unshared(f, g, &r) < fewStamps || r.method == byPayload && !ids.same() && t.sharedPayload(f, g, &r))
 			}
 		}
 	}
