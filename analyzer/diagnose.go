@@ -365,7 +365,7 @@ func nothingShared(points []pairing.Point, result *pairing.Result) string {
 		return ""
 	}
 	for _, pair := range result.Pairs {
-		if len(pair.Seen) > 1 || pair.Partner != nil {
+		if len(pair.Seen) > 1 || pair.Partner != nil || len(pair.Ambiguous) > 0 {
 			return ""
 		}
 	}

@@ -463,10 +463,11 @@ func (m *matcher) misnamed(i, j int) (near, far string, told bool) {
 	return m.sides[i].name, m.sides[j].name, true
 }
 
-// shares reports whether two points saw at least one connection both.
+// shares reports whether two points saw at least one connection both, or perhaps
+// did.
 func (m *matcher) shares(i, j int) bool {
 	for _, s := range m.strands {
-		if s.views[i] != nil && s.views[j] != nil {
+		if s.views[i] != nil && s.views[j] != nil || len(s.conn.ambiguous) > 0 {
 			return true
 		}
 	}
