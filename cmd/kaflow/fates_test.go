@@ -170,3 +170,58 @@ func judgePartners(t *testing.T, set *lab.Run) {
 		}
 	}
 }
+
+// TestRemovedFramesAreNotProvenLost takes frames out of the server's captures of
+// all stored sets: what had arrived there must not be called lost for sure.
+func TestRemovedFramesAreNotProvenLost(t *testing.T) {
+	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
+	}
+	removed, lost, assumed, wrong := 0, 0, 0, 0
+	for _, dir := range dirs {
+		set, err := lab.ReadRun(filepath.Dir(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		here, err := lab.ReadPcap(set.Captures[lab.AtClient])
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := lab.ReadPcap(set.Captures[lab.AtServer])
+		if err != nil {
+			t.Fatal(err)
+		}
+		arrived := lab.Crossed(here, there)
+		for seed := range uint64(24) {
+			share := []float64{0.02, 0.1, 0.3, 0.6}[seed%4]
+			left := lab.Thinned(there, seed, share)
+			removed += len(there) - len(left)
+			path := filepath.Join(t.TempDir(), "server.pcap")
+			if err := lab.WritePcap(path, left, 65535); err != nil {
+				t.Fatal(err)
+			}
+			r := pairing.Match([]pairing.Point{pointOf(t, set.Captures[lab.AtClient]), pointOf(t, path)}, pairing.Options{})
+			for _, p := range r.Pairs {
+				for i := range p.Fates {
+					f := &p.Fates[i]
+					if f.How != pairing.Lost || f.Count != 1 || f.Between[0] != 0 {
+						continue
+					}
+					lost++
+					switch came := arrived[f.Sent.Frame-1]; {
+					case came && f.Assumed:
+						assumed++
+					case came:
+						wrong++
+						t.Errorf("%s, %.0f %% missing, seed %d: frame %d arrived, and is called lost: %+v", set.Truth.Scenario, 100*share, seed, f.Sent.Frame, *f)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d frames removed; %d fates lost, of these %d wrongly and assumed, %d wrongly and sure", removed, lost, assumed, wrong)
+	if removed < 500 || lost < 500 {
+		t.Errorf("%d frames removed, %d fates lost: too few to tell", removed, lost)
+	}
+}
