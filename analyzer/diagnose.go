@@ -62,7 +62,9 @@ func steadied(clocks []pairing.Clock) []pairing.Clock {
 				c.At, c.Min, c.Max, c.Offset = t, lo, hi, lo+(hi-lo)/2
 			}
 		}
-		c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
+		if !c.RateByStamps() {
+			c.PPM = max(c.PPMMin, min(c.PPMMax, 0))
+		}
 	}
 	return out
 }
@@ -363,7 +365,7 @@ func nothingShared(points []pairing.Point, result *pairing.Result) string {
 		return ""
 	}
 	for _, pair := range result.Pairs {
-		if len(pair.Seen) > 1 || pair.Partner != nil {
+		if len(pair.Seen) > 1 || pair.Partner != nil || len(pair.Ambiguous) > 0 {
 			return ""
 		}
 	}

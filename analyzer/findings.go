@@ -76,6 +76,9 @@ func rewritten(s *Subject, _ *Diagnosis) []Finding {
 	if p := s.Partner; p != nil {
 		out = append(out, proxied(s, p))
 	}
+	if s.Halves > 0 {
+		out = append(out, halved(s.Halves))
+	}
 	if n := len(s.Ambiguous); n > 0 {
 		out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("this can be any of %d connections of another capture, and nothing tells which", n),
 			Suggests: "it is read from one capture alone"})
@@ -125,8 +128,25 @@ func proxied(s *Subject, p *pairing.Partner) Finding {
 		f.Says = fmt.Sprintf("a proxy between %s and %s ends this connection and opens another with the same addresses: timestamps and numbers are those of two", here, there)
 		return f
 	}
-	f.Says = fmt.Sprintf("a proxy between %s and %s ends this connection, it seems: another one in %s carries as many octets each way at the same time", here, there, there)
+	alike := "carries as many octets each way at the same time"
+	switch p.By {
+	case "payload":
+		alike = "carries the same octets in packets of its own"
+	case "timing":
+		alike = "sends at the same moments, from either end"
+	}
+	f.Says = fmt.Sprintf("a proxy between %s and %s ends this connection, it seems: another one in %s %s (%.2f, %.2f over the next likely)", here, there, there, alike, p.Score, p.Margin)
 	return f
+}
+
+// halved says that a proxy may end the connection and that nothing tells which
+// other one it opened.
+func halved(n int) Finding {
+	says := fmt.Sprintf("if a proxy ends this connection, any of %d in another capture can be the one behind it, and nothing tells which", n)
+	if n == 1 {
+		says = "if a proxy ends this connection, one in another capture can be the one behind it, but it can as well belong to others"
+	}
+	return Finding{Rule: "proxy", Says: says, Suggests: "it is read from one capture alone"}
 }
 
 // packetLoss reports single losses that the flow got over.

@@ -190,15 +190,22 @@ type Gap struct {
 // Duration returns how long the silence lasted.
 func (g Gap) Duration() time.Duration { return g.To.Sub(g.From) }
 
-// Anchor is a segment that every vantage point keeps without talking to the
-// others: chosen by what NAT and sequence shifts leave alone.
+// Digests is how many digests a sample of payload has: of its first 16, 32 and
+// 64 octets, so that captures of different snap lengths can be compared.
+const Digests = 3
+
+// Anchor is a data segment that every vantage point keeps without talking to
+// the others: chosen by its octets, which NAT and sequence shifts leave alone.
 type Anchor struct {
-	At    tcp.Instant
-	Ord   tcp.Ordinal
-	From  uint8
-	Seq   tcp.Seq
-	Len   uint32
-	Print uint32
+	At       tcp.Instant
+	Ord      tcp.Ordinal
+	From     uint8
+	Seq, Ack tcp.Seq
+	Prints   [Digests]uint32
+	Known    uint8  // how many of them are known
+	Again    bool   // the same octets were sent at another position, too
+	IPID     uint16 // of a part of a larger segment: what it has or had by itself
+	Win      uint16
 }
 
 // Why says why a flow left the table.

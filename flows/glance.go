@@ -32,6 +32,9 @@ type Glance struct {
 	Next       [2]tcp.Seq // one past the highest octet sent; valid where Plain
 	Segments   [2]uint32
 	Stamp      [2]uint32 // newest TSval of each; 0 where a side sent none
+
+	Fingerprint [2]uint32 // of each side's SYN; 0 where it was not seen
+	Octets      [2]uint64 // new payload octets of each
 }
 
 // idleClosing is the silence before a FIN from which on it may be the work of a
@@ -87,6 +90,7 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 			e = 1 - side
 		}
 		g.ISN[side], g.ISNKnown[side], g.Next[side], g.Segments[side] = c.isn[e], h.state[e]&stSYN != 0, h.next[e], c.segments[e]
+		g.Fingerprint[side], g.Octets[side] = c.fingerprint[e], c.octets[e]
 		if h.state[e]&stTimestamps != 0 {
 			g.Stamp[side] = h.tsval[e]
 		}

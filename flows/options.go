@@ -7,6 +7,7 @@ type Options struct {
 	Learn     bool                      // a second reading will follow: remember for Priors what it wants to know
 	MaxFlows  int                       // live flows; 0 means 1,000,000
 	MaxEvents int                       // events of all stories together; 0 means 2,000,000
+	Digests   bool                      // another vantage point will be compared: keep Anchors of flows without timestamps
 	Prior     func(first uint64) *Prior // second reading of a file: what the first one learned of the flow that begins at this ordinal; nil where nothing
 	Label     func(Label)               // each segment, in frame order; nil costs nothing
 	Revise    func(Label)               // a label given earlier turned out to be another, within the last 64 segments of the flow

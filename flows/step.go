@@ -395,6 +395,9 @@ func (s *step) tellPayload() {
 	if c.app[d] == 0 && c.octets[d] <= 4096 {
 		s.recognise()
 	}
+	if s.t.Options.Digests {
+		s.sampleData()
+	}
 }
 
 // tellAck raises SND.UNA of the peer.

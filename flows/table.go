@@ -18,7 +18,9 @@ type Table struct {
 
 	narrow, wide pool
 	arena        arena
-	rare         map[uint32]*rare // by handle, for flows with coldRare
+	rare         map[uint32]*rare    // by handle, for flows with coldRare
+	samples      map[uint32]*samples // by handle, for flows with data and without timestamps
+	sampled      int                 // samples of all flows
 	hosts        hostTable
 	copies       copies
 	banners      []tcp.Untrusted
@@ -255,6 +257,7 @@ func (t *Table) drop(p *pool, slot uint32) {
 	}
 	t.arena.release(&c.story)
 	delete(t.rare, handle)
+	t.dropSamples(handle)
 	*c = cold{}
 	*p.hot(slot) = hot{}
 	p.free = append(p.free, slot)

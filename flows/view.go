@@ -48,6 +48,7 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 	f.Counts[RST] = uint32(c.rsts)
 	f.Counts[ICMPError] = uint32(c.icmps)
 	f.Events = t.events(c, ends)
+	f.Anchors = t.anchors(handle, ends)
 	base := f.Key
 	base.Overlay = 0
 	f.Split = f.Key.Overlay&splitBit != 0 || t.splits[base] > 0 && f.Key.Overlay == 0

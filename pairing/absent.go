@@ -25,6 +25,7 @@ func (m *matcher) readBystanders() {
 	for p := range m.alone {
 		m.alone[p] = bystanders{}
 	}
+	defer m.readStrays()
 	m.readPlain()
 	for _, s := range m.strands {
 		at := s.points()

@@ -47,9 +47,16 @@ const (
 	ipidRewritten
 )
 
-// ipidHabits returns what the crossings of all connections tell, by points.
-func ipidHabits(strands []*strand) map[[2]int]ipidHabit {
-	habits := map[[2]int]ipidHabit{}
+// passage is one direction between two points.
+type passage struct {
+	ij   [2]int
+	from uint8
+}
+
+// ipidHabits returns what the crossings of all connections tell, by points and
+// direction.
+func ipidHabits(strands []*strand) map[passage]ipidHabit {
+	habits := map[passage]ipidHabit{}
 	for _, s := range strands {
 		for ij, crossings := range s.meet {
 			for k := range crossings {
@@ -58,12 +65,13 @@ func ipidHabits(strands []*strand) map[[2]int]ipidHabit {
 					continue
 				}
 				x, y := &s.views[ij[0]].Events[c.event[0]], &s.views[ij[1]].Events[c.event[1]]
+				way := passage{ij, x.From}
 				switch {
 				case x.Len != y.Len: // cut anew on the host
 				case x.IPID != y.IPID:
-					habits[ij] = ipidRewritten // one is enough: a box that keeps it keeps it always
-				case x.IPID != 0 && habits[ij] == ipidUnknown:
-					habits[ij] = ipidKept
+					habits[way] = ipidRewritten // one is enough: a box that keeps it keeps it always
+				case x.IPID != 0 && habits[way] == ipidUnknown:
+					habits[way] = ipidKept
 				}
 			}
 		}

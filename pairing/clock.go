@@ -230,12 +230,17 @@ func splitAtSteps(from, to int, samples []sample) ([]Clock, bool) {
 	}
 	for k := 1; k < len(clocks); k++ {
 		last, next := samples[cores[k-1][1]-1], samples[cores[k][0]]
-		grace := max(next.x.Sub(last.x), next.x.Sub(last.x)+next.v-last.v) // on the clock that did not step
-		clocks[k-1].grace, clocks[k].grace = max(clocks[k-1].grace, grace), max(clocks[k].grace, grace)
+		clocks[k].since = [2]time.Duration{next.x.Sub(last.x), next.x.Sub(last.x) + next.v - last.v}
+		setGrace(&clocks[k-1], &clocks[k], max(clocks[k].since[0], clocks[k].since[1])) // on the clock that did not step
 		step := clocks[k].Offset - clocks[k-1].Offset
 		clocks[k].Note = fmt.Sprintf("one of the two clocks steps by about %v before this stretch", step.Round(time.Microsecond))
 	}
 	return clocks, true
+}
+
+// setGrace says how far two stretches may reach into the time between them.
+func setGrace(before, after *Clock, grace time.Duration) {
+	before.grace[1], after.grace[0] = grace, grace
 }
 
 // latestEnds returns where the pieces end, each at the latest place; ok is
@@ -297,7 +302,7 @@ func piecesAt(pieces []Clock, t tcp.Instant) []Clock {
 	}
 	var holding []Clock
 	for k, c := range pieces {
-		since, until := c.Since.Add(-c.grace), c.Until.Add(c.grace)
+		since, until := c.Since.Add(-c.grace[0]), c.Until.Add(c.grace[1])
 		if (k == 0 || since <= t) && (k == len(pieces)-1 || t <= until) {
 			holding = append(holding, c)
 		}

@@ -56,7 +56,7 @@ func (m *matcher) sortFates(fates []Fate, base int) {
 
 // legFates returns the fates of what one end sent, between two neighbours.
 func (m *matcher) legFates(s *strand, from uint8, x, y int) []Fate {
-	l := &leg{m: m, s: s, from: from, x: x, y: y, near: s.views[x], far: s.views[y], unsure: map[int]string{}, ipid: m.ipids[[2]int{min(x, y), max(x, y)}]}
+	l := &leg{m: m, s: s, from: from, x: x, y: y, near: s.views[x], far: s.views[y], unsure: map[int]string{}, ipid: m.ipids[passage{[2]int{min(x, y), max(x, y)}, from}]}
 	if l.near == nil {
 		return nil
 	}
@@ -168,6 +168,9 @@ func (l *leg) missing(f *Fate, i int, e *flows.Event) {
 			return
 		}
 	}
+	if l.strayed(f, e) {
+		return
+	}
 	if r, ok := l.arrived(e, from, to.Add(l.slack)); ok {
 		f.Reason, f.Why = r.reason, r.why
 		return
@@ -187,6 +190,10 @@ func (l *leg) absent(f *Fate, from, to tcp.Instant, known bool) {
 		return
 	case l.far == nil && !l.m.admitted(l.s, l.x, l.y):
 		f.Reason, f.Why = FilteredPerhaps, fmt.Sprintf("%s holds no other connection to this port: it may have been filtered", far.name)
+		return
+	}
+	if l.renamed() {
+		f.Reason, f.Why = OtherName, fmt.Sprintf("%s knows the connection under other addresses", far.name)
 		return
 	}
 	r := far.recorded(l.m.namesAt(l.s, l.y), l.far, from, to)

@@ -78,8 +78,15 @@ func identify(a, b *flows.Flow) []crossing {
 		matchB[i] = -1
 	}
 	steady := [2]bool{steadyIPID(a, b, flows.Client), steadyIPID(a, b, flows.Server)}
+	kept := [2]bool{}
 	for grade := wholePrint; grade <= octetPrint; grade++ {
-		matchGrade(a, b, matchA, matchB, grade)
+		matchGrade(a, b, matchA, matchB, grade, kept)
+		switch grade {
+		case wholePrint:
+			kept = keptIPID(a, matchA, steady)
+		case noIPIDPrint:
+			partLonely(a, b, matchA, matchB, kept)
+		}
 	}
 	var found []crossing
 	for i, j := range matchA {
@@ -90,7 +97,37 @@ func identify(a, b *flows.Flow) []crossing {
 		found = append(found, crossing{from: x.From, event: [2]int{i, j}, at: [2]tcp.Instant{x.At, y.At},
 			ord: [2]tcp.Ordinal{x.Ord, y.Ord}, ttl: [2]uint8{x.TTL, y.TTL}, sharp: sharp(x, steady[x.From&1]) && sharp(y, steady[x.From&1])})
 	}
-	return append(found, anchored(a, b)...)
+	return append(found, anchored(a, b, steady)...)
+}
+
+// keptIPID reports, by sender, whether segments that are the same in every field
+// show that the path keeps the IP ID: what differs in it is then another one.
+func keptIPID(a *flows.Flow, match []int, steady [2]bool) (kept [2]bool) {
+	for i, j := range match {
+		if e := &a.Events[i]; j >= 0 && e.IPID != 0 && !steady[e.From&1] {
+			kept[e.From&1] = true
+		}
+	}
+	return kept
+}
+
+// partLonely parts the only two segments of a sender that differ in the IP ID
+// alone, where the path keeps those of the other sender: timestamps that tick
+// slowly are those of several packets.
+func partLonely(a, b *flows.Flow, matchA, matchB []int, kept [2]bool) {
+	var differ, last [2]int
+	for i, j := range matchA {
+		if e := &a.Events[i]; j >= 0 && e.IPID != b.Events[j].IPID {
+			differ[e.From&1]++
+			last[e.From&1] = i
+		}
+	}
+	for from := range differ {
+		if i := last[from]; differ[from] == 1 && !kept[from] && kept[1-from] {
+			matchB[matchA[i]] = -1
+			matchA[i] = -1
+		}
+	}
 }
 
 // sharp reports whether the event's fields can belong to one packet only.
@@ -126,8 +163,8 @@ func steadyIPID(a, b *flows.Flow, from uint8) bool {
 }
 
 // matchGrade matches what is not matched yet and whose print of one grade
-// occurs once in either view.
-func matchGrade(a, b *flows.Flow, matchA, matchB []int, grade uint8) {
+// occurs once in either view. kept says by sender that the path keeps IP IDs.
+func matchGrade(a, b *flows.Flow, matchA, matchB []int, grade uint8, kept [2]bool) {
 	const twice = -2
 	inA := make(map[print]int, len(a.Events))
 	index := func(f *flows.Flow, match []int, in map[print]int) {
@@ -153,7 +190,7 @@ func matchGrade(a, b *flows.Flow, matchA, matchB []int, grade uint8) {
 	inB := make(map[print]int, len(b.Events))
 	index(b, matchB, inB)
 	for p, i := range inA { // the order does not matter: each print sets its own entries
-		if j, there := inB[p]; there && i >= 0 && j >= 0 {
+		if j, there := inB[p]; there && i >= 0 && j >= 0 && !(grade == noIPIDPrint && kept[p.from&1] && a.Events[i].IPID != b.Events[j].IPID) {
 			matchA[i], matchB[j] = j, i
 		}
 	}
@@ -161,7 +198,7 @@ func matchGrade(a, b *flows.Flow, matchA, matchB []int, grade uint8) {
 
 // anchored returns what the anchors of both views, and the last segments of
 // their runs, have in common: crossings for the clock, no events.
-func anchored(a, b *flows.Flow) []crossing {
+func anchored(a, b *flows.Flow, steady [2]bool) []crossing {
 	type place struct {
 		at    tcp.Instant
 		ord   tcp.Ordinal
@@ -172,8 +209,11 @@ func anchored(a, b *flows.Flow) []crossing {
 		put := func(p print, at tcp.Instant, ord tcp.Ordinal) {
 			in[p] = place{at, ord, in[p].count + 1}
 		}
-		for _, n := range f.Anchors {
-			put(print{role: anchorPrint, from: n.From, seq: n.Seq, length: n.Len, ts: n.Print}, n.At, n.Ord)
+		for i := range f.Anchors {
+			// Sent again it would have another IP ID.
+			if n := &f.Anchors[i]; n.IPID != 0 && !n.Again && !steady[n.From&1] {
+				put(print{role: anchorPrint, from: n.From, seq: n.Seq, ack: n.Ack, ipid: n.IPID, ts: n.Prints[0]}, n.At, n.Ord)
+			}
 		}
 		for i := range f.Events {
 			e := &f.Events[i]

@@ -96,6 +96,7 @@ func offsetAt(a, b tap, at time.Duration) (tcp.Instant, time.Duration) {
 }
 
 func TestTrueOffsetLiesWithinTheBounds(t *testing.T) {
+	both := 0
 	rapid.Check(t, func(t *rapid.T) {
 		taps := drawTaps(t, 2)
 		w := drawTalk(t, taps)
@@ -104,6 +105,9 @@ func TestTrueOffsetLiesWithinTheBounds(t *testing.T) {
 			t.Fatalf("%d clocks for clocks that never step: %+v", len(r.Clocks), r.Clocks)
 		}
 		c := &r.Clocks[0]
+		if !c.NoMin && !c.NoMax {
+			both++
+		}
 		end := w.wires[len(w.wires)-1].at
 		for _, at := range []time.Duration{0, end / 3, end / 2, end, end + 2*time.Hour} {
 			x, want := offsetAt(taps[0], taps[1], at)
@@ -118,6 +122,9 @@ func TestTrueOffsetLiesWithinTheBounds(t *testing.T) {
 			t.Errorf("skew %v ppm, bounds [%v, %v]", skew, c.PPMMin, c.PPMMax)
 		}
 	})
+	if both < 50 {
+		t.Errorf("%d clocks are bounded from both sides: too few to tell", both)
+	}
 }
 
 func TestNothingIsShownAsArrivingBeforeItWasSent(t *testing.T) {
@@ -196,6 +203,7 @@ func evident(w *world, p *Pair, i int, from int) bool {
 }
 
 func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
+	lost, spared, crossed := 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		taps := drawTaps(t, rapid.IntRange(2, 3).Draw(t, "taps"))
 		drawBoxes(t, taps)
@@ -215,6 +223,14 @@ func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
 				x, y := f.Between[0], f.Between[1]
 				i := frames[x][f.Sent.Ord-1].wire
 				_, passed := w.passes(i, y)
+				switch {
+				case f.How == Lost:
+					lost++
+				case f.How == Crossed && f.Seen.Ord != 0:
+					crossed++
+				case passed && gone[[2]int{y, i}] && evident(w, p, i, x):
+					spared++
+				}
 				if f.How == Lost && passed && evident(w, p, i, x) {
 					t.Errorf("wire %d %+v passed tap %d and was acknowledged, yet: %+v", i, w.wires[i], y, f)
 				}
@@ -224,6 +240,9 @@ func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
 			}
 		}
 	})
+	if lost < 20 || spared < 20 || crossed < 200 {
+		t.Errorf("%d segments lost, %d removed ones that an acknowledgment spares, %d crossed: too few to tell", lost, spared, crossed)
+	}
 }
 
 // turned returns what Match would have said with the points in another order:
@@ -265,6 +284,7 @@ func turned(r *Result, order []int) *Result {
 }
 
 func TestOrderOfThePointsDoesNotMatter(t *testing.T) {
+	moved, joined := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		taps := drawTaps(t, rapid.IntRange(2, 4).Draw(t, "taps"))
 		drawBoxes(t, taps)
@@ -284,10 +304,19 @@ func TestOrderOfThePointsDoesNotMatter(t *testing.T) {
 		if d := cmp.Diff(want.Pairs, got.Pairs, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); d != "" {
 			t.Errorf("with the points as %v (-want +got):\n%s", order, d)
 		}
+		if !slices.IsSorted(order) {
+			moved++
+		}
+		for _, p := range got.Pairs {
+			joined += len(p.Seen) - 1
+		}
 		if d := cmp.Diff(want.Same, got.Same); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
 		}
 	})
+	if moved < 20 || joined < 50 {
+		t.Errorf("%d orders were others, %d sightings joined: too few to tell", moved, joined)
+	}
 }
 
 // mirrored returns the same conversation as it would be had server and client
@@ -337,6 +366,7 @@ func wireFates(w *world, r *Result, backwards bool) (all []wireFate) {
 }
 
 func TestMirroredCapturesGiveMirroredFates(t *testing.T) {
+	fates := 0
 	rapid.Check(t, func(t *rapid.T) {
 		taps := drawTaps(t, rapid.IntRange(2, 3).Draw(t, "taps"))
 		drawBoxes(t, taps)
@@ -346,5 +376,9 @@ func TestMirroredCapturesGiveMirroredFates(t *testing.T) {
 		if d := cmp.Diff(wireFates(w, straight, false), wireFates(m, back, true), cmp.AllowUnexported(wireFate{})); d != "" {
 			t.Errorf("(-straight +mirrored):\n%s", d)
 		}
+		fates += len(wireFates(w, straight, false))
 	})
+	if fates < 500 {
+		t.Errorf("%d fates in all: too few to tell", fates)
+	}
 }

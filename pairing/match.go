@@ -28,6 +28,7 @@ const (
 	byPositions = "sequence"
 	byStamps    = "timestamps"
 	byIPID      = "addresses+ipid"
+	byPayload   = "payload"
 	alone       = "single"
 )
 

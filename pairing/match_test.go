@@ -2,6 +2,7 @@ package pairing
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -350,5 +351,34 @@ func TestIdenticalProbes(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// TestChecksumsTellWhoseCaptureItIs: where TTL and delays say nothing, wrong
+// checksums of one sender show the capture on its host.
+func TestChecksumsTellWhoseCaptureItIs(t *testing.T) {
+	for k := range 2 {
+		taps := []tap{{name: "b.pcap"}, {name: "a.pcap"}} // names would say the opposite
+		s := silentDrop(taps)
+		for p := range s.w.taps { // one direction crosses
+			s.w.taps[p].drop = func(i int) bool { return p == 0 && s.w.wires[i].from == flows.Server }
+		}
+		sides := sidesOf(s.w)
+		marked := sides[k].flows[0]
+		for i := range marked.Events {
+			if e := &marked.Events[i]; e.From == uint8(k) {
+				e.Note |= flows.NoteBadSum
+			}
+		}
+		for i, f := range []*flows.Flow{sides[0].flows[0], sides[1].flows[0]} {
+			if i == 1 {
+				f.Sides[1].Segments = 0 // not by who is there, either
+				f.Sides[0].Segments = 1
+			}
+		}
+		p := matchSides(sides, Options{}).Pairs[0]
+		if p.Seen[0].Vantage != 0 || !strings.Contains(p.OrderWhy, "network card") {
+			t.Errorf("marked at %d: path %v, because %q", k, p.Path, p.OrderWhy)
+		}
 	}
 }

@@ -16,13 +16,13 @@ const atOnce = 5 * time.Microsecond
 // evidence says which of two points is nearer to the client, as the sum of
 // what speaks for the first (positive) or the second (negative).
 type evidence struct {
-	ttl, delay, onesided int
-	text                 string
+	ttl, delay, stack, onesided int
+	text                        string
 }
 
 // leaning returns the strongest evidence's sign; 0 where there is none.
 func (e evidence) leaning() int {
-	for _, votes := range [3]int{e.ttl, e.delay, e.onesided} {
+	for _, votes := range [...]int{e.ttl, e.delay, e.stack, e.onesided} {
 		if votes != 0 {
 			return sign(float64(votes))
 		}
@@ -50,6 +50,12 @@ func weigh(sides []*side, s *strand, i, j int) evidence {
 		if from == flows.Server {
 			nearer = -1
 		}
+		switch x, y := unfinished(a, from), unfinished(b, from); {
+		case x >= fewUnfinished && y == 0:
+			e.stack += nearer
+		case y >= fewUnfinished && x == 0:
+			e.stack -= nearer
+		}
 		if a.Sides[from].Segments > 0 && b.Sides[from].Segments == 0 {
 			e.onesided += nearer
 		}
@@ -72,10 +78,27 @@ func explain(e evidence, first, second string) string {
 		return fmt.Sprintf("the TTL falls from %s to %s for what the client sends, and back for what the server sends", near, far)
 	case e.delay != 0:
 		return fmt.Sprintf("the server's answers take longer at %s than at %s", near, far)
+	case e.stack != 0:
+		return fmt.Sprintf("checksums that a network card was still to fill in show %s and %s beside the hosts that sent them", near, far)
 	case e.onesided != 0:
 		return fmt.Sprintf("only the nearer end's packets are in %s and %s", near, far)
 	}
 	return ""
+}
+
+// fewUnfinished is how many wrong checksums of one sender are the work of its
+// card: one can be damage.
+const fewUnfinished = 3
+
+// unfinished counts a sender's segments whose checksum is wrong: those of a host
+// whose card fills it in are, in a capture on that host.
+func unfinished(f *flows.Flow, from uint8) (n int) {
+	for i := range f.Events {
+		if e := &f.Events[i]; e.From == from && e.Note&flows.NoteBadSum != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // ttlVotes counts the segments whose TTL is higher at the first point, sender

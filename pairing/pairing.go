@@ -75,6 +75,7 @@ const (
 	FilteredPerhaps        // the other capture may hold other ports or hosts only
 	AnsweredNear           // answered at the nearer point, but the other capture holds neither it nor the answer
 	FlowGone               // the flow's story at the other point is no longer kept
+	OtherName              // the other point knows the connection under other addresses from some moment on
 )
 
 // Sighting is one connection at one vantage point. Flow's addresses are as
@@ -95,13 +96,14 @@ type Pair struct {
 	SamePoint bool   // all of Path recorded the same frames at the same place: they prove nothing about the path
 	ClosedAt  []int  // vantage points where it ended well and its story is no longer kept
 	Fates     []Fate // of every probe and significant segment, by time
-	Method    string // what matched: "addresses+isn", "addresses+sequence", "isn", "sequence", "timestamps", "addresses+ipid"; "single"
+	Method    string // what matched: "addresses+isn", "addresses+sequence", "isn", "sequence", "timestamps", "addresses+ipid", "payload"; "single"
 	Score     float64
 	Margin    float64
 	Ambiguous []flows.FlowID
 	Settled   bool      // at no vantage point did anything happen to it
 	Misses    []float64 // by vantage point: the share of what arrived that its capture provably lacks; nil where none lacks any
 	Elsewhere []float64 // the same of other connections alone: what a box that answers for the peer makes look missing is not in it
+	Halves    int       // connections of other points of which each could be its other half, nothing telling which; 0 where Partner is known, or none could
 	Partner   *Partner  // nil where it is not cut in two by a proxy, as far as is known
 }
 
@@ -110,7 +112,10 @@ type Pair struct {
 type Partner struct {
 	Vantage     int
 	Flow        *flows.Flow
-	Transparent bool // it has the same addresses: that it is another one is sure
+	Transparent bool   // it has the same addresses: that it is another one is sure
+	By          string // what names it: "addresses", "payload", "octets", "timing"
+	Score       float64
+	Margin      float64 // over the runner-up
 }
 
 // Clock is what is known of clock(To) − clock(From) from At on: bounds that no
@@ -122,11 +127,13 @@ type Clock struct {
 	Offset, Min, Max    time.Duration
 	PPM, PPMMin, PPMMax float64
 	Samples             [2]int // crossings used, From→To and To→From
+	Stamps              Rate   // what the hosts' timestamps tell of the rate
 	NoMin, NoMax        bool   // no packet bounds the offset from that side: only one direction crossed
 	Given               bool   // Offset is the user's
 	Contradiction       bool   // no clock fits all crossings, even with steps: a wrong pair, or a clock that is set again and again
 	Note                string // what the user should know of it; "" where nothing
 
-	fit   *fit          // of the crossings; nil for a clock built by hand
-	grace time.Duration // how far beyond its stretch it may hold, towards a step
+	fit   *fit             // of the crossings; nil for a clock built by hand
+	grace [2]time.Duration // how far before and beyond its stretch it may hold, towards a step
+	since [2]time.Duration // how long after the last crossing before the step it begins, by From's clock and by To's
 }

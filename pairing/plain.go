@@ -43,6 +43,7 @@ func (m *matcher) setAside() (left []place) {
 		return g.ISN, g.RolesKnown && g.ISNKnown[0] && g.ISNKnown[1]
 	})...)
 	plain = append(plain, plainBy(m, taken, func(g *flows.Glance) ([2]tcp.Seq, bool) { return g.Next, g.Plain })...)
+	plain = append(plain, plainBy(m, taken, func(g *flows.Glance) ([2]uint32, bool) { return g.Stamp, g.Stamp[0] != 0 && g.Stamp[1] != 0 })...)
 	m.settled = map[place]bool{}
 	whole := m.readWhole(plain, taken)
 	for i := range plain {
@@ -135,11 +136,23 @@ func (m *matcher) plainAt(at []int) (x PlainPair, ok bool) {
 	return x, first != nil
 }
 
+// marks are what neither a translation nor a shift of sequence numbers changes
+// of a connection. Hosts whose connections share one clock may give the same
+// stamps to several: then nothing is picked.
+type marks struct {
+	stamp, segments, fingerprint [2]uint32
+	octets                       [2]uint64
+}
+
+func marksOf(g *flows.Glance) marks {
+	return marks{g.Stamp, g.Segments, g.Fingerprint, g.Octets}
+}
+
 // sameAtAGlance says by what two flows are one connection without a look at
 // their events: "" where that takes one.
 func sameAtAGlance(a, b *flows.Glance) string {
 	handshakes := a.ISNKnown[0] && a.ISNKnown[1] && b.ISNKnown[0] && b.ISNKnown[1]
-	stamped := a.Key == b.Key && a.ClientHi == b.ClientHi && a.Stamp == b.Stamp && a.Stamp[0] != 0 && a.Stamp[1] != 0
+	stamped := a.Stamp[0] != 0 && a.Stamp[1] != 0 && (a.Key == b.Key && a.ClientHi == b.ClientHi && a.Stamp == b.Stamp || marksOf(a) == marksOf(b))
 	switch {
 	case handshakes && a.ISN != b.ISN && stamped:
 		return byStamps

@@ -14,7 +14,7 @@ import (
 )
 
 // madeBy reads a generated capture through the flow table.
-func madeBy(t *testing.T, name string, c traffic.Config) Point {
+func madeBy(t testing.TB, name string, c traffic.Config) Point {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	file, err := os.Create(path)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"kaflow/capture"
 	"kaflow/flows"
 	"kaflow/tcp"
 )
@@ -22,45 +21,13 @@ const promptly = 3 * time.Second
 // octets say anything.
 const fewOctets = 64
 
-// half is a connection that not all points hold, whole from its handshake on, as
-// one of them saw it.
+// half is a connection that not all points hold, as one of them saw it.
 type half struct {
 	strand int
 	point  int
 	flow   *flows.Flow
-}
-
-// findPartners finds connections of different points that a proxy joins, by
-// strand: those with the same addresses at the same time, and those that carried
-// as many octets each way at the same time as no others.
-func (m *matcher) findPartners() map[int]*Partner {
-	type carried struct{ client, server uint64 }
-	byKey, byOctets := map[capture.Key][]half{}, map[carried][]half{}
-	for n, s := range m.strands {
-		at := s.points()
-		if len(at) == len(m.sides) || s.self || len(s.conn.ambiguous) > 0 {
-			continue
-		}
-		f := s.seen[at[0]]
-		if !f.RolesKnown || !f.Sides[0].ISNKnown || !f.Sides[1].ISNKnown {
-			continue
-		}
-		h := half{n, at[0], f}
-		byKey[f.Key] = append(byKey[f.Key], h)
-		k := carried{f.Sides[flows.Client].Octets, f.Sides[flows.Server].Octets}
-		if k.client > 0 && k.server > 0 && k.client+k.server >= fewOctets {
-			byOctets[k] = append(byOctets[k], h)
-		}
-	}
-	partner := map[int]*Partner{}
-	for _, halves := range byKey { // no two share a strand
-		m.joinHalves(halves, partner)
-	}
-	for _, halves := range byOctets {
-		halves = slices.DeleteFunc(halves, func(h half) bool { return partner[h.strand] != nil })
-		m.joinHalves(halves, partner)
-	}
-	return partner
+	whole  bool // from its handshake on
+	bursts []burst
 }
 
 // notePartners counts the connections that a proxy ends, for the user.
@@ -77,40 +44,6 @@ func (m *matcher) notePartners(r *Result) {
 		m.notes = append(m.notes, fmt.Sprintf("between %s and %s a proxy ends connections (%d seen) and opens others: nothing is said to be lost across it", m.sides[ij[0]].name, m.sides[ij[1]].name, n))
 	}
 	slices.Sort(m.notes)
-}
-
-// joinHalves notes the partners among halves that share addresses or numbers of
-// octets.
-func (m *matcher) joinHalves(halves []half, partner map[int]*Partner) {
-	if len(halves) < 2 || len(halves) > crowd {
-		return
-	}
-	for i := range halves {
-		m.pairHalves(halves, i, partner)
-	}
-}
-
-// pairHalves notes the one connection that half i can be joined with, where
-// that one has no other either.
-func (m *matcher) pairHalves(halves []half, i int, partner map[int]*Partner) {
-	fits := m.fitting(halves, i)
-	if len(fits) != 1 {
-		return
-	}
-	if back := m.fitting(halves, fits[0]); len(back) == 1 && back[0] == i {
-		x, y := &halves[i], &halves[fits[0]]
-		partner[x.strand] = &Partner{Vantage: y.point, Flow: y.flow, Transparent: x.flow.Key == y.flow.Key}
-	}
-}
-
-// fitting returns which of the others half i can be joined with.
-func (m *matcher) fitting(halves []half, i int) (fits []int) {
-	for j := range halves {
-		if x, y := &halves[i], &halves[j]; m.disjoint(x, y) && (m.follows(x, y) || m.follows(y, x)) {
-			fits = append(fits, j)
-		}
-	}
-	return fits
 }
 
 // disjoint reports whether no point holds both.

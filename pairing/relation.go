@@ -68,8 +68,13 @@ func relateAs(a, b *flows.Flow, turned bool) (relation, bool) {
 		r.method = byStamps
 		return r, true
 	}
+	r.agree = 0
 	if a.Key == b.Key && known[0] && known[1] && r.byIPID(a, b) {
 		r.method = byIPID
+		return r, true
+	}
+	if r.byPayload(a, b, known) {
+		r.method = byPayload
 		return r, true
 	}
 	return relation{}, false
@@ -141,9 +146,10 @@ type stamp struct {
 	ts, ecr uint32
 }
 
-// stampOf returns the event's stamp; ok is false without timestamps.
+// stampOf returns the event's stamp; ok is false without timestamps. A SYN has
+// one number only, and nothing to echo.
 func stampOf(e *flows.Event, sender uint8) (s stamp, ok bool) {
-	ok = e.HasTS && e.TSVal != 0 && e.TSEcr != 0 && e.Flags.Has(tcp.ACK) && comparableEvent(e) && e.Kind != flows.Stale && e.From <= flows.Server
+	ok = e.HasTS && e.TSVal != 0 && (e.TSEcr != 0 && e.Flags.Has(tcp.ACK) || e.Flags.Has(tcp.SYN)) && comparableEvent(e) && e.Kind != flows.Stale && e.From <= flows.Server
 	return stamp{sender, e.Flags & (tcp.SYN | tcp.FIN | tcp.RST), e.Len, e.TSVal, e.TSEcr}, ok
 }
 
@@ -155,8 +161,10 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 	pairs := stampPairs(a, b)
 	for _, p := range pairs {
 		d := shiftsOf(p[0], p[1])
-		votes[0][d[0]]++
-		votes[1][d[1]]++
+		votes[p[0].From][d[p[0].From]]++
+		if p[0].Flags.Has(tcp.ACK) {
+			votes[1-p[0].From][d[1-p[0].From]]++
+		}
 	}
 	for s := range votes {
 		if !known[s] {
@@ -165,7 +173,7 @@ func (r *relation) byStamps(a, b *flows.Flow, known [2]bool) bool {
 	}
 	var senders [2]bool
 	for _, p := range pairs {
-		if shiftsOf(p[0], p[1]) == r.shift {
+		if bearsOut(p, r.shift) {
 			r.agree++
 			senders[p[0].From] = true
 		}
@@ -224,6 +232,13 @@ func lastProbe(e *flows.Event) (*flows.Event, bool) {
 func shiftsOf(x, y *flows.Event) (d [2]uint32) {
 	d[x.From], d[1-x.From] = uint32(y.Seq-x.Seq), uint32(y.Ack-x.Ack)
 	return d
+}
+
+// bearsOut reports whether two segments are a shift apart; a SYN has numbers in
+// one direction only.
+func bearsOut(p [2]*flows.Event, shift [2]uint32) bool {
+	d := shiftsOf(p[0], p[1])
+	return d == shift || !p[0].Flags.Has(tcp.ACK) && d[p[0].From] == shift[p[0].From]
 }
 
 // mostVotes returns the value with the most votes, the least of several.
@@ -288,6 +303,7 @@ func unshifted(f *flows.Flow, shift [2]uint32) *flows.Flow {
 	for i := range g.Anchors {
 		if a := &g.Anchors[i]; a.From <= flows.Server {
 			a.Seq -= tcp.Seq(shift[a.From])
+			a.Ack -= tcp.Seq(shift[1-a.From])
 		}
 	}
 	return &g

@@ -64,15 +64,17 @@ type matcher struct {
 	settled map[place]bool // plain flows that are compared in detail all the same
 	atlas   *atlas
 	clocks  clockSet
-	ipids   map[[2]int]ipidHabit
+	ipids   map[passage]ipidHabit
 	closed  map[closedKey][]int // points
 	notes   []string
 
-	alone    []bystanders     // by point
-	shifts   map[[2]int]bool  // points between which some connection's numbers are rewritten
-	rebinds  map[[2]int]bool  // points between which some connection changes a port and no address
-	proxied  map[[2]int]bool  // points between which a proxy ends some connection
-	services map[passing]bool // servers whose connections are seen elsewhere too
+	alone    []bystanders          // by point
+	shifts   map[[2]int]bool       // points between which some connection's numbers are rewritten
+	rebinds  map[[2]int]bool       // points between which some connection changes a port and no address
+	proxied  map[[2]int]bool       // points between which a proxy ends some connection
+	strays   []map[strayKey]stray  // by point
+	nexts    []map[[2]tcp.Seq]bool // by point: where its connections have come to
+	services map[passing]bool      // servers whose connections are seen elsewhere too
 }
 
 func matchSides(sides []*side, o Options) *Result {
@@ -87,14 +89,15 @@ func matchSides(sides []*side, o Options) *Result {
 	if conns, changed := m.unpairContradicted(conns); changed {
 		m.weave(conns)
 	}
+	m.rates()
 	m.giveOffset()
 	m.ipids = ipidHabits(m.strands)
 	m.readBystanders()
 	same := newSameness(len(sides))
-	partners := m.findPartners()
+	partners, halves := m.findPartners()
 	for n, s := range m.strands {
 		p := m.pair(s, same)
-		p.Partner = partners[n]
+		p.Partner, p.Halves = partners[n], halves[n]
 		p.Settled = !slices.ContainsFunc(s.conn.at, func(at place) bool { return !m.settled[at] })
 		r.Pairs = append(r.Pairs, p)
 	}
@@ -105,7 +108,19 @@ func matchSides(sides []*side, o Options) *Result {
 	r.Plain = m.arrangePlain()
 	r.Clocks = m.listClocks()
 	m.report(r)
+	m.release()
 	return r
+}
+
+// release lets go of what only matching needs: of connections that are compared
+// in detail the pairs hold what is asked for later.
+func (m *matcher) release() {
+	m.strands, m.nexts = nil, nil
+	for _, s := range m.sides {
+		if s.table != nil {
+			clear(s.flows)
+		}
+	}
 }
 
 // weave builds the strands, the order of the points and the clocks.
@@ -425,6 +440,9 @@ func (m *matcher) report(r *Result) {
 	}
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
+			if near, far, told := m.misnamed(i, j); told {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s is taken as nearer to the client than %s, as named; their packets say the opposite: are the two names exchanged?", near, far))
+			}
 			if len(m.plain) == 0 && !m.shares(i, j) && !m.proxied[[2]int{i, j}] {
 				r.Notes = append(r.Notes, fmt.Sprintf("%s and %s share no connection", m.sides[i].name, m.sides[j].name))
 			}
@@ -432,10 +450,24 @@ func (m *matcher) report(r *Result) {
 	}
 }
 
-// shares reports whether two points saw at least one connection both.
+// misnamed reports whether packets contradict the order that the user named for
+// two points, and who was named to be nearer to the client.
+func (m *matcher) misnamed(i, j int) (near, far string, told bool) {
+	l := m.atlas.named(i) - m.atlas.named(j)
+	if l*m.atlas.all[[2]int{i, j}] >= 0 {
+		return "", "", false
+	}
+	if l < 0 {
+		i, j = j, i
+	}
+	return m.sides[i].name, m.sides[j].name, true
+}
+
+// shares reports whether two points saw at least one connection both, or perhaps
+// did.
 func (m *matcher) shares(i, j int) bool {
 	for _, s := range m.strands {
-		if s.views[i] != nil && s.views[j] != nil {
+		if s.views[i] != nil && s.views[j] != nil || len(s.conn.ambiguous) > 0 {
 			return true
 		}
 	}

@@ -17,6 +17,7 @@ type side struct {
 	table       *flows.Table
 	closed      []*flows.Closed
 	hosts       func(*capture.Key) (flows.HostPair, bool)
+	asked       map[hostsKey]hostPair // what hosts answered
 	files       []capture.File
 	holes       []capture.Interval
 	covers      []capture.Interval // the user's word
@@ -36,6 +37,7 @@ func newSide(p Point, covers []capture.Interval) *side {
 		s.hosts = p.Table.HostPair
 		s.evicted = p.Table.Evicted()
 		s.table = p.Table
+		s.cards = make([]flows.Glance, 0, p.Table.Live())
 		for g := range p.Table.Glances() {
 			s.cards = append(s.cards, g)
 		}
@@ -128,7 +130,23 @@ func (s *side) hostPair(k *capture.Key) (flows.HostPair, bool) {
 	if s.hosts == nil {
 		return flows.HostPair{}, false
 	}
-	return s.hosts(k)
+	at := hostsOf(k)
+	pair, known := s.asked[at]
+	if !known { // behind a NAT thousands of connections ask for the same two
+		h, ok := s.hosts(k)
+		pair = hostPair{h, ok}
+		if s.asked == nil {
+			s.asked = map[hostsKey]hostPair{}
+		}
+		s.asked[at] = pair
+	}
+	return pair.HostPair, pair.ok
+}
+
+// hostPair is what a side saw between two hosts, and whether it did.
+type hostPair struct {
+	flows.HostPair
+	ok bool
 }
 
 // service is one port of a server, as one pair of hosts uses it.

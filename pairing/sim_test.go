@@ -42,7 +42,8 @@ type tap struct {
 	ppm    float64
 	step   time.Duration // added to the clock from stepAt on
 	stepAt time.Duration
-	steps  map[time.Duration]time.Duration // more of them: by true time, what is added from then on
+	steps  map[time.Duration]time.Duration      // more of them: by true time, what is added from then on
+	slew   func(at time.Duration) time.Duration // added to the clock, changing slowly
 	tick   tcp.Instant
 	ttl    uint8 // hops from the client
 	drop   func(wire int) bool
@@ -53,6 +54,9 @@ type tap struct {
 // clock reads the tap's clock at a true time.
 func (t *tap) clock(at time.Duration) tcp.Instant {
 	shown := epoch.Add(at + t.offset + time.Duration(t.ppm*1e-6*float64(at)))
+	if t.slew != nil {
+		shown = shown.Add(t.slew(at))
+	}
 	if t.step != 0 && at >= t.stepAt {
 		shown = shown.Add(t.step)
 	}

@@ -31,7 +31,7 @@ func pointsOf(t *testing.T, text string) []Point {
 }
 
 // pointOf reads one capture to its end.
-func pointOf(t *testing.T, name string, source capture.Source) Point {
+func pointOf(t testing.TB, name string, source capture.Source) Point {
 	t.Helper()
 	p := Point{Name: name, Table: &flows.Table{}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}
 	var batch capture.Batch

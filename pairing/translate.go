@@ -25,9 +25,9 @@ const (
 	scoreMatches   = 5 // so many raise the score
 )
 
-// crowd is how many connections of one point may share a key before it is no
+// crowd is how many connections of all points may share a key before it is no
 // longer looked at: such a key tells nothing.
-const crowd = 16
+const crowd = 32
 
 // tie is a possible match of two connections that no point has both of.
 type tie struct {
@@ -35,6 +35,9 @@ type tie struct {
 	score  float64
 	agree  int
 	method string
+	points [2]int // where the two views lie that are so alike
+	ids    idWord
+	shared bool // what makes them alike other connections of one of the points share, too
 }
 
 // over returns by how much t beats o, from 0 to 1; 0 where it does not.
@@ -54,12 +57,16 @@ type translator struct {
 	conns  []connection
 	joined []int // by connection: the one that it became part of; itself at first
 	ties   []tie
+	common map[stamp]bool  // stamps that several connections of one point carry
+	keeps  map[[2]int]bool // points between which IP IDs are kept
+	class  uint8           // of the digests of open connections
+	polls  map[uint64]bool // digests of octets that several connections of one point send
 }
 
 // translate joins the connections that the addresses did not. notes tells what
 // stayed ambiguous.
 func translate(sides []*side, conns []connection) (_ []connection, notes []string) {
-	t := &translator{sides: sides, conns: conns, joined: make([]int, len(conns))}
+	t := &translator{sides: sides, conns: conns, joined: make([]int, len(conns)), common: map[stamp]bool{}, keeps: map[[2]int]bool{}, polls: map[uint64]bool{}}
 	for i := range t.joined {
 		t.joined[i] = i
 	}
@@ -77,6 +84,7 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 			}
 		}
 	})
+	t.findCommon()
 	round(t, func(f *flows.Flow, put func(stamp)) {
 		for i := range f.Events {
 			if s, ok := stampOf(&f.Events[i], 0); ok {
@@ -84,6 +92,16 @@ func translate(sides []*side, conns []connection) (_ []connection, notes []strin
 			}
 		}
 	})
+	if t.class = t.digests(); t.class > 0 {
+		t.findPolls()
+		round(t, func(f *flows.Flow, put func(uint64)) {
+			for i := range f.Anchors {
+				if a := &f.Anchors[i]; !a.Again {
+					put(digest(a, t.class))
+				}
+			}
+		})
+	}
 	round(t, func(f *flows.Flow, put func(capture.Key)) { put(f.Key) })
 	if n := t.markAmbiguous(); n > 0 {
 		notes = append(notes, fmt.Sprintf("%d connections may each be one of several at another capture: they are not paired", n))
@@ -107,6 +125,21 @@ func (t *translator) open(i int) bool {
 }
 
 func (t *translator) flow(p place) *flows.Flow { return t.sides[p.point].flow(p.flow) }
+
+// digests returns how many octets' digests all open connections have.
+func (t *translator) digests() (class uint8) {
+	for i := range t.conns {
+		if !t.open(i) {
+			continue
+		}
+		for _, p := range t.conns[i].at {
+			if k := digests(t.flow(p)); k > 0 && (class == 0 || k < class) {
+				class = k
+			}
+		}
+	}
+	return class
+}
 
 // severalPoints reports whether open connections lie at more than one point.
 func (t *translator) severalPoints() bool {
@@ -151,6 +184,7 @@ func round[K comparable](t *translator, keys func(f *flows.Flow, put func(K))) {
 		}
 	}
 	slices.SortFunc(t.ties, func(x, y tie) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
+	t.refuseOtherIDs()
 	for t.settle() {
 		for i := range t.ties {
 			t.ties[i].a, t.ties[i].b = t.root(t.ties[i].a), t.root(t.ties[i].b)
@@ -202,8 +236,15 @@ func (t *translator) weigh(a, b int) (best tie, ok bool) {
 			if !related {
 				continue
 			}
-			if s := scoreOf(&r); s > best.score || s == best.score && r.agree > best.agree {
+			s, ids := scoreOf(&r), idWord{}
+			if r.method == byStamps || r.method == byPayload {
+				ids = idsOf(f, g, &r)
+				s += ids.score()
+			}
+			if s > best.score || s == best.score && r.agree > best.agree {
 				best.score, best.agree, best.method, ok = s, r.agree, r.method, true
+				best.points, best.ids = [2]int{min(p.point, q.point), max(p.point, q.point)}, ids
+				best.shared = f.Key != g.Key && (r.method == byStamps && !ids.same() && t.unshared(f, g, &r) < fewStamps || r.method == byPayload && !ids.same() && t.sharedPayload(f, g, &r))
 			}
 		}
 	}
@@ -249,7 +290,7 @@ func (t *translator) settle() (joined bool) {
 		margins[i] = t.margin(&t.ties[i], of)
 	}
 	for i := range t.ties {
-		if k := &t.ties[i]; margins[i] > 0 && t.possible(k) {
+		if k := &t.ties[i]; margins[i] > 0 && !k.shared && t.possible(k) {
 			t.join(k, margins[i])
 			joined = true
 		}

@@ -308,6 +308,8 @@ type pieceDoc struct {
 	Skew      *float64 `json:"skew_ppm"`
 	SkewMin   *float64 `json:"skew_min_ppm"`
 	SkewMax   *float64 `json:"skew_max_ppm"`
+	SkewTS    *float64 `json:"skew_by_timestamps_ppm"`
+	SkewTSErr *float64 `json:"skew_by_timestamps_error_ppm"`
 	Given     bool     `json:"given"`
 	Assumed   bool     `json:"assumed"`
 	Note      *text    `json:"note"`
@@ -346,6 +348,9 @@ func pieceOf(c *pairing.Clock) pieceDoc {
 	}
 	if c.PPM != 0 || c.PPMMin != 0 || c.PPMMax != 0 {
 		doc.Skew, doc.SkewMin, doc.SkewMax = ref(c.PPM), ref(c.PPMMin), ref(c.PPMMax)
+	}
+	if c.Stamps.Flows > 0 {
+		doc.SkewTS, doc.SkewTSErr = ref(c.Stamps.PPM), ref(c.Stamps.Err)
 	}
 	return doc
 }

@@ -298,6 +298,9 @@ type partnerDoc struct {
 	Client      *string `json:"client"`
 	Server      *string `json:"server"`
 	Transparent bool    `json:"transparent"` // it has the same addresses
+	By          text    `json:"by"`          // addresses, payload, octets or timing
+	Score       float64 `json:"score"`
+	Margin      float64 `json:"margin"` // over the runner-up
 }
 
 func partnerOf(r *analyzer.Report, p *pairing.Pair) *partnerDoc {
@@ -305,7 +308,8 @@ func partnerOf(r *analyzer.Report, p *pairing.Pair) *partnerDoc {
 		return nil
 	}
 	f := p.Partner.Flow
-	return &partnerDoc{vantageName(r, p.Partner.Vantage), f.Stream, addrOf(r, f, flows.Client), addrOf(r, f, flows.Server), p.Partner.Transparent}
+	return &partnerDoc{vantageName(r, p.Partner.Vantage), f.Stream, addrOf(r, f, flows.Client), addrOf(r, f, flows.Server), p.Partner.Transparent,
+		text(p.Partner.By), p.Partner.Score, p.Partner.Margin}
 }
 
 type policyDoc struct {

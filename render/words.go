@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -263,6 +264,8 @@ func clockText(c *pairing.Clock, from, to string) string {
 	}
 	if c.PPMMin > 0 || c.PPMMax < 0 {
 		text += fmt.Sprintf(", drifting by %.1f ppm", c.PPM)
+	} else if c.RateByStamps() && math.Abs(c.Stamps.PPM) > c.Stamps.Err {
+		text += fmt.Sprintf(", drifting by about %.0f ppm by the hosts' own timestamps", c.PPM)
 	}
 	return text
 }

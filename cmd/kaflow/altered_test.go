@@ -35,6 +35,16 @@ func alterations() []alteration {
 		{"shifted and translated", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
 			return lab.Translated(lab.Renumbered(f, c, 0x9e3779b9, 0), c, publicAddr, 0)
 		}, true},
+		{"MSS clamped, and behind a source NAT", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Translated(lab.Clamped(f, 1360), c, publicAddr, 11111)
+		}, true},
+		{"IPv4 here, IPv6 there", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame { return lab.Sixed(f) }, true},
+		{"IPv6 there, and shifted", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Sixed(lab.Renumbered(f, c, 0x9e3779b9, 0x7f4a7c15))
+		}, true},
+		{"timestamps taken out, shifted and translated", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame {
+			return lab.Translated(lab.Renumbered(lab.Unstamped(f), c, 0x9e3779b9, 0x7f4a7c15), c, publicAddr, 7)
+		}, false},
 		{"clock five hours ahead, 400 ppm fast", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
 			return lab.Reclocked(f, 5*time.Hour, 400, time.Time{}, 0)
 		}, true},

@@ -127,6 +127,7 @@ func (a *app) follow(ctx context.Context, points []point, sel selection, told bo
 	read := make([][]pairing.Point, len(points))
 	for _, i := range streamsFirst(points) {
 		p := &points[i]
+		p.compared = len(points) > 1
 		sides := flows.NewSides()
 		seen := 0
 		at := a.followOne(ctx, p, sel, func(b *capture.Batch) {
@@ -164,7 +165,7 @@ func streamsFirst(points []point) []int {
 // followOne reads a vantage point to its end; before is called for each batch
 // before the table takes it.
 func (a *app) followOne(ctx context.Context, p *point, sel selection, before func(*capture.Batch)) pairing.Point {
-	table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents}}
+	table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Digests: p.compared}}
 	var batch capture.Batch
 	var first tcp.Instant
 	a.read(ctx, p.set, table, &batch, func() {

@@ -162,7 +162,7 @@ func (a *app) learn(c *cobra.Command, points []point, know pairing.Options) (*an
 	x := &annotation{app: a, points: points, priors: make([]map[uint64]*flows.Prior, len(points))}
 	var taken []pairing.Point
 	for i, p := range points {
-		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Learn: true}}
+		table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Learn: true, Digests: len(points) > 1}}
 		var batch capture.Batch
 		a.read(c.Context(), p.set, table, &batch, func() {})
 		a.conclude(p.set, table)

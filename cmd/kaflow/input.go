@@ -68,6 +68,8 @@ type point struct {
 	paths []string
 	set   *capture.Set
 	only  *uint32 // the interface that it stands for; nil: all
+
+	compared bool // with another
 }
 
 // open opens the vantage points that the arguments name. What cannot be read

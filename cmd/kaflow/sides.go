@@ -41,6 +41,7 @@ func (a *app) part(ctx context.Context, p *point, sel selection) []pairing.Point
 	for side := range hosts {
 		sides.Rewind()
 		q := *p
+		q.compared = true
 		q.name = fmt.Sprintf("%s, side of %s", p.name, hosts[side])
 		if q.set, err = capture.Open(o, q.name, p.paths...); err != nil {
 			return nil

@@ -23,8 +23,13 @@ type said struct {
 	Paths []struct{ Note string }
 	Flows []struct {
 		Client, Server string
-		Seen           []struct{ Client string }
-		Verdict        struct {
+		Pairing        struct{ Method string }
+		Partner        *struct {
+			Client *string
+			By     string
+		} `json:"proxy_partner"`
+		Seen    []struct{ Client string }
+		Verdict struct {
 			ID, Confidence, Cause string
 			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
@@ -274,10 +279,19 @@ func judgeThinned(t *testing.T, set *lab.Run, seed uint64) {
 			}
 		}
 		truth, wrong, right := map[string]string{}, map[string]int{}, 0
+		var pairs [3]int // right, wrong, at one point only
 		for _, f := range set.Truth.Flows {
 			truth[f.Client] = f.Expect.Verdict
 		}
 		for _, f := range ask(t, paths...).Flows {
+			switch {
+			case len(f.Seen) < 2:
+				pairs[2]++
+			case set.Truth.Translated[f.Seen[0].Client] == f.Seen[1].Client:
+				pairs[0]++
+			default:
+				pairs[1]++
+			}
 			switch want, is := truth[f.Client], f.Verdict; {
 			case want == "":
 			case want == is.ID:
@@ -285,6 +299,10 @@ func judgeThinned(t *testing.T, set *lab.Run, seed uint64) {
 			case is.Confidence == "likely" || is.Confidence == "proven":
 				wrong[is.ID+" "+is.Confidence+", was "+want]++
 			}
+		}
+		t.Logf("%.0f %% of the frames missing in both captures: %d pairs right, %d wrong, %d connections at one point only", 100*share, pairs[0], pairs[1], pairs[2])
+		if pairs[1] > 0 {
+			t.Errorf("%.0f %% of the frames missing: %d connections are paired wrongly", 100*share, pairs[1])
 		}
 		t.Logf("%.0f %% of the frames missing in both captures: of %d verdicts %d right, wrong and sure %v", 100*share, len(set.Truth.Flows), right, wrong)
 		if right < len(set.Truth.Flows)*3/4 {
@@ -359,7 +377,10 @@ func TestStoredCapturesGiveTheTruth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(set.Truth.Scenario+"/"+filepath.Base(filepath.Dir(path)), func(t *testing.T) { judge(t, set) })
+		t.Run(set.Truth.Scenario+"/"+filepath.Base(filepath.Dir(path)), func(t *testing.T) {
+			judge(t, set)
+			judgeFates(t, set)
+		})
 	}
 }
 
@@ -396,6 +417,9 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 				t.Fatal(outcome.Err)
 			}
 			judge(t, outcome.Run)
+			judgeFates(t, outcome.Run)
+			judgeAny(t, outcome.Run)
+			judgePartners(t, outcome.Run)
 			judgeFour(t, outcome.Run)
 			judgeRouter(t, outcome.Run)
 			if len(outcome.Run.Truth.Flows) > 100 {

@@ -97,6 +97,40 @@ func Renumbered(frames []Frame, from netip.Addr, own, peers uint32) []Frame {
 	})
 }
 
+// Unstamped takes the timestamps option out of every segment, as a firewall may.
+func Unstamped(frames []Frame) []Frame {
+	const option = 10 // octets
+	return altered(frames, func(f *Frame) {
+		if !f.HasTS {
+			return
+		}
+		at := f.tsAt - 2
+		from, to := at-(at-f.tcpAt)%2, at+option+(at-f.tcpAt)%2
+		words := slices.Clone(f.Data[from:to])
+		for i := range option {
+			words[at-from+i] = 1 // no operation
+		}
+		f.put(from, words, f.tcpAt+16)
+		f.HasTS = false
+	})
+}
+
+// Clamped lowers the MSS that SYNs name, as a router before a tunnel does.
+func Clamped(frames []Frame, most uint16) []Frame {
+	return altered(frames, func(f *Frame) {
+		at := f.tcpAt + 20 // the first option of every system that matters
+		if f.Flags&FlagSYN == 0 || len(f.Data) < at+4 || f.Data[at] != 2 || binary.BigEndian.Uint16(f.Data[at+2:]) <= most {
+			return
+		}
+		f.put(at+2, binary.BigEndian.AppendUint16(nil, most), f.tcpAt+16)
+	})
+}
+
+// Since leaves what was captured from a moment on.
+func Since(frames []Frame, at time.Time) []Frame {
+	return slices.DeleteFunc(slices.Clone(frames), func(f Frame) bool { return f.At.Before(at) })
+}
+
 // Reclocked shows the times of a clock that is off by an offset, runs fast by
 // parts per million, and is set by step at a moment.
 func Reclocked(frames []Frame, offset time.Duration, ppm float64, at time.Time, step time.Duration) []Frame {

@@ -149,3 +149,24 @@ func crossings(here, there []Frame, from netip.Addr) []bool {
 }
 
 func within(at, since, until time.Time) bool { return !at.Before(since) && !at.After(until) }
+
+// Crossed says, for every frame of one capture, whether it is a TCP frame that
+// another capture holds, too.
+func Crossed(here, there []Frame) []bool {
+	arrived := map[wire]int{}
+	for i := range there {
+		if f := &there[i]; f.TCP {
+			arrived[f.wire()]++
+		}
+	}
+	crossed := make([]bool, len(here))
+	for i := range here {
+		f := &here[i]
+		crossed[i] = f.TCP && arrived[f.wire()] > 0
+	}
+	return crossed
+}
+
+// Same reports whether two TCP frames are one packet, whatever a router has made
+// of its addresses and ports.
+func Same(f, g *Frame) bool { return f.wire() == g.wire() }

@@ -93,7 +93,38 @@ var truths = map[string]func(*testing.T, *lab.Run, lab.Timers){
 	"silent-drop-started-late":     bothGaveUp,
 	"ssh-snat-silent-drop":         bothGaveUp,
 	"ssh-dnat-silent-drop":         bothGaveUp,
-	"ssh-through-proxy":            answered,
+	"ssh-hairpin-silent-drop":      bothGaveUp,
+	"ssh-silent-drop-ipv6":         bothGaveUp,
+	"ssh-silent-drop-any": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		bothGaveUp(t, r, timers)
+		if r.Captures[lab.AtClientAny] == "" || r.Captures[lab.AtRouterAny] == "" {
+			t.Errorf("captures %v lack those on all interfaces", r.Captures)
+		}
+	},
+	"offload-silent-drop": func(t *testing.T, r *lab.Run, timers lab.Timers) {
+		bothGaveUp(t, r, timers)
+		large := func(at string) (n int) {
+			frames, err := lab.ReadPcap(r.Captures[at])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range frames {
+				n = max(n, f.Len)
+			}
+			return n
+		}
+		if c, s := large(lab.AtClient), large(lab.AtRouterServer); c <= 1500 || s > 1500 {
+			t.Errorf("the largest segment has %d octets at the client and %d behind the router: nothing was cut", c, s)
+		}
+	},
+	"proxy-crowd": func(t *testing.T, r *lab.Run, _ lab.Timers) {
+		probes(t, r, 0, 0)
+		resets(t, r, 0, 0)
+		if len(r.Truth.Partners) != len(r.Truth.Flows) || len(r.Truth.Flows) < 20 {
+			t.Errorf("%d connections, %d partners", len(r.Truth.Flows), len(r.Truth.Partners))
+		}
+	},
+	"ssh-through-proxy": answered,
 	"snat-crowd": func(t *testing.T, r *lab.Run, timers lab.Timers) {
 		dead := 0
 		for _, f := range r.Truth.Flows {
@@ -311,9 +342,9 @@ func resets(t *testing.T, r *lab.Run, client, server int) {
 func checkRouterCaptures(t *testing.T, r *lab.Run) {
 	t.Helper()
 	frames := map[string][]lab.Frame{}
-	for at, path := range r.Captures {
+	for _, at := range lab.Points() {
 		var err error
-		if frames[at], err = lab.ReadPcap(path); err != nil {
+		if frames[at], err = lab.ReadPcap(r.Captures[at]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -100,31 +100,42 @@ func (f *Frame) ip() bool {
 	return len(f.Data) >= etherHeader && binary.BigEndian.Uint16(f.Data[12:]) == 0x0800
 }
 
-// decode reads the headers of an unfragmented IPv4 TCP frame; others stay
-// plain frames.
-func (f *Frame) decode() {
-	be := binary.BigEndian
-	d := f.Data
-	if len(d) < etherHeader+20+20 || !f.ip() || d[etherHeader]>>4 != 4 || d[etherHeader+9] != 6 {
-		return
+// network reads the IP header: its length, the length of the packet's rest, and
+// the addresses. ok is false where it holds no TCP.
+func (f *Frame) network() (head, rest int, src, dst netip.Addr, ok bool) {
+	be, d := binary.BigEndian, f.Data
+	switch {
+	case len(d) >= etherHeader+40+20 && be.Uint16(d[12:]) == 0x86dd && d[etherHeader]>>4 == 6 && d[etherHeader+6] == 6:
+		ip := d[etherHeader:]
+		return 40, int(be.Uint16(ip[4:])), netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40])), true
+	case len(d) < etherHeader+20+20 || !f.ip() || d[etherHeader]>>4 != 4 || d[etherHeader+9] != 6:
+		return 0, 0, src, dst, false
 	}
 	ip := d[etherHeader:]
-	head := int(ip[0]&15) * 4
-	if head < 20 || len(ip) < head+20 {
+	head = int(ip[0]&15) * 4
+	f.IPID = be.Uint16(ip[4:])
+	return head, int(be.Uint16(ip[2:])) - head, netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20])), head >= 20 && len(ip) >= head+20
+}
+
+// decode reads the headers of an unfragmented TCP frame; others stay plain
+// frames.
+func (f *Frame) decode() {
+	head, rest, src, dst, ok := f.network()
+	if !ok {
 		return
 	}
-	tcp := ip[head:]
+	be := binary.BigEndian
+	tcp := f.Data[etherHeader+head:]
 	tcpHead := int(tcp[12]>>4) * 4
 	if tcpHead < 20 || len(tcp) < tcpHead {
 		return
 	}
 	f.TCP, f.tcpAt = true, etherHeader+head
-	f.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[12:16])), be.Uint16(tcp))
-	f.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:20])), be.Uint16(tcp[2:]))
-	f.IPID = be.Uint16(ip[4:])
+	f.Src = netip.AddrPortFrom(src, be.Uint16(tcp))
+	f.Dst = netip.AddrPortFrom(dst, be.Uint16(tcp[2:]))
 	f.Seq, f.Ack = be.Uint32(tcp[4:]), be.Uint32(tcp[8:])
 	f.Flags, f.Window = tcp[13], be.Uint16(tcp[14:])
-	f.Len = int(be.Uint16(ip[2:])) - head - tcpHead
+	f.Len = rest - tcpHead
 	f.findTimestamps(tcp[20:tcpHead])
 }
 

@@ -83,8 +83,8 @@ func (s Scenario) Timers() Timers {
 // resets, repeated segments, and packets dropped on the way.
 func (r *Run) Check() error {
 	captures := map[string][]Frame{}
-	for at, path := range r.Captures {
-		frames, err := ReadPcap(path)
+	for _, at := range Points() {
+		frames, err := ReadPcap(r.Captures[at])
 		if err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (t *Truth) check(client, server []Frame) error {
 		compare("resets of the "+at, Resets(frames, from, since, until), n.OutRsts)
 		compare("retransmissions of the "+at, Repeats(frames, from, since, until), n.Retransmissions)
 	}
-	if !t.Path.Proxy {
+	if !t.Path.Proxy && !t.Path.Offload {
 		compare("packets lost on the way", Lost(client, server, t.Ends), t.Path.Dropped)
 	}
 	return errors.Join(errs...)
@@ -125,9 +125,7 @@ func (s Scenario) Run(ctx context.Context, dir string) (*Run, error) {
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	run := &Run{Dir: dir, Captures: map[string]string{}, Truth: truth}
-	for _, at := range []string{AtClient, AtRouterClient, AtRouterServer, AtServer} {
-		run.Captures[at] = filepath.Join(dir, at+".pcap")
-	}
+	run.find()
 	if err := run.Check(); err != nil {
 		return run, err
 	}

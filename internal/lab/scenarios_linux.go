@@ -51,7 +51,7 @@ var deadly = Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 9, Stat
 func Scenarios() []Scenario {
 	stateless := deadly
 	stateless.State = 0
-	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings(), fleets()), []Scenario{
+	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings(), fleets(), paths()), []Scenario{
 		{
 			Name:   "ssh-silent-drop",
 			Doc:    "An ssh session with TCP keepalive at both ends falls silent for longer than the stateful firewall between remembers it. Everything later is dropped without a word, both ends probe in vain and give up with a RST.",

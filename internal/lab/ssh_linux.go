@@ -44,7 +44,7 @@ PasswordAuthentication no
 PrintMotd no
 PrintLastLog no
 TCPKeepAlive %s
-`, sshPort, serverAddr, filepath.Join(s.tmp, "host"), filepath.Join(s.tmp, "user.pub"), yesNo(keepalive))
+`, sshPort, s.serverAt, filepath.Join(s.tmp, "host"), filepath.Join(s.tmp, "user.pub"), yesNo(keepalive))
 	if a := s.time.ClientAlive; a.Interval > 0 {
 		config += fmt.Sprintf("ClientAliveInterval %d\nClientAliveCountMax %d\n", a.Interval/time.Second, a.Count)
 		s.beats(AtServer, a)
@@ -231,7 +231,7 @@ func (x *session) logout() error {
 func (x *session) flow(happened string, expect Expect) Flow {
 	return Flow{
 		Client:      x.local.String(),
-		Server:      netip.AddrPortFrom(serverAddr, sshPort).String(),
+		Server:      netip.AddrPortFrom(x.stage.serverAt, sshPort).String(),
 		Application: "ssh", Happened: happened, Expect: expect,
 	}
 }

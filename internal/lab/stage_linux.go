@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,7 +43,10 @@ type stage struct {
 	taps                           map[string]*tap
 	sshd                           *exec.Cmd      // that listens
 	service                        netip.AddrPort // where the client finds sshd
+	serverAt                       netip.Addr     // where it listens
+	more                           []tapPoint     // captures besides those of the four interfaces
 	cleanups                       []func()
+	ends                           sync.Mutex // of cleanups, where goroutines add to them
 	truth                          *Truth
 
 	typed, idleSince time.Time // where stretching puts silence in
@@ -53,7 +57,7 @@ type stage struct {
 // newStage builds the namespaces, links, addresses and the relay.
 func newStage(ctx context.Context, dir string, timers Timers, truth *Truth) (*stage, error) {
 	removeStale()
-	s := &stage{ctx: ctx, dir: dir, time: timers, truth: truth, taps: map[string]*tap{}, service: netip.AddrPortFrom(serverAddr, sshPort)}
+	s := &stage{ctx: ctx, dir: dir, time: timers, truth: truth, taps: map[string]*tap{}, service: netip.AddrPortFrom(serverAddr, sshPort), serverAt: serverAddr}
 	if err := s.build(); err != nil {
 		s.close()
 		return nil, err
@@ -256,19 +260,22 @@ type tap struct {
 	path string
 }
 
+// tapPoint is where a tcpdump runs.
+type tapPoint struct {
+	at  string
+	n   *netns
+	dev string
+}
+
 // capture starts tcpdump at every interface, and the period that the kernel
 // counters are read for.
 func (s *stage) capture() error {
-	for _, point := range []struct {
-		at  string
-		n   *netns
-		dev string
-	}{
+	for _, point := range append([]tapPoint{
 		{AtClient, s.client, "c0"},
 		{AtRouterClient, s.router, "rc"},
 		{AtRouterServer, s.router, "rs"},
 		{AtServer, s.server, "s0"},
-	} {
+	}, s.more...) {
 		path := filepath.Join(s.dir, point.at+".pcap")
 		c := exec.Command("tcpdump", "-n", "-U", "--immediate-mode", "-Z", "root", "-s", strconv.Itoa(snapLength), "-w", path, "-i", point.dev)
 		if err := point.n.do(c.Start); err != nil {

@@ -15,7 +15,15 @@ const (
 	AtRouterClient = "router-client" // the router's interface towards the client
 	AtRouterServer = "router-server"
 	AtServer       = "server"
+
+	// Captures on all interfaces of a host (cooked headers), where a scenario
+	// takes them.
+	AtClientAny = "client-any"
+	AtRouterAny = "router-any"
 )
+
+// Points are the captures that every run has, in path order.
+func Points() []string { return []string{AtClient, AtRouterClient, AtRouterServer, AtServer} }
 
 // Truth is what is known of a run without reading a capture. Instants are on
 // the clock that all namespaces share; in a stored set they are moved by the
@@ -39,6 +47,8 @@ type Truth struct {
 	Clocks map[string]float64 `json:"clock_added_s,omitempty"`
 	// Translated says, by the client's address, as what the server knows it.
 	Translated map[string]string `json:"translated,omitempty"`
+	// Partners says, by the client's address, from which address a proxy asked on.
+	Partners map[string]string `json:"partners,omitempty"`
 	// Stretched lists the silence that was put in, on the original time axis.
 	Stretched []Insertion `json:"stretched,omitempty"`
 	// Find holds frame numbers by capture: what a reader should find where.
@@ -105,6 +115,7 @@ type Path struct {
 	Died         string  `json:"died"`               // "both", "server to client", or "" for neither direction
 	Control      string  `json:"control"`            // other traffic of the hosts after the onset: "crossed", "lost", or "" for none
 	Proxy        bool    `json:"proxy,omitempty"`    // the router ends connections and opens others
+	Offload      bool    `json:"offload,omitempty"`  // segments are cut and put together on the way
 	Relearns     string  `json:"relearns,omitempty"` // the end from which the router learns a forgotten connection anew
 	Dropped      int     `json:"dropped"`            // TCP packets that router and relay counted as dropped
 }
@@ -154,11 +165,16 @@ func ReadRun(dir string) (*Run, error) {
 	if err := json.Unmarshal(text, &run.Truth); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, TruthFile), err)
 	}
-	for _, at := range []string{AtClient, AtRouterClient, AtRouterServer, AtServer} {
-		path := filepath.Join(dir, at+".pcap")
+	run.find()
+	return run, nil
+}
+
+// find notes the captures that are there.
+func (r *Run) find() {
+	for _, at := range append(Points(), AtClientAny, AtRouterAny) {
+		path := filepath.Join(r.Dir, at+".pcap")
 		if _, err := os.Stat(path); err == nil {
-			run.Captures[at] = path
+			r.Captures[at] = path
 		}
 	}
-	return run, nil
 }
