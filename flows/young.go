@@ -136,7 +136,7 @@ func (t *Table) nextInYouth(r *record, d int, pkt *capture.Packet) bool {
 	h, c, seg := &r.hot, &r.cold, &pkt.Seg
 	e := 1 - d
 	quiet := pkt.At.Sub(h.last)
-	if c.story.n == youngMost || quiet < 0 || quiet >= gapMin || seg.Win == 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 ||
+	if c.story.n == youngMost || quiet < 0 || quiet >= gapMin || seg.Win == 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 || t.digests(seg) ||
 		c.flags&coldEnded != 0 || seg.Flags&^(tcp.SYN|tcp.FIN|tcp.PSH) != tcp.ACK {
 		return false
 	}
