@@ -71,24 +71,57 @@ func rate(ticks []tick, limit time.Duration) (perSecond float64, ok bool) {
 	return 0, false
 }
 
-// hostSuspended tells silences over which a host's clock of timestamps stood
-// still for a while and its peer's did not: it slept, or its virtual machine
-// was paused. Timestamps count the time that a kernel runs (Linux: the clock
-// that stops in suspend).
-func hostSuspended(s *Subject, _ *Diagnosis) []Finding {
-	var out []Finding
-	for i := range s.Seen {
-		seen := &s.Seen[i]
-		for side := uint8(0); side < 2; side++ {
-			if f, ok := s.slept(seen, side); ok {
-				return append(out, f)
+// A nap is a stretch over which a host's clock of timestamps stood still for a
+// while and its peer's did not: it slept, or its virtual machine was paused.
+// Timestamps count the time that a kernel runs (Linux: the clock that stops in
+// suspend).
+type nap struct {
+	side     uint8
+	from, to tick // the last reading before it and the first after it
+	ran      time.Duration
+	lacks    time.Duration
+	vantage  int
+	kept     string // who kept time, for the sentence
+}
+
+// naps lists the first such stretch of each side, as the first vantage point
+// that shows it tells.
+func (s *Subject) naps() []nap {
+	var out []nap
+	for side := uint8(0); side < 2; side++ {
+		for i := range s.Seen {
+			if n, ok := s.slept(&s.Seen[i], side); ok {
+				out = append(out, n)
+				break
 			}
 		}
 	}
 	return out
 }
 
-func (s *Subject) slept(seen *pairing.Sighting, side uint8) (Finding, bool) {
+// covers reports whether a stretch of Base's time lies within a nap, but for
+// what clocks are off.
+func (s *Subject) covers(n *nap, from, to tcp.Instant) bool {
+	c := clockwork(s.Clocks)
+	return c.to(s.Base, n.vantage, n.from.at) <= from.Add(clockSlack) && c.to(s.Base, n.vantage, n.to.at) >= to.Add(-clockSlack)
+}
+
+func hostSuspended(s *Subject, _ *Diagnosis) []Finding {
+	for _, n := range s.naps() {
+		return []Finding{n.finding()}
+	}
+	return nil
+}
+
+func (n *nap) finding() Finding {
+	return Finding{Rule: "host-suspended",
+		Says: fmt.Sprintf("over %s of silence of the %s its clock of timestamps went on by only %s, while %s kept time",
+			facts.Compact(n.to.at.Sub(n.from.at)), sideName(n.side), facts.Compact(max(0, n.ran)), n.kept),
+		Suggests: fmt.Sprintf("the %s's host was suspended, or paused as a virtual machine is, for about %s", sideName(n.side), facts.Compact(n.lacks)),
+		Evidence: []pairing.Ref{n.from.ref, n.to.ref}}
+}
+
+func (s *Subject) slept(seen *pairing.Sighting, side uint8) (nap, bool) {
 	own, peer := s.ticksOf(seen, side), s.ticksOf(seen, 1-side)
 	for i := 1; i < len(own); i++ {
 		pause := own[i].at.Sub(own[i-1].at)
@@ -98,36 +131,37 @@ func (s *Subject) slept(seen *pairing.Sighting, side uint8) (Finding, bool) {
 		}
 		ran := time.Duration(float64(own[i].val-own[i-1].val) / perSecond * float64(time.Second))
 		lacks := pause - ran
-		if lacks < max(leastSleep, pause/sleepShare) || !keptTime(peer, own[i-1].at, own[i].at) {
+		kept := keptTime(peer, own[i-1].at, own[i].at)
+		if least := max(leastSleep, pause/sleepShare); lacks < least || kept-ran < least {
 			continue
 		}
-		return Finding{Rule: "host-suspended",
-			Says: fmt.Sprintf("over %s of silence of the %s its clock of timestamps went on by only %s, while the %s's kept time",
-				facts.Compact(pause), sideName(side), facts.Compact(max(0, ran)), sideName(1-side)),
-			Suggests: fmt.Sprintf("the %s's host was suspended, or paused as a virtual machine is, for about %s", sideName(side), facts.Compact(lacks)),
-			Evidence: []pairing.Ref{own[i-1].ref, own[i].ref}}, true
+		return nap{side, own[i-1], own[i], ran, lacks, seen.Vantage, "the " + sideName(1-side) + "'s"}, true
 	}
-	return Finding{}, false
+	return nap{}, false
 }
 
-// keptTime reports whether a side's timestamps went on as its clock does over a
-// stretch of the capture: else the capture's own clock was set.
-func keptTime(ticks []tick, from, to tcp.Instant) bool {
+// keptTime returns for how long of a stretch of the capture a side's timestamps
+// went on as its clock does: else the capture's own clock was set.
+func keptTime(ticks []tick, from, to tcp.Instant) time.Duration {
 	perSecond, ok := rate(ticks, to.Sub(from))
 	before, after := -1, -1
 	for i := range ticks {
 		if ticks[i].at <= from.Add(time.Second) {
 			before = i
 		}
-		if after < 0 && ticks[i].at >= to.Add(-time.Second) {
+		if ticks[i].at <= to.Add(time.Second) {
 			after = i
 		}
 	}
 	if !ok || before < 0 || after <= before {
-		return false
+		return 0
 	}
 	ran := float64(ticks[after].val-ticks[before].val) / perSecond
-	return ran >= mostMissing*ticks[after].at.Sub(ticks[before].at).Seconds()
+	stretch := ticks[after].at.Sub(ticks[before].at)
+	if ran < mostMissing*stretch.Seconds() {
+		return 0
+	}
+	return stretch
 }
 
 // deviceProbes tells keepalive probes that bear a host's name and that the host

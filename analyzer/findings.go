@@ -24,6 +24,7 @@ var findingRules = [...]FindingRule{
 	{"state-relearned", "After a silence one side's segments were lost until the other side spoke: an expired timer that the inside renews.", stateRelearned},
 	{"late-rst", "A side that had given up answers a later packet with a RST: the death was earlier.", lateReset},
 	{"host-suspended", "A host's clock of timestamps lacks time that its peer's does not: it slept, and neither path nor peer is to blame.", hostSuspended},
+	{"own-silence", "A host's own keepalives were due and are missing from the capture taken on it: its link was down, it slept, or the capture paused.", ownSilence},
 	{"device-probes", "Probes that a device sends in a host's name are not that host's policy and prove nothing of it.", deviceProbes},
 	{"keepalive-too-eager", "An end gave up although its connection crossed again within a minute: a glitch ends such sessions.", keepaliveTooEager},
 	{"keepalive-too-slow", "The keepalives seen, or their absence (no-keepalive), against the silence that killed.", tooSlow},

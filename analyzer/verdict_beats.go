@@ -119,7 +119,7 @@ func (s *Subject) gaveUpOnBeats(seen *pairing.Sighting, side uint8, b *flows.Bea
 	v.Unknown = append(v.Unknown, "whether the heartbeats reached the "+peer+": needs a capture there over the same time")
 	a.Hypotheses = []Hypothesis{{Verdict: HeartbeatTimeout, For: []string{finding.Says}}}
 	if t, ok := findTail(s); ok {
-		alive, dead := s.controlsSay()
+		alive, dead := s.controlsSay(0)
 		a.Hypotheses = append(a.Hypotheses, tailHypotheses(s, t, false, alive, dead)...)
 	}
 	return a

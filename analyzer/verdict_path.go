@@ -9,6 +9,7 @@ import (
 	"kaflow/facts"
 	"kaflow/flows"
 	"kaflow/pairing"
+	"kaflow/tcp"
 )
 
 // deathBetween gives the verdict where two or more captures prove that nothing
@@ -101,7 +102,7 @@ func (s *Subject) crossedAndLost(o *onset) Finding {
 }
 
 func (s *Subject) bothWays(o *onset) Answer {
-	alive, dead := s.controlsSay()
+	alive, dead := s.controlsSay(s.lastLoss(o))
 	idle := o.silence >= time.Second
 	switch {
 	case dead != nil && alive == nil:
@@ -153,6 +154,17 @@ func (s *Subject) passingOutage(o *onset) Answer {
 	}}
 }
 
+// lastLoss is when the last segment of the connection was lost.
+func (s *Subject) lastLoss(o *onset) tcp.Instant {
+	var last tcp.Instant
+	for side := range o.lost {
+		for _, i := range o.lost[side] {
+			last = max(last, s.Passages[i].At, s.Passages[i].Until)
+		}
+	}
+	return last
+}
+
 // everCrossed reports whether anything of the connection is in two captures.
 func (s *Subject) everCrossed() bool {
 	for i := range s.Passages {
@@ -190,6 +202,10 @@ func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
 		v.Cause, v.CauseConfidence = "idle-expiry", Likely
 		v.CauseWhy = "no other traffic between the hosts in either file: an outage that began during the silence looks the same"
 		v.Unknown = append(v.Unknown, "whether an outage began during the silence: it would look the same; a ping or a fresh login beside it would tell")
+	case o.silence >= time.Second && alive == nil:
+		v.Cause, v.CauseConfidence = "state-lost", Possible
+		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s: no idle timer; a path that was cut looks the same, for no other traffic tells", facts.Compact(o.survived), facts.Compact(o.silence))
+		v.Unknown = append(v.Unknown, "whether the path was cut: it would look the same; a ping or a fresh login beside it would tell")
 	case o.silence >= time.Second:
 		v.Cause, v.CauseConfidence = "state-lost", Likely
 		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(o.survived), facts.Compact(o.silence))
@@ -300,7 +316,7 @@ func (s *Subject) oneWay(o *onset) Answer {
 	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
 	v.Silence = s.quietBefore(first)
 	o.silence, o.explained = v.Silence, outlasts(v.Silence, o.survived)
-	control, _ := s.controlsSay()
+	control, _ := s.controlsSay(s.lastLoss(o))
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
@@ -352,7 +368,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	if t.probes == 0 {
 		finding.Rule = "data-unanswered"
 	}
-	alive, dead := s.controlsSay()
+	alive, dead := s.controlsSay(s.Passages[t.asked[len(t.asked)-1]].At)
 	if icmp := s.icmpSince(t.first); icmp != "" {
 		finding.Suggests = icmp
 	}
@@ -410,7 +426,7 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 	if arrived < 3 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return Answer{}, false
 	}
-	alive, _ := s.controlsSay()
+	alive, _ := s.controlsSay(s.Passages[t.asked[len(t.asked)-1]].At)
 	if alive == nil {
 		return Answer{}, false // nothing shows that the host still sent
 	}

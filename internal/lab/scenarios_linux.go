@@ -26,7 +26,13 @@ func (s Scenario) perform(ctx context.Context, dir string, truth *Truth) error {
 		return err
 	}
 	truth.typed, truth.idleSince = st.typed, st.idleSince
-	return st.finish()
+	if err := st.finish(); err != nil {
+		return err
+	}
+	if st.afterwards != nil {
+		return st.afterwards()
+	}
+	return nil
 }
 
 const (
@@ -51,7 +57,7 @@ var deadly = Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 9, Stat
 func Scenarios() []Scenario {
 	stateless := deadly
 	stateless.State = 0
-	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings(), fleets()), []Scenario{
+	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings(), fleets(), absences(), injections()), []Scenario{
 		{
 			Name:   "ssh-silent-drop",
 			Doc:    "An ssh session with TCP keepalive at both ends falls silent for longer than the stateful firewall between remembers it. Everything later is dropped without a word, both ends probe in vain and give up with a RST.",
@@ -403,11 +409,15 @@ func (s *stage) connect(receiveBuffer int) (*pipe, error) {
 
 // probe turns keepalive on at one end of a pipe and notes the policy.
 func (s *stage) probe(at string, conn *net.TCPConn) error {
-	t := s.time
+	return s.probeWith(at, conn, Probing{s.time.Idle, s.time.Interval, s.time.Count})
+}
+
+// probeWith does so with values of its own.
+func (s *stage) probeWith(at string, conn *net.TCPConn, k Probing) error {
 	end := s.truth.Ends[at]
-	end.Keepalive = Keepalive{t.Idle.Seconds(), t.Interval.Seconds(), t.Count}
+	end.Keepalive = Keepalive{k.Idle.Seconds(), k.Interval.Seconds(), k.Count}
 	s.truth.Ends[at] = end
-	return conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: t.Idle, Interval: t.Interval, Count: t.Count})
+	return conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: k.Count})
 }
 
 func (p *pipe) flow(happened string, expect Expect) Flow {

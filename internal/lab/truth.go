@@ -62,6 +62,8 @@ type Expect struct {
 	Confidence      string `json:"confidence,omitempty"`
 	Cause           string `json:"cause,omitempty"`
 	CauseConfidence string `json:"cause_confidence,omitempty"`
+
+	Findings []string `json:"findings,omitempty"` // that must be told beside it
 }
 
 // End is what one host was set to and what its kernel counted.
@@ -70,6 +72,7 @@ type End struct {
 	Keepalive Keepalive `json:"keepalive"`
 	Alive     *Beats    `json:"alive,omitempty"` // ssh's own heartbeat
 	Counters  Counters  `json:"counters"`
+	Unsent    Counters  `json:"unsent,omitzero"` // of these, what met no link and is in no capture
 }
 
 // Keepalive is a host's TCP keepalive policy for the flows of a run; the zero
@@ -98,6 +101,17 @@ type Counters struct {
 	OutRsts         int `json:"OutRsts"`
 }
 
+// add adds what another reading has counted, times sign.
+func (c *Counters) add(n Counters, sign int) {
+	c.KeepaliveProbes += sign * n.KeepaliveProbes
+	c.WindowProbes += sign * n.WindowProbes
+	c.Timeouts += sign * n.Timeouts
+	c.LossProbes += sign * n.LossProbes
+	c.Retransmissions += sign * n.Retransmissions
+	c.OutSegs += sign * n.OutSegs
+	c.OutRsts += sign * n.OutRsts
+}
+
 // Path is what lay between the ends.
 type Path struct {
 	RoundTrip    float64 `json:"round_trip_s"`
@@ -107,6 +121,7 @@ type Path struct {
 	Proxy        bool    `json:"proxy,omitempty"`    // the router ends connections and opens others
 	Relearns     string  `json:"relearns,omitempty"` // the end from which the router learns a forgotten connection anew
 	Dropped      int     `json:"dropped"`            // TCP packets that router and relay counted as dropped
+	Unheard      int     `json:"unheard,omitempty"`  // of these, what came to a host that slept
 }
 
 // Moment is when something happened.
