@@ -106,7 +106,11 @@ func (s *Subject) covers(n *nap, from, to tcp.Instant) bool {
 	return c.to(s.Base, n.vantage, n.from.at) <= from.Add(clockSlack) && c.to(s.Base, n.vantage, n.to.at) >= to.Add(-clockSlack)
 }
 
-func hostSuspended(s *Subject, _ *Diagnosis) []Finding {
+// hostSuspended tells silences in which a host slept.
+func hostSuspended(s *Subject, d *Diagnosis) []Finding {
+	if slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.Rule == "host-suspended" }) {
+		return nil
+	}
 	for _, n := range s.naps() {
 		return []Finding{n.finding()}
 	}

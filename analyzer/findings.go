@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -136,8 +137,12 @@ func packetLoss(s *Subject, d *Diagnosis) []Finding {
 		return nil
 	}
 	var refs []pairing.Ref
+	naps := s.naps()
 	for i := range s.Passages {
 		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed {
+			if slices.ContainsFunc(naps, func(n nap) bool { return n.side != p.From && s.covers(&n, p.At, p.At) }) {
+				continue // nobody was awake to take it
+			}
 			refs = append(refs, p.First())
 		}
 	}

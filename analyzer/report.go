@@ -175,9 +175,11 @@ type Policy struct {
 	ObservedInterval   flows.Range
 	ObservedPace       flows.Range // of answered probes: the larger of idle time and interval
 	Count              int         // 0 unknown
+	GaveUpAfter        int         // unanswered probes before its RST; 0 not seen. That is Count, or a user timeout in UserTimeoutIn ran out
 	Backoff            bool
 	ProbeOctets        int
-	UserTimeout        time.Duration
+	UserTimeout        time.Duration // 0 unknown
+	UserTimeoutIn      flows.Range   // a user timeout above Min and up to Max would explain GaveUpAfter as well
 	Confidence         Confidence
 	Resembles          []string      // names of systems
 	Detection          time.Duration // time to notice a death, by arithmetic; 0 unknown

@@ -105,6 +105,8 @@ func (s *Subject) bothWays(o *onset) Answer {
 	alive, dead := s.controlsSay(s.lastLoss(o))
 	idle := o.silence >= time.Second
 	switch {
+	case dead != nil && alive == nil && dead.What == "another connection" && s.worksAgain():
+		return s.diedTogether(o, dead)
 	case dead != nil && alive == nil:
 		v := s.pathVerdict(PathCut, o)
 		v.Cause, v.CauseConfidence = "unknown", None
@@ -152,6 +154,31 @@ func (s *Subject) passingOutage(o *onset) Answer {
 		{Verdict: PathCut, For: []string{"the path works again later: an outage of some length"}, Next: next},
 		{Verdict: SilentDrop, For: []string{lost.Says, "a device that the inside teaches anew looks the same"}, Next: next},
 	}}
+}
+
+// worksAgain reports whether a control of any time proves that the hosts could
+// talk.
+func (s *Subject) worksAgain() bool {
+	alive, _ := s.controlsSay(0)
+	return alive != nil
+}
+
+// diedTogether is what remains where connections of the hosts died at one moment
+// and a fresh one works when all of them are over: a device lost its state, or
+// an outage passed.
+func (s *Subject) diedTogether(o *onset, dead *Control) Answer {
+	v := s.pathVerdict(Undecided, o)
+	v.Confidence = Possible
+	alive, _ := s.controlsSay(0)
+	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, and %s in the same stretch is lost as well. %s works later, when all of them are over: a device lost the state of all of them at once, or an outage passed.",
+		s.sinceWhen(o), aControl(dead), capitalisedText(aControl(alive)))
+	next := "a fresh login, or a ping, beside the dead session while both captures run"
+	lost := s.crossedAndLost(o)
+	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "not this connection alone died", Evidence: dead.Refs}},
+		Hypotheses: []Hypothesis{
+			{Verdict: SilentDrop, For: []string{"connections died at one moment, and fresh ones work"}, Against: []string{"no fresh one is seen while the old ones are lost"}, Next: next},
+			{Verdict: PathCut, For: []string{aControl(dead) + " is lost in the same stretch"}, Against: []string{"the path works again later"}, Next: next},
+		}}
 }
 
 // lastLoss is when the last segment of the connection was lost.

@@ -319,9 +319,11 @@ type policyDoc struct {
 	ObservedInterval   *[2]nano `json:"observed_interval_s"`
 	ObservedPace       *[2]nano `json:"observed_pace_s"`
 	Count              *int     `json:"count"`
+	GaveUpAfter        *int     `json:"gave_up_after"`
 	Backoff            bool     `json:"backoff"`
 	ProbeOctets        *int     `json:"probe_octets"`
 	UserTimeout        *nano    `json:"user_timeout_s"`
+	UserTimeoutIn      *[2]nano `json:"user_timeout_range_s"`
 	Confidence         *text    `json:"confidence"`
 	Resembles          []text   `json:"resembles"`
 	Detection          *nano    `json:"detection_s"`
@@ -335,7 +337,8 @@ func policyOf(p *analyzer.Policy) policyDoc {
 		Idle: secondsOrNull(p.Idle), IdleCandidates: mapped(p.IdleCandidates, toNano),
 		Interval: secondsOrNull(p.Interval), IntervalCandidates: mapped(p.IntervalCandidates, toNano),
 		ObservedIdle: rangeDoc(p.ObservedIdle), ObservedInterval: rangeDoc(p.ObservedInterval), ObservedPace: rangeDoc(p.ObservedPace),
-		Count: orNull(p.Count), Backoff: p.Backoff, UserTimeout: secondsOrNull(p.UserTimeout),
+		Count: orNull(p.Count), GaveUpAfter: orNull(p.GaveUpAfter), Backoff: p.Backoff,
+		UserTimeout: secondsOrNull(p.UserTimeout), UserTimeoutIn: rangeDoc(p.UserTimeoutIn),
 		Confidence: orNull(text(p.Confidence)), Resembles: texts(p.Resembles), Detection: secondsOrNull(p.Detection), Remark: orNull(text(p.Remark)),
 	}
 	if p.Mechanism == "tcp-keepalive" || p.ProbeOctets > 0 { // a TCP probe of no octets is a fact, elsewhere 0 is not known

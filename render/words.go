@@ -160,8 +160,12 @@ func pace(p *analyzer.Policy) string {
 	}
 	idle := timer(p.Idle, p.IdleCandidates, p.ObservedIdle)
 	interval := timer(p.Interval, p.IntervalCandidates, p.ObservedInterval)
-	if idle != "" && interval != "" && p.Count > 0 {
-		return fmt.Sprintf("%s + %d × %s", idle, p.Count, interval)
+	if n := max(p.Count, p.GaveUpAfter); idle != "" && interval != "" && n > 0 {
+		text := fmt.Sprintf("%s + %d × %s", idle, n, interval)
+		if p.Count == 0 && p.UserTimeoutIn.Known {
+			text += fmt.Sprintf(" (a count of %d, or in its place a user timeout of %s to %s)", n, seconds(p.UserTimeoutIn.Min), seconds(p.UserTimeoutIn.Max))
+		}
+		return text
 	}
 	var says, unseen []string
 	if idle == "" && p.ObservedPace.Known {

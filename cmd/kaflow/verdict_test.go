@@ -73,6 +73,19 @@ drop both
 +70s   C > S ACK seq 156 ack 900 ts 7317068 46057
 +100ms S > C ACK seq 899 ack 157 ts 7321168 42046
 `, "silent-drop proven idle-expiry proven", "silent-drop possible", "silent-drop possible"},
+	{"a fresh login works when both ends have given up", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
++75s   C > S RST,ACK seq 157 ack 900 ts 7392068 46057
++100ms S > C RST,ACK seq 900 ack 157 ts 7396168 42046
+drop nothing
++600s  D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 9000 wscale 7
++11ms  D > S ACK seq 5000 ack 8000 ts 9022 8000
+`, "silent-drop proven idle-expiry likely", "undecided possible", "undecided possible"},
 	{"a fresh login is lost as well", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
@@ -90,7 +103,7 @@ drop both
 +100ms S > C ACK seq 899 ack 157 ts 14446168 42046
 +75s   C > S ACK seq 156 ack 900 ts 14517068 7246168
 +100ms S > C ACK seq 899 ack 157 ts 14521168 42046
-`, "silent-drop proven state-lost likely", "undecided possible", "undecided possible"},
+`, "silent-drop proven state-lost possible", "undecided possible", "undecided possible"},
 	{"it stops in the middle of traffic, and nothing else is seen", session + `
 +20ms  C > S PSH,ACK seq 157 ack 900 ts 42100 46057 len 36
 +11ms  S > C ACK     seq 900 ack 193 ts 46111 42100
