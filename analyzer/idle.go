@@ -41,7 +41,7 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		}
 	}
 	if forgotten(v) {
-		if v.Silence > b.Survived && v.Silence >= time.Second && v.Cause != "state-lost" && v.Confidence != Possible {
+		if v.Silence > b.Survived && v.Silence >= time.Second && v.Cause != "state-lost" && v.Confidence != Possible && v.CauseConfidence != Possible {
 			b.Killed, b.KilledRef = v.Silence, v.FirstLost
 			for i := range s.Passages {
 				if p := &s.Passages[i]; p.First() == v.FirstLost {
