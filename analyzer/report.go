@@ -151,9 +151,22 @@ type Finding struct {
 // Hypothesis is one reading of the evidence.
 type Hypothesis struct {
 	Verdict      string
-	For, Against []string
+	For, Against []Reason
 	Next         string   // the next measurement that would decide
 	Run          []string // the commands for it
+}
+
+// Reason is one thing that speaks for or against a reading, with the frames
+// that show it. What rests on no packet, such as what else would look the same,
+// has none.
+type Reason struct {
+	Says     string
+	Evidence []pairing.Ref
+}
+
+// because is one reason.
+func because(says string, evidence ...pairing.Ref) []Reason {
+	return []Reason{{says, evidence}}
 }
 
 // Unasked is a rule that could not be asked.

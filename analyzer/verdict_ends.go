@@ -190,11 +190,15 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	v.Summary = fmt.Sprintf("The %s is answered by a RST that looks like that of a host which knows no such connection: the %s rebooted or lost the socket, as far as one capture can tell.", trigger.Kind, peer)
 	v.Unknown = append(v.Unknown, "whether the "+peer+" itself sent that RST: needs a capture there")
 	next := nextCapture(other(rst.From))
+	var gone []Reason
+	if silence < time.Minute {
+		gone = because(fmt.Sprintf("few systems give up within the %s of silence", facts.Compact(silence)), trigger.Refs...)
+	}
 	a.Hypotheses = []Hypothesis{
-		{Verdict: PeerLostState, For: []string{"the RST has the shape of a host without the socket"}, Next: next},
-		{Verdict: "nat-rebind", For: []string{"a NAT that gave the flow another port makes the peer answer like this"}, Next: next},
-		{Verdict: "peer-lost-state (another backend)", For: []string{"behind a balancer, another backend knows no such connection"}, Next: next},
-		{Verdict: SilentDrop, For: []string{"a peer that gave up earlier, its RST lost, answers like this"}, Next: next},
+		{Verdict: PeerLostState, For: because("the RST has the shape of a host without the socket", rst.Refs...), Next: next},
+		{Verdict: NATRebind, For: because(fmt.Sprintf("a NAT that gave the flow another port makes the peer answer like this, and %s of silence lies before", facts.Compact(silence)), refs...), Next: next},
+		{Verdict: "peer-lost-state (another backend)", For: because("behind a balancer, another backend knows no such connection", refs...), Next: next},
+		{Verdict: SilentDrop, For: because("a peer that gave up earlier, its RST lost, answers like this", refs...), Against: gone, Next: next},
 	}
 	return a
 }
@@ -373,7 +377,7 @@ func bothAskInVain(s *Subject) Answer {
 	v.Silence, _ = s.silence(first)
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "both-ask-in-vain", Says: fmt.Sprintf("the client's last %d probes and the server's last %d got no answer", f.Sides[0].Unanswered, f.Sides[1].Unanswered),
 		Suggests: "the device at which this was captured forgot the connection", Evidence: p.Refs}},
-		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: []string{"both ends hold the connection and probe it"}, Against: []string{"not seen: what arrives at either end"}, Next: nextCapture(other(p.From))}}}
+		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: because("both ends hold the connection and probe it", p.Refs...), Against: because("not seen: what arrives at either end"), Next: nextCapture(other(p.From))}}}
 }
 
 // idleAtEnd holds where the connection was silent until the capture's end and

@@ -275,8 +275,8 @@ func closedForIdleness(s *Subject) Answer {
 	if p.Kind == flows.RST && !s.TwoSided() {
 		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent the RST: needs a capture there")
 		a.Hypotheses = []Hypothesis{
-			{Verdict: IdleClose, For: []string{"the RST comes out of a silence and answers nothing"}, Next: nextCapture(other(p.From))},
-			{Verdict: ForgedReset, For: []string{"some load balancers and firewalls send a RST to both ends when their idle timer runs out"}, Next: nextCapture(other(p.From))},
+			{Verdict: IdleClose, For: because("the RST comes out of a silence and answers nothing", p.Refs...), Next: nextCapture(other(p.From))},
+			{Verdict: ForgedReset, For: because("some load balancers and firewalls send a RST to both ends when their idle timer runs out", p.Refs...), Next: nextCapture(other(p.From))},
 		}
 		if len(facts.TimeoutsBetween(silence-silence/50, silence+silence/50)) > 0 {
 			v.Confidence = Possible

@@ -120,8 +120,8 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.Confidence = Possible
 		v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, with no silence before it and no other traffic between the hosts to compare with. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
 		return Answer{Verdict: v, Hypotheses: []Hypothesis{
-			{Verdict: SilentDrop, For: []string{"both ends go on sending and nothing crosses"}, Against: []string{"no silence lies before it, so no idle timer can have run out"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
-			{Verdict: PathCut, For: []string{"it stopped in the middle of traffic"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
+			{Verdict: SilentDrop, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: because("no silence lies before it, so no idle timer can have run out", v.LastCrossed, v.FirstLost), Next: decide},
+			{Verdict: PathCut, For: because("it stopped in the middle of traffic", v.LastCrossed, v.FirstLost), Against: because("no control shows that anything else stopped"), Next: decide},
 		}}
 	}
 	if o.revived >= 0 && alive == nil {
@@ -147,12 +147,11 @@ func (s *Subject) passingOutage(o *onset) Answer {
 	again := &s.Passages[o.revived]
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, until an end gives up. What the %s sends later crosses again: an outage passed, or a device between learned the connection anew from it.",
 		s.sinceWhen(o), sideName(again.From))
-	next := "a fresh login, or a ping, beside the session while both captures run"
 	lost := s.crossedAndLost(o)
 	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "crosses-again", Says: fmt.Sprintf("the %s's %s crosses afterwards", sideName(again.From), again.Kind),
 		Suggests: "the path works again", Evidence: again.Refs}}, Hypotheses: []Hypothesis{
-		{Verdict: PathCut, For: []string{"the path works again later: an outage of some length"}, Next: next},
-		{Verdict: SilentDrop, For: []string{lost.Says, "a device that the inside teaches anew looks the same"}, Next: next},
+		{Verdict: PathCut, For: because("the path works again later: an outage of some length", again.Refs...), Against: because("no control shows that anything else was lost"), Next: decide},
+		{Verdict: SilentDrop, For: append(because(lost.Says, lost.Evidence...), because("a device that the inside teaches anew looks the same", again.Refs...)...), Against: s.againstExpiry(o), Next: decide},
 	}}
 }
 
@@ -172,12 +171,11 @@ func (s *Subject) diedTogether(o *onset, dead *Control) Answer {
 	alive, _ := s.controlsSay(0)
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, and %s in the same stretch is lost as well. %s works later, when all of them are over: a device lost the state of all of them at once, or an outage passed.",
 		s.sinceWhen(o), aControl(dead), capitalisedText(aControl(alive)))
-	next := "a fresh login, or a ping, beside the dead session while both captures run"
 	lost := s.crossedAndLost(o)
 	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "not this connection alone died", Evidence: dead.Refs}},
 		Hypotheses: []Hypothesis{
-			{Verdict: SilentDrop, For: []string{"connections died at one moment, and fresh ones work"}, Against: []string{"no fresh one is seen while the old ones are lost"}, Next: next},
-			{Verdict: PathCut, For: []string{aControl(dead) + " is lost in the same stretch"}, Against: []string{"the path works again later"}, Next: next},
+			{Verdict: SilentDrop, For: because("connections died at one moment, and fresh ones work", alive.Refs...), Against: because("no fresh one is seen while the old ones are lost", lost.Evidence...), Next: decide},
+			{Verdict: PathCut, For: because(aControl(dead)+" is lost in the same stretch", dead.Refs...), Against: because("the path works again later", alive.Refs...), Next: decide},
 		}}
 }
 
@@ -209,10 +207,10 @@ func (s *Subject) neverCrossed(o *onset) Answer {
 	v.Confidence = Possible
 	v.Summary = "Both captures hold the connection, and nothing of it crosses: what each end sends is missing at the other. They begin too late to show what crossed before, and when and why it stopped."
 	v.Unknown = append(v.Unknown, "what lay before the captures: start them before the login next time")
-	next := "a fresh login, or a ping, beside the dead session while both captures run"
-	return Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}, Hypotheses: []Hypothesis{
-		{Verdict: SilentDrop, For: []string{"both ends hold the connection, and nothing crosses"}, Against: []string{"no control shows that the path works"}, Next: next},
-		{Verdict: PathCut, For: []string{"nothing at all is seen to cross between the hosts"}, Next: next},
+	lost := s.crossedAndLost(o)
+	return Answer{Verdict: v, Findings: []Finding{lost}, Hypotheses: []Hypothesis{
+		{Verdict: SilentDrop, For: because("both ends hold the connection, and nothing crosses", lost.Evidence...), Against: because("no control shows that the path works"), Next: decide},
+		{Verdict: PathCut, For: because("nothing at all is seen to cross between the hosts", lost.Evidence...), Against: because("no control shows that anything else is lost"), Next: decide},
 	}}
 }
 
@@ -400,6 +398,12 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		finding.Suggests = icmp
 	}
 	if n := s.arrived(t); n > 0 && s.TwoSided() {
+		var there []pairing.Ref // the questions that arrived
+		for _, i := range t.asked {
+			if p := &s.Passages[i]; p.Known && p.How == pairing.Crossed {
+				there = append(there, p.Refs...)
+			}
+		}
 		peer := sideName(other(t.side))
 		if a, ok := s.hostDrops(t, v, finding, n); ok {
 			return a
@@ -407,8 +411,8 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
 		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")
 		return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
-			{Verdict: HostDrop, For: []string{"the probes are in the capture taken beside the " + peer + ", which shows no answer"}},
-			{Verdict: "peer-gone", For: []string{"a host that hangs or sleeps does not answer either"}, Against: []string{"its network interface still works"}},
+			{Verdict: HostDrop, For: because("the probes are in the capture taken beside the "+peer+", which shows no answer", there...)},
+			{Verdict: PeerGone, For: because("a host that hangs or sleeps does not answer either", there...), Against: because("what is sent to it still reaches its link", there...)},
 		}}
 	}
 	if len(s.Seen) == 1 && s.own(other(t.side)) && !s.own(t.side) {
@@ -426,7 +430,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 			facts.Compact(t.silence), asker, asked, aControl(alive))
 		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))
 		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
-			Hypotheses: []Hypothesis{hostDropHypothesis(t.side)}}
+			Hypotheses: []Hypothesis{hostDropHypothesis(t.side, evidence)}}
 	}
 	if s.otherCannotTell() {
 		v.ID = CaptureGap
@@ -483,10 +487,14 @@ func (s *Subject) unansweredHere(t silentTail, v *Verdict, finding Finding, aske
 	asker, host := sideName(t.side), sideName(other(t.side))
 	v.Summary = fmt.Sprintf("The %s's %s arrive at the %s, beside which this capture was taken, and no answer leaves from there.", asker, asked, host)
 	v.Unknown = append(v.Unknown, "what in the "+host+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
+	var alives []Reason
+	if alive != nil {
+		alives = because(aControl(alive)+" between the same hosts is answered", alive.Refs...)
+	}
 	a := Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
-		{Verdict: HostDrop, For: []string{"the questions are in the capture taken beside the " + host}},
-		{Verdict: PeerGone, For: []string{"a host that hangs or sleeps does not answer either"}},
-		{Verdict: OneWayDrop, For: []string{"a mirror port may show what arrives and not what leaves"}},
+		{Verdict: HostDrop, For: because("the questions are in the capture taken beside the "+host, finding.Evidence...)},
+		{Verdict: PeerGone, For: because("a host that hangs or sleeps does not answer either", finding.Evidence...), Against: alives},
+		{Verdict: OneWayDrop, For: because("a mirror port may show what arrives and not what leaves", finding.Evidence...), Against: because(fmt.Sprintf("the %s's own segments are in this capture", host), v.LastCrossed)},
 	}}
 	if alive != nil && s.insists(t) {
 		v.ID, v.Confidence, v.Cause = HostDrop, Likely, "unknown"
@@ -564,35 +572,106 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 	next := nextCapture(t.side)
 	drop := Hypothesis{Verdict: SilentDrop, Next: next}
 	cut := Hypothesis{Verdict: PathCut, Next: next}
-	gone := Hypothesis{Verdict: "peer-gone", Next: next}
-	if idle {
-		drop.For = append(drop.For, fmt.Sprintf("it began right after %s of silence", facts.Compact(t.silence)))
-	} else {
-		drop.Against = append(drop.Against, "no silence lies before it")
-		cut.For = append(cut.For, "it began in the middle of traffic")
-		gone.For = append(gone.For, "it began in the middle of traffic")
+	gone := Hypothesis{Verdict: PeerGone, Next: next}
+	onset := []pairing.Ref{s.Passages[t.first].First()} // the last that was heard, and the first question in vain
+	if t.lastHeard >= 0 {
+		onset = append([]pairing.Ref{s.Passages[t.lastHeard].First()}, onset...)
 	}
-	if survived := longestSurvived(s, t.first); idle && survived > 0 && survived >= t.silence {
-		drop.Against = append(drop.Against, fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived)))
+	var asked []pairing.Ref
+	for _, i := range t.asked {
+		asked = append(asked, s.Passages[i].First())
+	}
+	add := func(list *[]Reason, says string, refs ...pairing.Ref) { *list = append(*list, Reason{says, refs}) }
+	if idle {
+		add(&drop.For, fmt.Sprintf("it began right after %s of silence", facts.Compact(t.silence)), onset...)
+	} else {
+		add(&drop.Against, "no silence lies before it", onset...)
+		add(&cut.For, "it began in the middle of traffic", onset...)
+		add(&gone.For, "it began in the middle of traffic", onset...)
+	}
+	if survived := longestQuiet(s, t.first); idle && survived.length > 0 && survived.length >= t.silence {
+		add(&drop.Against, fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived.length)), survived.at)
+	}
+	for i := t.first; i < len(s.Passages); i++ {
+		if p := &s.Passages[i]; p.Kind == flows.ICMPError {
+			says := fmt.Sprintf("%s reports ICMP %d/%d about this connection", p.Event.Source, p.Event.Len>>8, p.Event.Len&0xff)
+			add(&gone.For, says, p.Refs...)
+			add(&drop.Against, says, p.Refs...)
+			break
+		}
 	}
 	switch {
 	case alive != nil:
 		says := aControl(alive) + " between the same hosts lives meanwhile"
-		drop.For = append(drop.For, says)
-		cut.Against, gone.Against = append(cut.Against, says), append(gone.Against, says)
+		add(&drop.For, says, alive.Refs...)
+		add(&cut.Against, says, alive.Refs...)
+		add(&gone.Against, says, alive.Refs...)
 	case dead != nil:
 		says := aControl(dead) + " between the same hosts is dead as well"
-		drop.Against = append(drop.Against, says)
-		cut.For, gone.For = append(cut.For, says), append(gone.For, says)
+		add(&drop.Against, says, dead.Refs...)
+		add(&cut.For, says, dead.Refs...)
+		add(&gone.For, says, dead.Refs...)
 	default:
 		for _, h := range []*Hypothesis{&drop, &cut, &gone} {
-			h.Against = append(h.Against, "no control: nothing else between the hosts was seen since")
+			add(&h.Against, "no control: nothing else between the hosts was seen since")
 		}
 	}
-	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side),
-		{Verdict: OneWayDrop, For: []string{"answers may be lost on their way back"}, Next: next}}
+	if after := s.after(t); after != nil {
+		says := aControl(after) + " between the same hosts works later"
+		for _, h := range []*Hypothesis{&cut, &gone} {
+			add(&h.Against, says+", unless it had passed by then", after.Refs...)
+		}
+		add(&drop.For, says, after.Refs...)
+	}
+	if len(cut.For) == 0 {
+		add(&cut.For, "whatever was asked got no answer", asked...)
+	}
+	if len(gone.For) == 0 {
+		add(&gone.For, "a host that is down, asleep or unplugged does not answer either", asked...)
+	}
+	oneWay := Hypothesis{Verdict: OneWayDrop, For: because("answers may be lost on their way back", asked...), Next: next}
+	if first, last := s.Passages[t.asked[0]].Event, s.Passages[t.asked[len(t.asked)-1]].Event; first.HasTS && last.HasTS && first.TSEcr == last.TSEcr {
+		add(&oneWay.For, "the timestamp that it echoes stands still, as it does where answers are lost", asked...)
+	}
+	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side, asked), oneWay}
 }
 
-func hostDropHypothesis(side uint8) Hypothesis {
-	return Hypothesis{Verdict: "host-drop", For: []string{fmt.Sprintf("a filter on the %s's host can swallow the probes", sideName(other(side)))}, Next: nextCapture(side)}
+// after returns a control that lives when the last question of a tail is over;
+// nil where there is none.
+func (s *Subject) after(t silentTail) *Control {
+	last := s.Passages[t.asked[len(t.asked)-1]].At
+	for i := range s.Controls {
+		if c := &s.Controls[i]; c.Alive && c.Proof && c.At > last {
+			return c
+		}
+	}
+	return nil
+}
+
+func hostDropHypothesis(side uint8, asked []pairing.Ref) Hypothesis {
+	return Hypothesis{Verdict: HostDrop, For: because(fmt.Sprintf("a filter on the %s's host can swallow what it is asked", sideName(other(side))), asked...), Next: nextCapture(side)}
+}
+
+// decide is the measurement that tells a device's lost state from a cut path.
+const decide = "a fresh login, or a ping, beside the dead session while both captures run"
+
+// againstExpiry is what speaks against an idle timer: a silence as long that was
+// survived before.
+func (s *Subject) againstExpiry(o *onset) []Reason {
+	if survived := longestQuiet(s, o.first); survived.length > 0 && !outlasts(o.silence, survived.length) {
+		return because(fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived.length)), survived.at)
+	}
+	return nil
+}
+
+// longestQuiet returns the longest silence before passage limit that the flow
+// survived, with the frame that ended it.
+func longestQuiet(s *Subject, limit int) quiet {
+	var longest quiet
+	for _, q := range survivedSilences(s, limit) {
+		if q.length > longest.length {
+			longest = q
+		}
+	}
+	return longest
 }

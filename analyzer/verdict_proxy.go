@@ -172,7 +172,7 @@ func (s *Subject) answeredTooSoon() Answer {
 				sideName(side), peer, soon, facts.Compact(least), peer, plural(from, "hop"), plural(far, "hop")),
 			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-too-near", Says: fmt.Sprintf("%d answers are too fast and their TTL is too high for the %s", soon, peer),
-			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: []string{"the answers are too fast, and come from too near"}, Next: nextCapture(side)}}}
+			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: because("the answers are too fast, and come from too near", refs...), Next: nextCapture(side)}}}
 	}
 	return Answer{}
 }
@@ -206,8 +206,8 @@ func (s *Subject) answeredByAnother() Answer {
 		next := nextCapture(side)
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-unlike-peer", Says: fast + "; " + bare,
 			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{
-			{Verdict: ProxyAnswer, For: []string{fast, bare}, Next: next},
-			{Verdict: Healthy, For: []string{"a handshake that had to wait for something, and a stack that leaves timestamps out of its answers, look the same"}, Next: next},
+			{Verdict: ProxyAnswer, For: []Reason{{fast, refs}, {bare, refs}}, Next: next},
+			{Verdict: Healthy, For: because("a handshake that had to wait for something, and a stack that leaves timestamps out of its answers, look the same"), Against: []Reason{{fast, refs}, {bare, refs}}, Next: next},
 		}}
 	}
 	return Answer{}

@@ -74,6 +74,9 @@ type hypothesisDoc struct {
 	Against []text `json:"against"`
 	Next    *text  `json:"next"`
 	Run     []text `json:"run"`
+
+	ForEvidence     [][]evidenceDoc `json:"for_evidence"`     // of each of For
+	AgainstEvidence [][]evidenceDoc `json:"against_evidence"` // of each of Against
 }
 
 func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
@@ -87,7 +90,9 @@ func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
 		Policies: mapped(d.Policies, policyOf), Idle: idleOf(d.Idle), AliveUntil: instant(d.AliveUntil),
 		Findings: mapped(d.Findings, func(f *analyzer.Finding) findingDoc { return findingOf(r, d, f) }),
 		Hypotheses: mapped(d.Hypotheses, func(h *analyzer.Hypothesis) hypothesisDoc {
-			return hypothesisDoc{text(h.Verdict), texts(h.For), texts(h.Against), orNull(text(h.Next)), texts(h.Run)}
+			says := func(x *analyzer.Reason) text { return text(x.Says) }
+			shown := func(x *analyzer.Reason) []evidenceDoc { return evidenceOf(r, d, x.Evidence) }
+			return hypothesisDoc{text(h.Verdict), mapped(h.For, says), mapped(h.Against, says), orNull(text(h.Next)), texts(h.Run), mapped(h.For, shown), mapped(h.Against, shown)}
 		}),
 		Remedies: mapped(d.Remedies, func(m *analyzer.Remedy) remedyDoc {
 			return remedyDoc{text(m.System), text(m.Where), texts(m.Lines), text(m.Why), texts(m.Persistent), texts(m.Caveats)}
@@ -374,9 +379,13 @@ type evidenceDoc struct {
 }
 
 func findingOf(r *analyzer.Report, d *analyzer.Diagnosis, f *analyzer.Finding) findingDoc {
-	return findingDoc{text(f.Rule), text(f.Says), orNull(text(f.Suggests)), mapped(f.Evidence, func(ref *pairing.Ref) evidenceDoc {
+	return findingDoc{text(f.Rule), text(f.Says), orNull(text(f.Suggests)), evidenceOf(r, d, f.Evidence)}
+}
+
+func evidenceOf(r *analyzer.Report, d *analyzer.Diagnosis, refs []pairing.Ref) []evidenceDoc {
+	return mapped(refs, func(ref *pairing.Ref) evidenceDoc {
 		return evidenceDoc{vantageName(r, ref.Vantage), ref.File, ref.Frame, ref.Kind.String(), fateOf(d.Pair, ref)}
-	})}
+	})
 }
 
 // fateOf is what became of the segment of a frame, nil where that was not

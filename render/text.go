@@ -232,7 +232,7 @@ func (p *page) why(r *analyzer.Report, d *analyzer.Diagnosis) {
 	p.topic("how it ended", endingText(d.Endings))
 	p.topic("alive until", p.aliveUntil(r, d))
 	p.topic("seen", p.findings(r, d)...)
-	p.topic("readings that remain", p.readings(d)...)
+	p.topic("readings that remain", p.readings(r, d)...)
 	p.topic("cannot be known", d.Verdict.Unknown...)
 	p.topic("idle limit of the path", p.limit(r, d)...)
 	p.policies(d)
@@ -373,7 +373,7 @@ func evidence(r *analyzer.Report, refs []pairing.Ref) string {
 // readings lists the hypotheses with what speaks for and against each. A
 // measurement that would decide between several of them stands once, at the
 // end.
-func (p *page) readings(d *analyzer.Diagnosis) []string {
+func (p *page) readings(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 	var says []string
 	uses := map[string]int{}
 	for i := range d.Hypotheses {
@@ -385,10 +385,10 @@ func (p *page) readings(d *analyzer.Diagnosis) []string {
 		h := &d.Hypotheses[i]
 		says = append(says, spaced(h.Verdict))
 		for _, f := range h.For {
-			says = append(says, hanging+"for: "+f)
+			says = append(says, hanging+"for: "+reasonText(r, &f))
 		}
 		for _, a := range h.Against {
-			says = append(says, hanging+"against: "+a)
+			says = append(says, hanging+"against: "+reasonText(r, &a))
 		}
 		switch {
 		case h.Next == "" || slices.Contains(shared, h.Next):
@@ -405,6 +405,14 @@ func (p *page) readings(d *analyzer.Diagnosis) []string {
 		says = append(says, commands[i]...)
 	}
 	return says
+}
+
+// reasonText is a reason with the frames that show it.
+func reasonText(r *analyzer.Report, x *analyzer.Reason) string {
+	if at := evidence(r, x.Evidence); at != "" {
+		return x.Says + " (" + at + ")"
+	}
+	return x.Says
 }
 
 // pasted marks lines that are to be pasted.
