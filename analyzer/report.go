@@ -209,6 +209,7 @@ type IdleBracket struct {
 	Killed                 time.Duration
 	SurvivedRef, KilledRef pairing.Ref
 
+	BothDied   bool             // what either end sent after the silence that killed was lost: the device learns from neither
 	SurvivedBy [2]time.Duration // the longest survived that the client and the server ended; 0 none
 	Unsettled  string           // what was open when the silence that killed began; devices then use shorter timers
 }

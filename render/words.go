@@ -72,7 +72,7 @@ func limitText(b analyzer.IdleBracket) string {
 		says = append(says, "survived "+seconds(b.Survived))
 	}
 	if b.SurvivedRelearned > 0 {
-		says = append(says, "survived "+seconds(b.SurvivedRelearned)+" when the inside spoke first")
+		says = append(says, "survived "+seconds(b.SurvivedRelearned)+" where the other end spoke first")
 	}
 	if b.Killed > 0 {
 		says = append(says, "killed at "+seconds(b.Killed))

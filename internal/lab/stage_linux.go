@@ -156,7 +156,7 @@ func (s *stage) keepalive(at string) error {
 	}
 	t := s.time
 	end := s.truth.Ends[at]
-	end.Keepalive = Keepalive{t.Idle.Seconds(), t.Interval.Seconds(), t.Count}
+	end.Keepalive = Keepalive{Idle: t.Idle.Seconds(), Interval: t.Interval.Seconds(), Count: t.Count}
 	s.truth.Ends[at] = end
 	return n.sysctl(
 		fmt.Sprintf("net.ipv4.tcp_keepalive_time=%d", t.Idle/time.Second),

@@ -81,6 +81,8 @@ type Keepalive struct {
 	Idle     float64 `json:"idle_s"`
 	Interval float64 `json:"interval_s"`
 	Count    int     `json:"count"`
+
+	UserTimeout float64 `json:"user_timeout_s,omitempty"` // of the sockets; it then rules, and no count
 }
 
 // Beats is a setting of ServerAlive or ClientAlive; the interval is in seconds.
