@@ -552,6 +552,14 @@ func nextCapture(side uint8) string {
 // missing, whose peer has the address that this end is seen with, and a ping at
 // this end. Behind a translator the address is another one.
 func (s *Subject) captureCommands(next string) []string {
+	if next == decide {
+		server := s.flow.Sides[flows.Server].Addr
+		return []string{
+			"at the client, beside the dead session, while the captures run:",
+			fmt.Sprintf("ping -c 5 %s", server.Addr()),
+			fmt.Sprintf("nc -vz -w 5 %s %d", server.Addr(), server.Port()),
+		}
+	}
 	for side := range s.flow.Sides {
 		if next != nextCapture(uint8(side)) {
 			continue
