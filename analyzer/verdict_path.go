@@ -393,7 +393,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	if t.probes == 0 {
 		finding.Rule = "data-unanswered"
 	}
-	alive, dead := s.controlsSay(s.Passages[t.asked[len(t.asked)-1]].At)
+	alive, dead := s.controlsSay(s.lastAsked(t))
 	if icmp := s.icmpSince(t.first); icmp != "" {
 		finding.Suggests = icmp
 	}
@@ -457,7 +457,7 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 	if arrived < 3 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return Answer{}, false
 	}
-	alive, _ := s.controlsSay(s.Passages[t.asked[len(t.asked)-1]].At)
+	alive, _ := s.controlsSay(s.lastAsked(t))
 	if alive == nil {
 		return Answer{}, false // nothing shows that the host still sent
 	}
@@ -644,10 +644,18 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side, asked), oneWay}
 }
 
+// lastAsked is when an end that asks in vain did so last, or gave up.
+func (s *Subject) lastAsked(t silentTail) tcp.Instant {
+	if t.reset >= 0 {
+		return s.Passages[t.reset].At
+	}
+	return s.Passages[t.asked[len(t.asked)-1]].At
+}
+
 // after returns a control that lives when the last question of a tail is over;
 // nil where there is none.
 func (s *Subject) after(t silentTail) *Control {
-	last := s.Passages[t.asked[len(t.asked)-1]].At
+	last := s.lastAsked(t)
 	for i := range s.Controls {
 		if c := &s.Controls[i]; c.Alive && c.Proof && c.At > last {
 			return c

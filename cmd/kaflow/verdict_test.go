@@ -317,12 +317,68 @@ drop nothing
 +30s  S > C ACK seq 899 ack 157 ts 436057 42046 lost
 +75s  S > C ACK seq 899 ack 157 ts 511057 42046 lost
 `, "proxy-answer proven", "-", "not silent-drop"},
+	{"the server's own keepalives are missing while the client's are lost", session + `
++60s  C > S ACK seq 156 ack 900 ts 102057 46057
++11ms S > C ACK seq 900 ack 157 ts 106068 42046
++100ms S > C ACK seq 899 ack 157 ts 106168 42046
++11ms C > S ACK seq 157 ack 900 ts 102179 106068
++60s  C > S ACK seq 156 ack 900 ts 162179 106068
++11ms S > C ACK seq 900 ack 157 ts 166190 102179
++100ms S > C ACK seq 899 ack 157 ts 166290 102179
++11ms C > S ACK seq 157 ack 900 ts 162301 166190
++60s  C > S ACK seq 156 ack 900 ts 222301 166190
++11ms S > C ACK seq 900 ack 157 ts 226312 162301
++100ms S > C ACK seq 899 ack 157 ts 226412 162301
++11ms C > S ACK seq 157 ack 900 ts 222423 226312
++60s  C > S ACK seq 156 ack 900 ts 282423 226312 lost
++10s  C > S ACK seq 156 ack 900 ts 292423 226312 lost
++10s  C > S ACK seq 156 ack 900 ts 302423 226312 lost
++10s  C > S ACK seq 156 ack 900 ts 312423 226312 lost
++10s  C > S RST,ACK seq 157 ack 900 ts 999999 226312 lost
++30s  C > S PING 7
++11ms S > C PONG 7
+`, "peer-gone likely", "undecided possible", "idle"},
+	{"a device answers keepalives, from as far as the server and without timestamps", session + `
++60s  C > S ACK seq 156 ack 900 ts 102057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++60s  C > S ACK seq 156 ack 900 ts 162057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++60s  C > S ACK seq 156 ack 900 ts 222057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++60s  C > S ACK seq 156 ack 900 ts 282057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++60s  C > S ACK seq 156 ack 900 ts 342057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++60s  C > S ACK seq 156 ack 900 ts 402057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++60s  C > S ACK seq 156 ack 900 ts 462057 46057 lost
++1ms  S > C ACK seq 900 ack 157 @client
++30s  C > S PING 7
++11ms S > C PONG 7
+`, "proxy-answer proven", "proxy-answer possible", "-"},
+	{"a NAT renames the session in its silence, and another keeps its name", `
+E 192.0.2.1:40002
+` + session + `
++1s    E > S SYN     seq 6999 mss 1460 sackok ts 50000 0 wscale 7
++11ms  S > E SYN,ACK seq 8999 ack 7000 mss 1460 sackok ts 60000 50000 wscale 7
++11ms  E > S ACK     seq 7000 ack 9000 ts 50022 60000
++10s   C > S PSH,ACK seq 157 ack 900 ts 53100 46057 len 36
++11ms  S > C ACK     seq 900 ack 193 ts 57111 53100
++600s  E > S PSH,ACK seq 7000 ack 9000 ts 650022 60000 len 10
++11ms  S > E ACK     seq 9000 ack 7010 ts 660033 650022
++1200s C > S ACK seq 192 ack 900 ts 1842068 57111 @client
++0s    D > S ACK seq 192 ack 900 ts 1842068 57111 @server
++1ms   S > D RST seq 900 win 0 id 0 @server
++10ms  S > C RST seq 900 win 0 id 0 ttl 63 @client
++60s   E > S PSH,ACK seq 7010 ack 9000 ts 1910022 660033 len 10
++11ms  S > E ACK     seq 9000 ack 7020 ts 1920033 1910022
+`, "nat-rebind proven idle-expiry likely", "peer-lost-state possible", "nat-rebind proven"},
 	{"a NAT renames the session in its silence", session + `
 +1800s C > S ACK seq 156 ack 900 ts 1842068 46057 @client
 +0s    D > S ACK seq 156 ack 900 ts 1842068 46057 @server
 +1ms   S > D RST seq 900 win 0 id 0 @server
 +10ms  S > C RST seq 900 win 0 id 0 ttl 63 @client
-`, "nat-rebind proven", "peer-lost-state possible", "nat-rebind proven"},
+`, "nat-rebind proven idle-expiry possible", "peer-lost-state possible", "nat-rebind proven"},
 	{"the client comes back from a reboot on the same port", session + `
 +600s  C > S SYN     seq 70099 mss 1460 sackok ts 900 0 wscale 7
 +11ms  S > C ACK     seq 900 ack 157 ts 646068 42046
