@@ -81,6 +81,7 @@ func judge(t *testing.T, set *lab.Run) {
 		}
 		for i := range answer.Flows {
 			got := &answer.Flows[i]
+			judgeReasons(t, got.Verdict.ID, got.Hypotheses, filepath.Base(one)+" alone")
 			for _, f := range set.Truth.Flows {
 				sure := got.Verdict.Confidence == "proven" || got.Verdict.Confidence == "likely"
 				if got.Client == f.Client && sure && f.Expect.Verdict != "" && got.Verdict.ID != f.Expect.Verdict {

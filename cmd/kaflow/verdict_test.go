@@ -437,6 +437,7 @@ func expect(t *testing.T, which, want string, captures ...string) {
 			continue
 		}
 		v := f.Verdict
+		judgeReasons(t, v.ID, f.Hypotheses, which)
 		got := strings.Join(strings.Fields(v.ID+" "+v.Confidence+" "+v.Cause+" "+v.CauseConfidence), " ")
 		if forbidden, ok := strings.CutPrefix(want, "not "); ok {
 			if v.ID == forbidden && (v.Confidence == "likely" || v.Confidence == "proven") {
