@@ -17,12 +17,15 @@ type tick struct {
 	at  tcp.Instant
 	val uint32
 	ref pairing.Ref
+	own bool // seen at its sender, when it was sent
 }
 
 // ticksOf lists the timestamps of a side as one vantage point saw them, in the
 // order in which they were sent.
 func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 	var out []tick
+	ttls := seen.Flow.Sides[side].TTLs
+	own := hops(ttls[0]) == 0 && hops(ttls[1]) == 0
 	for i := range seen.Flow.Events {
 		ev := &seen.Flow.Events[i]
 		if ev.From != side || !ev.HasTS || ev.TSVal == 0 || ev.Kind == flows.Duplicate || ev.Kind == flows.Stale {
@@ -31,7 +34,7 @@ func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 		if n := len(out); n > 0 && int32(ev.TSVal-out[n-1].val) < 0 {
 			continue // overtaken on the way
 		}
-		out = append(out, tick{ev.At, ev.TSVal, s.ref(seen, ev.Ord, ev.Kind, ev.At)})
+		out = append(out, tick{ev.At, ev.TSVal, s.ref(seen, ev.Ord, ev.Kind, ev.At), own})
 	}
 	return out
 }
@@ -39,6 +42,7 @@ func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 // Limits of what is said about a clock of timestamps.
 const (
 	steadySpan  = 2 * time.Second // over which its rate can be told
+	leastTicks  = 25              // so many are as good, where they were seen at their sender
 	leastSleep  = 5 * time.Second // that it must lack
 	sleepShare  = 4               // and this part of the silence: clocks of some kernels lag by a tenth
 	mostMissing = 0.9             // of the rate, by which a clock that runs is recognised
@@ -58,8 +62,9 @@ func rate(ticks []tick, limit time.Duration) (perSecond float64, ok bool) {
 		for j+1 < len(ticks) && ticks[j+1].at.Sub(ticks[j].at) < limit {
 			j++
 		}
-		if d := ticks[j].at.Sub(ticks[i].at); d > best && d >= steadySpan {
-			best, measured = d, float64(ticks[j].val-ticks[i].val)/d.Seconds()
+		n := ticks[j].val - ticks[i].val
+		if d := ticks[j].at.Sub(ticks[i].at); d > best && (d >= steadySpan || ticks[i].own && n >= leastTicks) {
+			best, measured = d, float64(n)/d.Seconds()
 		}
 		i = j + 1
 	}
@@ -135,13 +140,44 @@ func (s *Subject) slept(seen *pairing.Sighting, side uint8) (nap, bool) {
 		}
 		ran := time.Duration(float64(own[i].val-own[i-1].val) / perSecond * float64(time.Second))
 		lacks := pause - ran
-		kept := keptTime(peer, own[i-1].at, own[i].at)
+		kept, who := keptTime(peer, own[i-1].at, own[i].at), "the "+sideName(1-side)+"'s"
+		if !spansOver(peer, own[i-1].at, own[i].at) && s.sameLength(seen.Vantage, own[i-1].at, own[i].at) {
+			kept, who = pause, "the clocks of both captures"
+		}
 		if least := max(leastSleep, pause/sleepShare); lacks < least || kept-ran < least {
 			continue
 		}
-		return nap{side, own[i-1], own[i], ran, lacks, seen.Vantage, "the " + sideName(1-side) + "'s"}, true
+		return nap{side, own[i-1], own[i], ran, lacks, seen.Vantage, who}, true
 	}
 	return nap{}, false
+}
+
+// spansOver reports whether a side's timestamps are known from before a stretch
+// and from behind it: then they tell themselves whether they kept time.
+func spansOver(ticks []tick, from, to tcp.Instant) bool {
+	return len(ticks) > 1 && ticks[0].at <= from.Add(time.Second) && ticks[len(ticks)-1].at >= to.Add(-time.Second)
+}
+
+// sameLength reports whether the clocks of two captures agree over a stretch of
+// one of them: segments crossed before it and after it, and one offset fits all.
+// Then neither clock was set meanwhile.
+func (s *Subject) sameLength(vantage int, from, to tcp.Instant) bool {
+	c := clockwork(s.Clocks)
+	from, to = c.to(s.Base, vantage, from), c.to(s.Base, vantage, to)
+	one := func(c pairing.Clock) bool {
+		return !c.Contradiction && c.From == s.Base && c.Since <= from.Add(clockSlack) && (c.Until == 0 || c.Until >= to.Add(-clockSlack))
+	}
+	if !s.TwoSided() || !slices.ContainsFunc(s.Clocks, one) {
+		return false
+	}
+	before, after := false, false
+	for i := range s.Passages {
+		if p := &s.Passages[i]; len(p.Refs) > 1 {
+			before = before || p.At <= from.Add(clockSlack)
+			after = after || max(p.At, p.Until) >= to.Add(-clockSlack)
+		}
+	}
+	return before && after
 }
 
 // keptTime returns for how long of a stretch of the capture a side's timestamps

@@ -6,6 +6,7 @@ import (
 
 	"kaflow/facts"
 	"kaflow/flows"
+	"kaflow/pairing"
 	"kaflow/tcp"
 )
 
@@ -31,6 +32,14 @@ func (s *Subject) nearest(side uint8) *flows.Flow {
 		return s.Seen[len(s.Seen)-1].Flow
 	}
 	return s.Seen[0].Flow
+}
+
+// nearestSighting is where that was.
+func (s *Subject) nearestSighting(side uint8) *pairing.Sighting {
+	if side == flows.Server {
+		return &s.Seen[len(s.Seen)-1]
+	}
+	return &s.Seen[0]
 }
 
 // train is one series of probes of a side: the silence before the first and
@@ -103,9 +112,9 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	}
 	p := Policy{End: side, Mechanism: TCPKeepalive, ProbeOctets: int(end.ProbeLen), Confidence: Likely}
 	doubling := true
-	naps := s.naps()
+	ticks := s.ticksOf(s.nearestSighting(side), side)
 	for _, t := range trains(f, side) {
-		if t.idle >= 500*time.Millisecond && !sleptBefore(naps, side, &t) {
+		if t.idle >= 500*time.Millisecond && !sleptBefore(ticks, &t) {
 			p.ObservedIdle.Add(t.idle)
 		}
 		var last time.Duration
@@ -183,13 +192,18 @@ func (p *Policy) usual() bool {
 	})
 }
 
-// sleptBefore reports whether a side's host slept in the silence before a train:
-// its timers stood as well, and the silence tells nothing of them.
-func sleptBefore(naps []nap, side uint8, t *train) bool {
-	for i := range naps {
-		if n := &naps[i]; n.side == side && n.to.at >= t.first.Add(-time.Second) && n.from.at <= t.first {
-			return true
+// sleptBefore reports whether a side's clock of timestamps stood in the silence
+// before a train, as that of a host that slept: its timers stood as well, and the
+// silence tells nothing of them.
+func sleptBefore(ticks []tick, t *train) bool {
+	for i := 1; i < len(ticks); i++ {
+		if ticks[i].at != t.first {
+			continue
 		}
+		pause := ticks[i].at.Sub(ticks[i-1].at)
+		perSecond, ok := rate(ticks, pause)
+		ran := time.Duration(float64(ticks[i].val-ticks[i-1].val) / max(perSecond, 1) * float64(time.Second))
+		return ok && pause-ran >= max(leastSleep, pause/sleepShare)
 	}
 	return false
 }
