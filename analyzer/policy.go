@@ -150,6 +150,7 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	}
 	if p.Idle > 0 && p.Interval > 0 && p.GaveUpAfter > 0 {
 		p.Detection = facts.Detection(p.Idle, p.Interval, p.GaveUpAfter)
+		p.Outage[0], p.Outage[1] = facts.Plan{Idle: p.Idle, Interval: p.Interval, Count: p.GaveUpAfter}.Outages()
 	}
 	return p, true
 }

@@ -194,9 +194,10 @@ type Policy struct {
 	UserTimeout        time.Duration // 0 unknown
 	UserTimeoutIn      flows.Range   // a user timeout above Min and up to Max would explain GaveUpAfter as well
 	Confidence         Confidence
-	Resembles          []string      // names of systems
-	Detection          time.Duration // time to notice a death, by arithmetic; 0 unknown
-	Remark             string        // what it means here: "too slow for this path"; "" nothing
+	Resembles          []string         // names of systems
+	Detection          time.Duration    // time to notice a death, by arithmetic; 0 unknown
+	Outage             [2]time.Duration // it sits out one shorter than the first always, longer than the second never; 0 unknown
+	Remark             string           // what it means here: "too slow for this path"; "" nothing
 }
 
 // IdleBracket is (Survived, Killed]: the longest silence that a flow survived

@@ -332,6 +332,7 @@ type policyDoc struct {
 	Confidence         *text    `json:"confidence"`
 	Resembles          []text   `json:"resembles"`
 	Detection          *nano    `json:"detection_s"`
+	Outage             *[2]nano `json:"outage_s"` // shorter than the first is sat out always, longer than the second never
 	Remark             *text    `json:"remark"`
 }
 
@@ -345,6 +346,9 @@ func policyOf(p *analyzer.Policy) policyDoc {
 		Count: orNull(p.Count), GaveUpAfter: orNull(p.GaveUpAfter), Backoff: p.Backoff,
 		UserTimeout: secondsOrNull(p.UserTimeout), UserTimeoutIn: rangeDoc(p.UserTimeoutIn),
 		Confidence: orNull(text(p.Confidence)), Resembles: texts(p.Resembles), Detection: secondsOrNull(p.Detection), Remark: orNull(text(p.Remark)),
+	}
+	if p.Outage[1] > 0 {
+		doc.Outage = &[2]nano{nano(p.Outage[0]), nano(p.Outage[1])}
 	}
 	if p.Mechanism == "tcp-keepalive" || p.ProbeOctets > 0 { // a TCP probe of no octets is a fact, elsewhere 0 is not known
 		doc.ProbeOctets = &p.ProbeOctets

@@ -143,6 +143,9 @@ func policyText(p *analyzer.Policy) string {
 			text += " (" + clockwise(p.Detection) + ")"
 		}
 	}
+	if p.Outage[1] > 0 {
+		text += fmt.Sprintf("; sits out an outage shorter than %s always, longer than %s never", clockwise(p.Outage[0]), clockwise(p.Outage[1]))
+	}
 	if p.Remark != "" {
 		text += ": " + p.Remark
 	}
