@@ -164,8 +164,9 @@ func spansOver(ticks []tick, from, to tcp.Instant) bool {
 func (s *Subject) sameLength(vantage int, from, to tcp.Instant) bool {
 	c := clockwork(s.Clocks)
 	from, to = c.to(s.Base, vantage, from), c.to(s.Base, vantage, to)
-	one := func(c pairing.Clock) bool {
-		return !c.Contradiction && c.From == s.Base && c.Since <= from.Add(clockSlack) && (c.Until == 0 || c.Until >= to.Add(-clockSlack))
+	one := func(k pairing.Clock) bool {
+		since, until := c.to(s.Base, k.From, k.Since), c.to(s.Base, k.From, k.Until)
+		return !k.Contradiction && since <= from.Add(clockSlack) && (until == 0 || until >= to.Add(-clockSlack))
 	}
 	if !s.TwoSided() || !slices.ContainsFunc(s.Clocks, one) {
 		return false

@@ -193,12 +193,12 @@ func (s *Subject) answeredByAnother() Answer {
 		if least < 2*time.Millisecond || !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
 			continue
 		}
-		n, soon, refs := s.unlikeAnswers(side, least/3)
-		if n < fewestAnswers {
+		n, soon, refs := s.unlikeAnswers(side)
+		if n < fewestAnswers || soon >= least/3 {
 			continue
 		}
 		who, peer := sideName(side), sideName(1-side)
-		fast := fmt.Sprintf("%d answers come within %s, the %s needed %s for the handshake", n, facts.Compact(soon), peer, facts.Compact(least))
+		fast := fmt.Sprintf("the fastest of %d answers came within %s, the %s needed %s for the handshake", n, facts.Compact(soon), peer, facts.Compact(least))
 		bare := fmt.Sprintf("the %s takes these answers, for it stays at its pace, and goes on echoing an older timestamp: they carry none, unlike the %s's own segments", who, peer)
 		v := &Verdict{ID: ProxyAnswer, Confidence: Possible, At: refs[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
 			Summary: fmt.Sprintf("The %s's keepalives are answered, but hardly by the %s: the answers come too soon for it and lack the timestamps that its segments carry. A device on the way may answer in its place.", who, peer),
@@ -214,13 +214,14 @@ func (s *Subject) answeredByAnother() Answer {
 }
 
 // unlikeAnswers counts the answers to a side's probes, from some moment on all
-// of them, that come within a limit and from which it took no timestamp: the
-// probe after each echoes what the one before it did. It returns the slowest of
-// them and the frames of the probes.
-func (s *Subject) unlikeAnswers(side uint8, limit time.Duration) (n int, slowest time.Duration, refs []pairing.Ref) {
+// of them, from which it took no timestamp: the probe after each echoes what the
+// one before it did. It returns how long the fastest of them took, and the frames
+// of the probes.
+func (s *Subject) unlikeAnswers(side uint8) (n int, fastest time.Duration, refs []pairing.Ref) {
 	f := s.flow
 	seen := &s.Seen[0]
-	var before *flows.Event // the probe before, answered in time
+	var before *flows.Event // the probe before, answered
+	forget := func() { n, fastest, refs, before = 0, 0, nil, nil }
 	for i := range f.Events {
 		ev := &f.Events[i]
 		if ev.From != side || ev.Kind != flows.KeepaliveProbe || !ev.HasTS {
@@ -228,35 +229,32 @@ func (s *Subject) unlikeAnswers(side uint8, limit time.Duration) (n int, slowest
 		}
 		wait, answered, echoes := time.Duration(0), false, ev.TSEcr
 		if r := ev.Run; r != nil {
-			wait, answered, echoes = r.RTT.Max, r.RTT.Known, r.TSEcr
+			wait, answered, echoes = r.RTT.Min, r.RTT.Known, r.TSEcr
 		} else if a := s.passageOf(ev.AnsweredBy); ev.AnsweredBy != 0 && a != nil {
 			wait, answered = a.At.Sub(ev.At), true
 		}
-		if !answered || wait >= limit {
-			n, slowest, refs, before = 0, 0, nil, nil
+		if !answered || echoes != ev.TSEcr {
+			forget()
 			continue
 		}
-		many := 0 // answers that left the echo as it was
+		if before != nil && before.TSEcr != ev.TSEcr {
+			forget() // the answer to the one before was the peer's own
+		}
 		if before != nil {
-			if was := before.TSEcr; was != ev.TSEcr || before.Run != nil && before.Run.TSEcr != ev.TSEcr {
-				n, slowest, refs, before = 0, 0, nil, nil
-				continue
-			}
-			many++
+			n++
 		}
 		if r := ev.Run; r != nil {
-			if echoes != ev.TSEcr {
-				n, slowest, refs, before = 0, 0, nil, nil
-				continue
-			}
-			many += int(r.Count[side]) - 1
+			n += int(r.Count[side]) - 1
 		}
-		n, slowest, before = n+many, max(slowest, wait), ev
+		if before == nil || wait < fastest {
+			fastest = wait
+		}
+		before = ev
 		if len(refs) < 8 {
 			refs = append(refs, s.ref(seen, ev.Ord, ev.Kind, ev.At))
 		}
 	}
-	return n, slowest, refs
+	return n, fastest, refs
 }
 
 // handshakeTime is how long the peer of a side took to answer its SYN, or the

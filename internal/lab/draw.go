@@ -42,9 +42,10 @@ func drawRelearning(t *Timers, rng *rand.Rand) {
 }
 
 // drawFlush draws connections that live through a device's table until it is
-// emptied.
+// emptied, with enough patience that none has given up when all have noticed.
 func drawFlush(t *Timers, rng *rand.Rand) {
-	t.Idle, t.Interval, t.Count = seconds(rng, 2, 3), time.Second, 3+rng.IntN(3)
+	t.Idle, t.Interval = seconds(rng, 2, 3), time.Second
+	t.Count = int(t.Idle/time.Second) + 4 + rng.IntN(2)
 }
 
 // drawPace draws how often a busy connection is used.

@@ -16,7 +16,7 @@ import (
 // at one moment.
 func vanishings() []Scenario {
 	short := Timers{Idle: 4 * time.Second, Interval: time.Second, Count: 7}
-	lived := Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 4}
+	lived := Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 7}
 	return []Scenario{
 		{
 			Name:   "ssh-peer-gone-icmp",
@@ -283,7 +283,8 @@ func conntrackFlush(s *stage) error {
 	s.note("the firewall's table is flushed")
 	s.truth.Path.Died, s.truth.Path.Control = "both", "crossed"
 	s.truth.Path.StateTimeout = 0 // not what killed
-	if err := s.sleep(s.time.Idle + 2*s.time.Interval + s.time.Interval/2); err != nil {
+	// Each has lost a probe by then, and none has given up.
+	if err := s.sleep(idles[2]*9/8 + settled); err != nil {
 		return err
 	}
 	p, err := s.connect(0)
