@@ -134,8 +134,11 @@ func (s *Subject) slept(seen *pairing.Sighting, side uint8) (nap, bool) {
 	own, peer := s.ticksOf(seen, side), s.ticksOf(seen, 1-side)
 	for i := 1; i < len(own); i++ {
 		pause := own[i].at.Sub(own[i-1].at)
+		if pause < leastSleep {
+			continue
+		}
 		perSecond, ok := rate(own, pause)
-		if pause < leastSleep || !ok {
+		if !ok {
 			continue
 		}
 		ran := time.Duration(float64(own[i].val-own[i-1].val) / perSecond * float64(time.Second))

@@ -309,7 +309,7 @@ func mtuBlackHole(s *stage) error {
 	if _, err := p.client.Write(make([]byte, 5000)); err != nil {
 		return err
 	}
-	return s.sleep(7 * time.Second)
+	return s.sleep(5500 * time.Millisecond) // between two repetitions
 }
 
 func clientHangs(s *stage) error {
