@@ -66,6 +66,15 @@ var findingPages = []Page{
 		Do:      []string{"look at the host, not at the path"},
 	},
 	{
+		ID: "probes-stopped", Kind: OfFinding,
+		Short:   "keepalives that came before stay away",
+		Means:   "Seen from the end that should answer them, or from in between: they are lost or answered before they get here, or their host slept, gave up or has no link.",
+		One:     "probes at a steady pace, then none for twice as long and more, until the capture ends",
+		Refutes: []string{"a probe in a capture beyond this one"},
+		Alike:   []string{"own-silence, where the capture was taken on the prober's host", "a program that switched keepalives off"},
+		Do:      []string{"capture at the prober as well: does it still ask, and is it answered?"},
+	},
+	{
 		ID: "host-suspended", Kind: OfFinding,
 		Short:   "silent both ways, then resumes with its timestamps behind",
 		Means:   "The host slept.",

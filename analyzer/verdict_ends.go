@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -468,8 +469,25 @@ func idleAtEnd(s *Subject) Answer {
 
 func noKeepalive(s *Subject) Finding {
 	f := Finding{Rule: "no-keepalive", Says: "no keepalive probe of either end was seen", Suggests: "without one, nobody notices when a device between forgets the connection"}
-	if s.flow.Count(flows.KeepaliveProbe) > 0 {
-		f = Finding{Rule: "own-silence", Says: "keepalives that were seen before are missing from the end of the capture", Suggests: "the prober's host slept, or the capture was filtered"}
+	if s.flow.Count(flows.KeepaliveProbe) == 0 {
+		return f
+	}
+	for side := uint8(0); side < 2; side++ {
+		for _, a := range s.absences(side) {
+			if a.after.Frame == 0 {
+				return s.ownSilenceFinding(&a)
+			}
+		}
+	}
+	f = Finding{Rule: "probes-stopped", Says: "keepalives that were seen before stay away until the capture ends", Suggests: "they are lost or answered before they get here, or their host slept, gave up or has no link"}
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe {
+			f.Says = fmt.Sprintf("keepalives of the %s that were seen before stay away until the capture ends", sideName(p.From))
+			if f.Evidence = p.Refs; p.Last.Frame != 0 {
+				f.Evidence = append(slices.Clone(p.Refs), p.Last)
+			}
+			break
+		}
 	}
 	return f
 }
