@@ -105,7 +105,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 	alive, dead := s.controlsSay(s.lastLoss(o))
 	idle := o.silence >= time.Second
 	switch {
-	case dead != nil && alive == nil && dead.What == "another connection" && s.worksAgain():
+	case dead != nil && alive == nil && !s.freshLost():
 		return s.diedTogether(o, dead)
 	case dead != nil && alive == nil:
 		v := s.pathVerdict(PathCut, o)
@@ -155,28 +155,31 @@ func (s *Subject) passingOutage(o *onset) Answer {
 	}}
 }
 
-// worksAgain reports whether a control of any time proves that the hosts could
-// talk.
-func (s *Subject) worksAgain() bool {
-	alive, _ := s.controlsSay(0)
-	return alive != nil
+// freshLost reports whether something is lost that needs no device to remember
+// it: then the path is cut, whatever a device forgot.
+func (s *Subject) freshLost() bool {
+	return slices.ContainsFunc(s.Controls, func(c Control) bool { return !c.Alive && c.Proof && c.What != "another connection" })
 }
 
-// diedTogether is what remains where connections of the hosts died at one moment
-// and a fresh one works when all of them are over: a device lost its state, or
-// an outage passed.
+// diedTogether is what remains where connections of the hosts died together, and
+// nothing fresh was tried meanwhile: a device lost the state of all of them, or
+// the path was cut.
 func (s *Subject) diedTogether(o *onset, dead *Control) Answer {
 	v := s.pathVerdict(Undecided, o)
 	v.Confidence = Possible
-	alive, _ := s.controlsSay(0)
-	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, and %s in the same stretch is lost as well. %s works later, when all of them are over: a device lost the state of all of them at once, or an outage passed.",
-		s.sinceWhen(o), aControl(dead), capitalisedText(aControl(alive)))
 	lost := s.crossedAndLost(o)
+	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, and %s in the same stretch is lost as well. Either the path was cut, or a device lost the state of all connections at once: only something fresh, tried meanwhile, would tell.",
+		s.sinceWhen(o), aControl(dead))
+	drop := Hypothesis{Verdict: SilentDrop, For: because("connections died together, as where a device loses its whole table", append(slices.Clone(dead.Refs), v.FirstLost)...), Next: decide,
+		Against: because("no fresh one is seen while the old ones are lost", lost.Evidence...)}
+	cut := Hypothesis{Verdict: PathCut, For: because(aControl(dead)+" is lost in the same stretch", dead.Refs...), Next: decide}
+	if alive, _ := s.controlsSay(0); alive != nil {
+		v.Summary += fmt.Sprintf(" %s works when all of them are over.", capitalisedText(aControl(alive)))
+		drop.For = append(drop.For, because(aControl(alive)+" works later", alive.Refs...)...)
+		cut.Against = because("the path works again later", alive.Refs...)
+	}
 	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "not this connection alone died", Evidence: dead.Refs}},
-		Hypotheses: []Hypothesis{
-			{Verdict: SilentDrop, For: because("connections died at one moment, and fresh ones work", alive.Refs...), Against: because("no fresh one is seen while the old ones are lost", lost.Evidence...), Next: decide},
-			{Verdict: PathCut, For: because(aControl(dead)+" is lost in the same stretch", dead.Refs...), Against: because("the path works again later", alive.Refs...), Next: decide},
-		}}
+		Hypotheses: []Hypothesis{drop, cut}}
 }
 
 // lastLoss is when the last segment of the connection was lost.

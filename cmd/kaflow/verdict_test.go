@@ -86,6 +86,39 @@ drop nothing
 +11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 9000 wscale 7
 +11ms  D > S ACK seq 5000 ack 8000 ts 9022 8000
 `, "silent-drop proven idle-expiry likely", "undecided possible", "undecided possible"},
+	{"two connections that probe die together, and nothing fresh is tried", session + `
++1s    D > S SYN     seq 6999 mss 1460 sackok ts 50000 0 wscale 7
++11ms  S > D SYN,ACK seq 8999 ack 7000 mss 1460 sackok ts 60000 50000 wscale 7
++11ms  D > S ACK     seq 7000 ack 9000 ts 50022 60000
++30s C > S ACK seq 156 ack 900 ts 103101 46057
++11ms S > C ACK seq 900 ack 157 ts 107101 42046
++30s D > S ACK seq 6999 ack 9000 ts 110044 60000
++11ms S > D ACK seq 9000 ack 7000 ts 120022 50022
++30s C > S ACK seq 156 ack 900 ts 163123 107101
++11ms S > C ACK seq 900 ack 157 ts 167123 42046
++30s D > S ACK seq 6999 ack 9000 ts 170066 120022
++11ms S > D ACK seq 9000 ack 7000 ts 180044 50022
++30s C > S ACK seq 156 ack 900 ts 223145 167123
++11ms S > C ACK seq 900 ack 157 ts 227145 42046
++30s D > S ACK seq 6999 ack 9000 ts 230088 180044
++11ms S > D ACK seq 9000 ack 7000 ts 240066 50022
++30s C > S ACK seq 156 ack 900 ts 283167 227145
++11ms S > C ACK seq 900 ack 157 ts 287167 42046
++30s D > S ACK seq 6999 ack 9000 ts 290110 240066
++11ms S > D ACK seq 9000 ack 7000 ts 300088 50022
+drop both
++30s C > S ACK seq 156 ack 900 ts 343167 287167
++30s D > S ACK seq 6999 ack 9000 ts 350110 300088
++5s C > S ACK seq 156 ack 900 ts 353167 287167
++5s D > S ACK seq 6999 ack 9000 ts 360110 300088
++5s C > S ACK seq 156 ack 900 ts 363167 287167
++5s D > S ACK seq 6999 ack 9000 ts 370110 300088
++5s C > S ACK seq 156 ack 900 ts 373167 287167
++5s D > S ACK seq 6999 ack 9000 ts 380110 300088
+drop nothing
++60s S > C PING 9
++11ms C > S PONG 9
+`, "undecided possible", "undecided possible", "-"},
 	{"a fresh login is lost as well", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
