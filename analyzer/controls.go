@@ -151,12 +151,14 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 }
 
 // controlsSay sums the controls up: did any prove that the hosts could still
-// talk, did any prove that they could not?
-func (s *Subject) controlsSay() (alive, dead *Control) {
+// talk, did any prove that they could not? What crosses when the connection's
+// own last loss is over shows that the path works then, not that it did before:
+// an outage that passed looks the same. last is that loss; 0 asks for any time.
+func (s *Subject) controlsSay(last tcp.Instant) (alive, dead *Control) {
 	for i := range s.Controls {
 		c := &s.Controls[i]
 		switch {
-		case c.Alive && c.Proof && alive == nil:
+		case c.Alive && c.Proof && alive == nil && (last == 0 || c.At <= last):
 			alive = c
 		case !c.Alive && c.Proof && dead == nil:
 			dead = c

@@ -468,7 +468,7 @@ func share(b *IdleBracket, path [2]string, known []Path) {
 	}
 	for i := range known {
 		l := &known[i].Limit
-		if known[i].Between == path && l.Killed > 0 && l.Survived > b.Survived && l.Survived < b.Killed {
+		if known[i].Between == path && l.Killed > 0 && l.Survived > b.Survived && l.Survived < b.Killed && (b.BothDied || l.Direction == b.Direction) {
 			b.Survived, b.SurvivedRef = l.Survived, l.SurvivedRef
 		}
 	}

@@ -133,6 +133,12 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 	}
 	if d.Verdict.ID == "" {
 		d.Verdict = nothingKnown(s)
+		if d.Verdict.ID == Undecided {
+			d.Hypotheses = s.openReadings()
+			for i := range d.Hypotheses {
+				d.Hypotheses[i].Run = s.captureCommands(d.Hypotheses[i].Next)
+			}
+		}
 	}
 	soften(s, &d.Verdict)
 	d.Counts = counts(s)

@@ -155,19 +155,19 @@ func spread(r flows.Range) string {
 // checkCount compares the number of unanswered probes before the end's own
 // RST. Without one, more probes than wanted fail already.
 func checkCount(s *Subject, side uint8, p *Policy, e *Expectation) CheckItem {
-	item := CheckItem{What: "count", Count: e.Count, Counts: p.Count, Result: NotSeen,
+	item := CheckItem{What: "count", Count: e.Count, Counts: p.GaveUpAfter, Result: NotSeen,
 		Why: "it shows only when the end gives up with a RST: break the path beyond this host's capture and wait"}
 	longest := 0
 	for _, t := range trains(s.nearest(side), side) {
 		longest = max(longest, len(t.unanswered))
 	}
 	switch {
-	case p.Count > 0 && p.Count == e.Count:
-		item.Result, item.Why = Pass, fmt.Sprintf("gave up after %d unanswered probes", p.Count)
-	case p.Count > 0:
-		item.Result, item.Why = Fail, fmt.Sprintf("gave up after %d unanswered probes", p.Count)
-		if p.Count < e.Count && p.ObservedInterval.Known {
-			item.Why += fmt.Sprintf("; a user timeout (TCP_USER_TIMEOUT) of up to %s would end it alike", facts.Compact(p.ObservedIdle.Min+time.Duration(p.Count)*p.ObservedInterval.Min))
+	case p.GaveUpAfter > 0 && p.GaveUpAfter == e.Count:
+		item.Result, item.Why = Pass, fmt.Sprintf("gave up after %d unanswered probes", p.GaveUpAfter)
+	case p.GaveUpAfter > 0:
+		item.Result, item.Why = Fail, fmt.Sprintf("gave up after %d unanswered probes", p.GaveUpAfter)
+		if p.GaveUpAfter < e.Count && p.ObservedInterval.Known {
+			item.Why += fmt.Sprintf("; a user timeout (TCP_USER_TIMEOUT) of up to %s would end it alike", facts.Compact(p.ObservedIdle.Min+time.Duration(p.GaveUpAfter)*p.ObservedInterval.Min))
 		}
 	case longest > e.Count:
 		item.Result, item.Counts = Fail, longest

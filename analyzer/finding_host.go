@@ -17,12 +17,15 @@ type tick struct {
 	at  tcp.Instant
 	val uint32
 	ref pairing.Ref
+	own bool // seen at its sender, when it was sent
 }
 
 // ticksOf lists the timestamps of a side as one vantage point saw them, in the
 // order in which they were sent.
 func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 	var out []tick
+	ttls := seen.Flow.Sides[side].TTLs
+	own := hops(ttls[0]) == 0 && hops(ttls[1]) == 0
 	for i := range seen.Flow.Events {
 		ev := &seen.Flow.Events[i]
 		if ev.From != side || !ev.HasTS || ev.TSVal == 0 || ev.Kind == flows.Duplicate || ev.Kind == flows.Stale {
@@ -31,7 +34,7 @@ func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 		if n := len(out); n > 0 && int32(ev.TSVal-out[n-1].val) < 0 {
 			continue // overtaken on the way
 		}
-		out = append(out, tick{ev.At, ev.TSVal, s.ref(seen, ev.Ord, ev.Kind, ev.At)})
+		out = append(out, tick{ev.At, ev.TSVal, s.ref(seen, ev.Ord, ev.Kind, ev.At), own})
 	}
 	return out
 }
@@ -39,6 +42,7 @@ func (s *Subject) ticksOf(seen *pairing.Sighting, side uint8) []tick {
 // Limits of what is said about a clock of timestamps.
 const (
 	steadySpan  = 2 * time.Second // over which its rate can be told
+	leastTicks  = 25              // so many are as good, where they were seen at their sender
 	leastSleep  = 5 * time.Second // that it must lack
 	sleepShare  = 4               // and this part of the silence: clocks of some kernels lag by a tenth
 	mostMissing = 0.9             // of the rate, by which a clock that runs is recognised
@@ -58,8 +62,9 @@ func rate(ticks []tick, limit time.Duration) (perSecond float64, ok bool) {
 		for j+1 < len(ticks) && ticks[j+1].at.Sub(ticks[j].at) < limit {
 			j++
 		}
-		if d := ticks[j].at.Sub(ticks[i].at); d > best && d >= steadySpan {
-			best, measured = d, float64(ticks[j].val-ticks[i].val)/d.Seconds()
+		n := ticks[j].val - ticks[i].val
+		if d := ticks[j].at.Sub(ticks[i].at); d > best && (d >= steadySpan || ticks[i].own && n >= leastTicks) {
+			best, measured = d, float64(n)/d.Seconds()
 		}
 		i = j + 1
 	}
@@ -71,63 +76,136 @@ func rate(ticks []tick, limit time.Duration) (perSecond float64, ok bool) {
 	return 0, false
 }
 
-// hostSuspended tells silences over which a host's clock of timestamps stood
-// still for a while and its peer's did not: it slept, or its virtual machine
-// was paused. Timestamps count the time that a kernel runs (Linux: the clock
-// that stops in suspend).
-func hostSuspended(s *Subject, _ *Diagnosis) []Finding {
-	var out []Finding
-	for i := range s.Seen {
-		seen := &s.Seen[i]
-		for side := uint8(0); side < 2; side++ {
-			if f, ok := s.slept(seen, side); ok {
-				return append(out, f)
+// A nap is a stretch over which a host's clock of timestamps stood still for a
+// while and its peer's did not: it slept, or its virtual machine was paused.
+// Timestamps count the time that a kernel runs (Linux: the clock that stops in
+// suspend).
+type nap struct {
+	side     uint8
+	from, to tick // the last reading before it and the first after it
+	ran      time.Duration
+	lacks    time.Duration
+	vantage  int
+	kept     string // who kept time, for the sentence
+}
+
+// naps lists the first such stretch of each side, as the first vantage point
+// that shows it tells.
+func (s *Subject) naps() []nap {
+	var out []nap
+	for side := uint8(0); side < 2; side++ {
+		for i := range s.Seen {
+			if n, ok := s.slept(&s.Seen[i], side); ok {
+				out = append(out, n)
+				break
 			}
 		}
 	}
 	return out
 }
 
-func (s *Subject) slept(seen *pairing.Sighting, side uint8) (Finding, bool) {
+// covers reports whether a stretch of Base's time lies within a nap, but for
+// what clocks are off.
+func (s *Subject) covers(n *nap, from, to tcp.Instant) bool {
+	c := clockwork(s.Clocks)
+	return c.to(s.Base, n.vantage, n.from.at) <= from.Add(clockSlack) && c.to(s.Base, n.vantage, n.to.at) >= to.Add(-clockSlack)
+}
+
+// hostSuspended tells silences in which a host slept.
+func hostSuspended(s *Subject, d *Diagnosis) []Finding {
+	if slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.Rule == "host-suspended" }) {
+		return nil
+	}
+	for _, n := range s.naps() {
+		return []Finding{n.finding()}
+	}
+	return nil
+}
+
+func (n *nap) finding() Finding {
+	return Finding{Rule: "host-suspended",
+		Says: fmt.Sprintf("over %s of silence of the %s its clock of timestamps went on by only %s, while %s kept time",
+			facts.Compact(n.to.at.Sub(n.from.at)), sideName(n.side), facts.Compact(max(0, n.ran)), n.kept),
+		Suggests: fmt.Sprintf("the %s's host was suspended, or paused as a virtual machine is, for about %s", sideName(n.side), facts.Compact(n.lacks)),
+		Evidence: []pairing.Ref{n.from.ref, n.to.ref}}
+}
+
+func (s *Subject) slept(seen *pairing.Sighting, side uint8) (nap, bool) {
 	own, peer := s.ticksOf(seen, side), s.ticksOf(seen, 1-side)
 	for i := 1; i < len(own); i++ {
 		pause := own[i].at.Sub(own[i-1].at)
+		if pause < leastSleep {
+			continue
+		}
 		perSecond, ok := rate(own, pause)
-		if pause < leastSleep || !ok {
+		if !ok {
 			continue
 		}
 		ran := time.Duration(float64(own[i].val-own[i-1].val) / perSecond * float64(time.Second))
 		lacks := pause - ran
-		if lacks < max(leastSleep, pause/sleepShare) || !keptTime(peer, own[i-1].at, own[i].at) {
+		kept, who := keptTime(peer, own[i-1].at, own[i].at), "the "+sideName(1-side)+"'s"
+		if !spansOver(peer, own[i-1].at, own[i].at) && s.sameLength(seen.Vantage, own[i-1].at, own[i].at) {
+			kept, who = pause, "the clocks of both captures"
+		}
+		if least := max(leastSleep, pause/sleepShare); lacks < least || kept-ran < least {
 			continue
 		}
-		return Finding{Rule: "host-suspended",
-			Says: fmt.Sprintf("over %s of silence of the %s its clock of timestamps went on by only %s, while the %s's kept time",
-				facts.Compact(pause), sideName(side), facts.Compact(max(0, ran)), sideName(1-side)),
-			Suggests: fmt.Sprintf("the %s's host was suspended, or paused as a virtual machine is, for about %s", sideName(side), facts.Compact(lacks)),
-			Evidence: []pairing.Ref{own[i-1].ref, own[i].ref}}, true
+		return nap{side, own[i-1], own[i], ran, lacks, seen.Vantage, who}, true
 	}
-	return Finding{}, false
+	return nap{}, false
 }
 
-// keptTime reports whether a side's timestamps went on as its clock does over a
-// stretch of the capture: else the capture's own clock was set.
-func keptTime(ticks []tick, from, to tcp.Instant) bool {
+// spansOver reports whether a side's timestamps are known from before a stretch
+// and from behind it: then they tell themselves whether they kept time.
+func spansOver(ticks []tick, from, to tcp.Instant) bool {
+	return len(ticks) > 1 && ticks[0].at <= from.Add(time.Second) && ticks[len(ticks)-1].at >= to.Add(-time.Second)
+}
+
+// sameLength reports whether the clocks of two captures agree over a stretch of
+// one of them: segments crossed before it and after it, and one offset fits all.
+// Then neither clock was set meanwhile.
+func (s *Subject) sameLength(vantage int, from, to tcp.Instant) bool {
+	c := clockwork(s.Clocks)
+	from, to = c.to(s.Base, vantage, from), c.to(s.Base, vantage, to)
+	one := func(k pairing.Clock) bool {
+		since, until := c.to(s.Base, k.From, k.Since), c.to(s.Base, k.From, k.Until)
+		return !k.Contradiction && since <= from.Add(clockSlack) && (until == 0 || until >= to.Add(-clockSlack))
+	}
+	if !s.TwoSided() || !slices.ContainsFunc(s.Clocks, one) {
+		return false
+	}
+	before, after := false, false
+	for i := range s.Passages {
+		if p := &s.Passages[i]; len(p.Refs) > 1 {
+			before = before || p.At <= from.Add(clockSlack)
+			after = after || max(p.At, p.Until) >= to.Add(-clockSlack)
+		}
+	}
+	return before && after
+}
+
+// keptTime returns for how long of a stretch of the capture a side's timestamps
+// went on as its clock does: else the capture's own clock was set.
+func keptTime(ticks []tick, from, to tcp.Instant) time.Duration {
 	perSecond, ok := rate(ticks, to.Sub(from))
 	before, after := -1, -1
 	for i := range ticks {
 		if ticks[i].at <= from.Add(time.Second) {
 			before = i
 		}
-		if after < 0 && ticks[i].at >= to.Add(-time.Second) {
+		if ticks[i].at <= to.Add(time.Second) {
 			after = i
 		}
 	}
 	if !ok || before < 0 || after <= before {
-		return false
+		return 0
 	}
 	ran := float64(ticks[after].val-ticks[before].val) / perSecond
-	return ran >= mostMissing*ticks[after].at.Sub(ticks[before].at).Seconds()
+	stretch := ticks[after].at.Sub(ticks[before].at)
+	if ran < mostMissing*stretch.Seconds() {
+		return 0
+	}
+	return stretch
 }
 
 // deviceProbes tells keepalive probes that bear a host's name and that the host

@@ -160,6 +160,9 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 		if _, _, learnt := s.relearnt(&o); learnt || d.Verdict.ID == MTUBlackHole || d.Verdict.ID == ReceiverStalled {
 			continue
 		}
+		if s.wasAway(&o) {
+			continue // host-suspended or own-silence tells why
+		}
 		n := len(o.lost)
 		f := Finding{Rule: "transient-outage", Evidence: []pairing.Ref{s.Passages[o.before].First(), s.Passages[o.lost[0]].First(), s.Passages[o.lost[n-1]].First(), s.Passages[o.after].First()}}
 		lasted := facts.Compact(o.to.Sub(o.from))
@@ -173,6 +176,25 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// wasAway reports whether the host that was asked in a stretch slept, or had no
+// link.
+func (s *Subject) wasAway(o *stretch) bool {
+	c := clockwork(s.Clocks)
+	for _, n := range s.naps() {
+		if o.by[1-n.side] > 0 && s.covers(&n, o.from, s.Passages[o.lost[len(o.lost)-1]].At) {
+			return true
+		}
+	}
+	for host := uint8(0); host < 2; host++ {
+		for _, a := range s.absences(host) {
+			if o.by[1-host] > 0 && c.to(s.Base, a.seen.Vantage, a.from) <= o.from.Add(clockSlack) && c.to(s.Base, a.seen.Vantage, a.to) >= o.to.Add(-clockSlack) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // stateRelearned tells silences after which one side's segments were lost until

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -22,8 +23,10 @@ var findingRules = [...]FindingRule{
 	{"packet-loss", "Segments were lost, and the connection went on: no idle timer does that.", packetLoss},
 	{"transient-outage", "Nothing crossed for a while, then all did: it repaired itself, and a keepalive policy must sit such outages out.", transientOutage},
 	{"state-relearned", "After a silence one side's segments were lost until the other side spoke: an expired timer that the inside renews.", stateRelearned},
+	{"rst-attribution", "Who may have sent the RST that ended the connection, as a table of scores: a host without the socket, an end that gave up, an application, a device between.", attributed},
 	{"late-rst", "A side that had given up answers a later packet with a RST: the death was earlier.", lateReset},
 	{"host-suspended", "A host's clock of timestamps lacks time that its peer's does not: it slept, and neither path nor peer is to blame.", hostSuspended},
+	{"own-silence", "A host's own keepalives were due and are missing from the capture taken on it: its link was down, it slept, or the capture paused.", ownSilence},
 	{"device-probes", "Probes that a device sends in a host's name are not that host's policy and prove nothing of it.", deviceProbes},
 	{"keepalive-too-eager", "An end gave up although its connection crossed again within a minute: a glitch ends such sessions.", keepaliveTooEager},
 	{"keepalive-too-slow", "The keepalives seen, or their absence (no-keepalive), against the silence that killed.", tooSlow},
@@ -155,8 +158,12 @@ func packetLoss(s *Subject, d *Diagnosis) []Finding {
 		return nil
 	}
 	var refs []pairing.Ref
+	naps := s.naps()
 	for i := range s.Passages {
 		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed {
+			if slices.ContainsFunc(naps, func(n nap) bool { return n.side != p.From && s.covers(&n, p.At, p.At) }) {
+				continue // nobody was awake to take it
+			}
 			refs = append(refs, p.First())
 		}
 	}

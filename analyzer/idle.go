@@ -41,7 +41,7 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		}
 	}
 	if forgotten(v) {
-		if v.Silence > b.Survived && v.Silence >= time.Second && v.Cause != "state-lost" && v.Confidence != Possible {
+		if v.Silence > b.Survived && v.Silence >= time.Second && v.Cause != "state-lost" && v.Confidence != Possible && v.CauseConfidence != Possible {
 			b.Killed, b.KilledRef = v.Silence, v.FirstLost
 			for i := range s.Passages {
 				if p := &s.Passages[i]; p.First() == v.FirstLost {
@@ -54,6 +54,7 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		}
 	}
 	if b.Killed > 0 {
+		s.keepToDirection(&b, limit)
 		b.Unsettled = s.unsettledAt(v.FirstLost)
 	}
 	if b.Killed > 0 && byProbes > b.Killed {
@@ -63,6 +64,32 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 		b.Survived, b.SurvivedRef = 0, pairing.Ref{}
 	}
 	return b
+}
+
+// keepToDirection leaves out of a bracket the silences that the other end ended
+// than the one whose packets were lost after the one that killed: a device that
+// has forgotten a connection may learn it anew from that end, and what was
+// survived so is no limit. Where packets of both ends were lost it learns from
+// neither.
+func (s *Subject) keepToDirection(b *IdleBracket, limit int) {
+	var lost [2]bool
+	for i := limit; i < len(s.Passages); i++ {
+		if p := &s.Passages[i]; p.From <= flows.Server && p.Known && p.How == pairing.Lost {
+			lost[p.From] = true
+		}
+	}
+	b.BothDied = lost[flows.Client] && lost[flows.Server]
+	side := sideNamed(b.Direction)
+	if b.BothDied || side > flows.Server || b.Survived <= b.SurvivedBy[side] {
+		return
+	}
+	b.SurvivedRelearned = max(b.SurvivedRelearned, b.Survived)
+	b.Survived, b.SurvivedRef = 0, pairing.Ref{}
+	for _, q := range survivedSilences(s, limit) {
+		if q.sender == side && q.length > b.Survived {
+			b.Survived, b.SurvivedRef = q.length, q.at
+		}
+	}
 }
 
 // unsettledAt says what was still open when the silence before a frame began:

@@ -37,6 +37,7 @@ type survivor struct {
 type death struct {
 	length   time.Duration
 	ended    uint8
+	both     bool // what either end sent was lost
 	way      [2]int8
 	from, at tcp.Instant
 	ref      IdleBracket
@@ -91,7 +92,7 @@ func (p *pathLimit) join(b *brief) {
 			p.leftOut, p.left = x.Unsettled, x.Killed
 		}
 	default:
-		p.deaths = append(p.deaths, death{x.Killed, sideNamed(x.Direction), b.way, b.from, b.at, *x})
+		p.deaths = append(p.deaths, death{x.Killed, sideNamed(x.Direction), x.BothDied, b.way, b.from, b.at, *x})
 		if len(p.deaths) > maxDeaths {
 			p.sortDeaths()
 			p.deaths = p.deaths[:maxDeaths/2]
@@ -153,7 +154,10 @@ func (p *pathLimit) settle() Path {
 	shortest := &p.deaths[0]
 	switch {
 	case longest == nil || longest.length < shortest.length:
-		p.claim(longest, shortest)
+		p.claim(p.longest(shortest.counts), shortest)
+		if l := &p.Limit; longest != nil && longest.length > l.Survived {
+			l.SurvivedRelearned = max(l.SurvivedRelearned, longest.length)
+		}
 	case p.otherSide(shortest), p.otherWay(shortest), p.oneMoment():
 	default:
 		p.Note = fmt.Sprintf("contradiction: a silence of %s was survived by one connection while %s killed another, and nothing tells why: state that was lost, a full table, or several devices; no limit is claimed",
@@ -163,6 +167,13 @@ func (p *pathLimit) settle() Path {
 	p.contradicted = p.Note != ""
 	p.Fits = fitsOf(p.Limit)
 	return p.Path
+}
+
+// counts reports whether a silence that was survived tells of the limit for what
+// died: who spoke first after it spoke in vain after the one that killed, so the
+// device does not learn anew from that side.
+func (d *death) counts(a *survivor) bool {
+	return d.both || d.ended == flows.Unclear || a.ended == d.ended
 }
 
 func (p *pathLimit) claim(s *survivor, d *death) {
@@ -192,7 +203,7 @@ func (p *pathLimit) otherSide(shortest *death) bool {
 		return false
 	}
 	relearned := p.longest(func(a *survivor) bool { return a.length >= shortest.length })
-	p.claim(p.longest(func(a *survivor) bool { return a.length < shortest.length && a.ended != 1-shortest.ended }), shortest)
+	p.claim(p.longest(func(a *survivor) bool { return a.length < shortest.length && shortest.counts(a) }), shortest)
 	p.Limit.SurvivedRelearned = max(p.Limit.SurvivedRelearned, relearned.length)
 	p.Note = fmt.Sprintf("contradiction: a silence of %s was survived where the %s spoke first, while %s killed where the %s did: the device learns a connection anew from the %s's side, and the limit is that of the %s's packets",
 		facts.Compact(relearned.length), sideName(1-shortest.ended), facts.Compact(shortest.length), sideName(shortest.ended), sideName(1-shortest.ended), sideName(shortest.ended))

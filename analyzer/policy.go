@@ -6,6 +6,7 @@ import (
 
 	"kaflow/facts"
 	"kaflow/flows"
+	"kaflow/pairing"
 	"kaflow/tcp"
 )
 
@@ -33,9 +34,18 @@ func (s *Subject) nearest(side uint8) *flows.Flow {
 	return s.Seen[0].Flow
 }
 
+// nearestSighting is where that was.
+func (s *Subject) nearestSighting(side uint8) *pairing.Sighting {
+	if side == flows.Server {
+		return &s.Seen[len(s.Seen)-1]
+	}
+	return &s.Seen[0]
+}
+
 // train is one series of probes of a side: the silence before the first and
 // the times of those that went unanswered.
 type train struct {
+	first      tcp.Instant   // its first probe
 	idle       time.Duration // since the side last received something that counts; 0 unknown
 	unanswered []tcp.Instant
 	reset      tcp.Instant // its own RST right behind; 0 none
@@ -52,7 +62,7 @@ func trains(f *flows.Flow, side uint8) []train {
 		case ev.Kind == flows.ICMPError || ev.From > flows.Server || ev.Kind == flows.Stale:
 		case ev.From == side && ev.Kind == flows.KeepaliveProbe:
 			if active == nil {
-				out = append(out, train{})
+				out = append(out, train{first: ev.At})
 				active = &out[len(out)-1]
 				if heard != 0 {
 					active.idle = ev.At.Sub(heard)
@@ -69,6 +79,8 @@ func trains(f *flows.Flow, side uint8) []train {
 				active.reset = ev.At
 			}
 			active = nil
+		case ev.From != side && ev.Kind == flows.RST:
+			// Where it arrived nothing is asked any more; where it did not, it is no activity.
 		case ev.From != side && (ev.Kind == flows.KeepaliveProbe || ev.Kind == flows.ZeroWindowProbe) && ev.Run == nil:
 			// Receiving a probe, of either kind, does not count as activity.
 		case ev.From != side && (ev.Kind == flows.KeepaliveACK || ev.Answers != 0):
@@ -99,10 +111,10 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 		return Policy{}, false // a device's, not the host's
 	}
 	p := Policy{End: side, Mechanism: TCPKeepalive, ProbeOctets: int(end.ProbeLen), Confidence: Likely}
-	count, userTimeout := 0, false
 	doubling := true
+	ticks := s.ticksOf(s.nearestSighting(side), side)
 	for _, t := range trains(f, side) {
-		if t.idle >= 500*time.Millisecond {
+		if t.idle >= 500*time.Millisecond && !sleptBefore(ticks, &t) {
 			p.ObservedIdle.Add(t.idle)
 		}
 		var last time.Duration
@@ -115,17 +127,7 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 			last = gap
 		}
 		if t.reset != 0 {
-			wait := t.reset.Sub(t.unanswered[len(t.unanswered)-1])
-			switch {
-			case len(t.unanswered) == 1 || p.ObservedInterval.Known && wait < p.ObservedInterval.Min*8/10:
-				userTimeout = true
-				if t.idle > 0 && len(t.unanswered) > 1 { // it is checked when a probe is due, and rounded up by that
-					p.UserTimeout = (t.idle + t.reset.Sub(t.unanswered[0])).Truncate(time.Second)
-				}
-			default:
-				count = len(t.unanswered)
-				p.ObservedInterval.Add(wait)
-			}
+			p.gaveUp(&t)
 		}
 	}
 	rtt := end.RTT.Max
@@ -137,19 +139,74 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	if len(p.IntervalCandidates) > 0 {
 		p.Interval = p.IntervalCandidates[0]
 	}
-	if !userTimeout {
-		p.Count = count
-	}
 	p.Backoff = p.ObservedInterval.Known && doubling && p.ObservedInterval.Max >= 2*p.ObservedInterval.Min
 	if p.Idle == 0 && !p.ObservedInterval.Known && !end.Period.Known {
 		p.Confidence = Possible
 	}
 	p.ObservedPace = end.Period
 	p.Resembles = resembles(&p, end, rtt)
-	if p.Idle > 0 && p.Interval > 0 && p.Count > 0 {
-		p.Detection = facts.Detection(p.Idle, p.Interval, p.Count)
+	if p.usual() {
+		p.Count = p.GaveUpAfter
+	}
+	if p.Idle > 0 && p.Interval > 0 && p.GaveUpAfter > 0 {
+		p.Detection = facts.Detection(p.Idle, p.Interval, p.GaveUpAfter)
+		p.Outage[0], p.Outage[1] = facts.Plan{Idle: p.Idle, Interval: p.Interval, Count: p.GaveUpAfter}.Outages()
 	}
 	return p, true
+}
+
+// gaveUp reads how a side ended a train of probes. Linux looks at a user timeout
+// (TCP_USER_TIMEOUT) only when a probe is due, and at no count then: the RST
+// that comes one interval after the last of n probes tells of a count of n, or
+// of a user timeout that ran out since that probe. One that comes sooner tells
+// of no count at all.
+func (p *Policy) gaveUp(t *train) {
+	n := len(t.unanswered)
+	first, last := t.unanswered[0], t.unanswered[n-1]
+	wait := t.reset.Sub(last)
+	if p.ObservedInterval.Known && wait < p.ObservedInterval.Min*8/10 {
+		if t.idle > 0 {
+			p.UserTimeout = (t.idle + t.reset.Sub(first)).Truncate(time.Second)
+		}
+		return
+	}
+	p.GaveUpAfter = n
+	if n > 1 {
+		p.ObservedInterval.Add(wait)
+	}
+	if t.idle > 0 {
+		p.UserTimeoutIn = flows.Range{Max: t.idle + t.reset.Sub(first), Known: true}
+		if n > 1 { // when the last probe was due it had not run out
+			p.UserTimeoutIn.Min = t.idle + last.Sub(first)
+		}
+	}
+}
+
+// usual reports whether idle time, interval and the probes before the RST are
+// together what a system has by default: no user timeout meets that by chance.
+func (p *Policy) usual() bool {
+	if p.GaveUpAfter == 0 || p.Idle == 0 || p.Interval == 0 {
+		return false
+	}
+	return slices.ContainsFunc(facts.Defaults(), func(d facts.Default) bool {
+		return d.Count == p.GaveUpAfter && slices.Contains(p.IdleCandidates, d.Idle) && slices.Contains(p.IntervalCandidates, d.Interval)
+	})
+}
+
+// sleptBefore reports whether a side's clock of timestamps stood in the silence
+// before a train, as that of a host that slept: its timers stood as well, and the
+// silence tells nothing of them.
+func sleptBefore(ticks []tick, t *train) bool {
+	for i := 1; i < len(ticks); i++ {
+		if ticks[i].at != t.first {
+			continue
+		}
+		pause := ticks[i].at.Sub(ticks[i-1].at)
+		perSecond, ok := rate(ticks, pause)
+		ran := time.Duration(float64(ticks[i].val-ticks[i-1].val) / max(perSecond, 1) * float64(time.Second))
+		return ok && pause-ran >= max(leastSleep, pause/sleepShare)
+	}
+	return false
 }
 
 // candidates returns the round values that explain a whole observed range.
@@ -166,7 +223,7 @@ func candidates(r flows.Range, rtt time.Duration) []time.Duration {
 func resembles(p *Policy, end *flows.Side, rtt time.Duration) []string {
 	o := facts.Observed{
 		Idle: p.ObservedIdle.Min, IntervalMin: p.ObservedInterval.Min, IntervalMax: p.ObservedInterval.Max,
-		RTT: rtt, Count: p.Count, ProbeOctets: p.ProbeOctets, OctetsKnown: true,
+		RTT: rtt, Count: p.GaveUpAfter, ProbeOctets: p.ProbeOctets, OctetsKnown: true,
 	}
 	if end.Period.Known {
 		o.Period = end.Period.Min

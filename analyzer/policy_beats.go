@@ -48,6 +48,7 @@ func beatPolicyOf(s *Subject, side uint8) (Policy, bool) {
 	}
 	if p.Count > 0 && p.Interval > 0 && p.Mechanism != AppHeartbeat {
 		p.Detection = time.Duration(p.Count+1) * p.Interval // ProbesAndOne: OpenSSH gives up where the next is due
+		p.Outage = [2]time.Duration{time.Duration(p.Count) * p.Interval, p.Detection}
 	}
 	return p, true
 }

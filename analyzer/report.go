@@ -151,9 +151,22 @@ type Finding struct {
 // Hypothesis is one reading of the evidence.
 type Hypothesis struct {
 	Verdict      string
-	For, Against []string
+	For, Against []Reason
 	Next         string   // the next measurement that would decide
 	Run          []string // the commands for it
+}
+
+// Reason is one thing that speaks for or against a reading, with the frames
+// that show it. What rests on no packet, such as what else would look the same,
+// has none.
+type Reason struct {
+	Says     string
+	Evidence []pairing.Ref
+}
+
+// because is one reason.
+func because(says string, evidence ...pairing.Ref) []Reason {
+	return []Reason{{says, evidence}}
 }
 
 // Unasked is a rule that could not be asked.
@@ -175,13 +188,16 @@ type Policy struct {
 	ObservedInterval   flows.Range
 	ObservedPace       flows.Range // of answered probes: the larger of idle time and interval
 	Count              int         // 0 unknown
+	GaveUpAfter        int         // unanswered probes before its RST; 0 not seen. That is Count, or a user timeout in UserTimeoutIn ran out
 	Backoff            bool
 	ProbeOctets        int
-	UserTimeout        time.Duration
+	UserTimeout        time.Duration // 0 unknown
+	UserTimeoutIn      flows.Range   // a user timeout above Min and up to Max would explain GaveUpAfter as well
 	Confidence         Confidence
-	Resembles          []string      // names of systems
-	Detection          time.Duration // time to notice a death, by arithmetic; 0 unknown
-	Remark             string        // what it means here: "too slow for this path"; "" nothing
+	Resembles          []string         // names of systems
+	Detection          time.Duration    // time to notice a death, by arithmetic; 0 unknown
+	Outage             [2]time.Duration // it sits out one shorter than the first always, longer than the second never; 0 unknown
+	Remark             string           // what it means here: "too slow for this path"; "" nothing
 }
 
 // IdleBracket is (Survived, Killed]: the longest silence that a flow survived
@@ -194,6 +210,7 @@ type IdleBracket struct {
 	Killed                 time.Duration
 	SurvivedRef, KilledRef pairing.Ref
 
+	BothDied   bool             // what either end sent after the silence that killed was lost: the device learns from neither
 	SurvivedBy [2]time.Duration // the longest survived that the client and the server ended; 0 none
 	Unsettled  string           // what was open when the silence that killed began; devices then use shorter timers
 }

@@ -94,8 +94,8 @@ func (s *Subject) overdue(v *Verdict, finding Finding, side uint8, b *flows.Beat
 	v.Unknown = append(v.Unknown, "what held the "+who+"'s heartbeats up: needs a capture there over the same time")
 	next := nextCapture(other(side))
 	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
-		{Verdict: HeartbeatTimeout, For: []string{finding.Says}, Next: next},
-		{Verdict: PeerLostState, For: []string{"a program that was ended by hand leaves the same RST"}, Against: []string{"its host still repeated what the program had written"}, Next: next},
+		{Verdict: HeartbeatTimeout, For: because(finding.Says, finding.Evidence...), Next: next},
+		{Verdict: PeerLostState, For: because("a program that was ended by hand leaves the same RST", finding.Evidence[len(finding.Evidence)-1]), Against: because("its host still repeated what the program had written", finding.Evidence...), Next: next},
 	}}
 }
 
@@ -110,16 +110,16 @@ func (s *Subject) gaveUpOnBeats(seen *pairing.Sighting, side uint8, b *flows.Bea
 		v.Summary = fmt.Sprintf("The %s's application closed the connection itself after %s without an answer to its heartbeats, which the %s's host acknowledged.", who, facts.Compact(silence), peer)
 		v.Unknown = append(v.Unknown, "why the "+peer+"'s application did not answer: look at the process there")
 		a.Hypotheses = []Hypothesis{
-			{Verdict: AppHung, For: []string{"the peer's kernel acknowledges, its application says nothing"}, Against: []string{"too few heartbeats went unanswered to tell a hang from a pause"}},
-			{Verdict: ProxyAnswer, For: []string{"a proxy on the way acknowledges for the peer"}, Next: next},
+			{Verdict: AppHung, For: because("the peer's kernel acknowledges, its application says nothing", finding.Evidence...), Against: because(fmt.Sprintf("%s without an answer are too few to tell a hang from a pause", plural(len(b.Asked), "heartbeat")), finding.Evidence...)},
+			{Verdict: ProxyAnswer, For: because("a proxy on the way acknowledges for the peer just so", finding.Evidence...), Against: because("the heartbeats before were answered by an application"), Next: next},
 		}
 		return a
 	}
 	v.Summary = fmt.Sprintf("The %s's application closed the connection itself after %s without an answer to its heartbeats. Why there was none one capture cannot tell.", who, facts.Compact(silence))
 	v.Unknown = append(v.Unknown, "whether the heartbeats reached the "+peer+": needs a capture there over the same time")
-	a.Hypotheses = []Hypothesis{{Verdict: HeartbeatTimeout, For: []string{finding.Says}}}
+	a.Hypotheses = []Hypothesis{{Verdict: HeartbeatTimeout, For: because(finding.Says, finding.Evidence...)}}
 	if t, ok := findTail(s); ok {
-		alive, dead := s.controlsSay()
+		alive, dead := s.controlsSay(0)
 		a.Hypotheses = append(a.Hypotheses, tailHypotheses(s, t, false, alive, dead)...)
 	}
 	return a

@@ -89,8 +89,8 @@ func (s *Subject) frozenAnswer(side uint8, first, last, n int) Answer {
 		Unknown: []string{"whether the path or the " + sideName(side) + "'s own host filter eats the answers: needs a capture at the " + sideName(side)}}
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, sideName(side)),
 		Suggests: "the answers never reach its TCP", Evidence: refs}},
-		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: []string{"probes are answered and the answers are not accepted"}, Next: nextCapture(other(side))},
-			{Verdict: "host-drop", For: []string{"a filter on the prober's own host looks the same from here"}, Next: nextCapture(other(side))}}}
+		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: because("probes are answered and the answers are not accepted", refs...), Next: nextCapture(other(side))},
+			{Verdict: HostDrop, For: because("a filter on the prober's own host looks the same from here", refs...), Next: nextCapture(other(side))}}}
 }
 
 // own reports whether a side's segments have passed no router yet: the capture
@@ -116,8 +116,8 @@ func (s *Subject) deafProber(seen *pairing.Sighting, side uint8, first, last, n 
 		return Answer{Verdict: v, Findings: found}
 	}
 	return Answer{Verdict: v, Findings: found,
-		Hypotheses: []Hypothesis{{Verdict: HostDrop, For: []string{"the capture was taken at the prober (its TTL is what hosts begin with), and the answers are in it"}},
-			{Verdict: OneWayDrop, For: []string{"a mirror port before the last device looks the same"}, Next: nextCapture(other(side))}}}
+		Hypotheses: []Hypothesis{{Verdict: HostDrop, For: because("the capture was taken at the prober (its TTL is what hosts begin with), and the answers are in it", refs...)},
+			{Verdict: OneWayDrop, For: because("a mirror port before the last device looks the same"), Against: because(fmt.Sprintf("the %s's segments have passed no router yet", who), refs[0]), Next: nextCapture(other(side))}}}
 }
 
 // frozenSomewhere is what remains where the capture's own place is not known.
@@ -131,6 +131,6 @@ func (s *Subject) frozenSomewhere(side uint8, first, last, n int) Answer {
 		Unknown: []string{"where the answers are lost: needs a capture on the " + who + "'s host"}}
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", a.TSEcr, n, who),
 		Suggests: "the answers never reach its TCP", Evidence: refs}},
-		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: []string{"the way back may lose the answers"}, Next: nextCapture(other(side))},
-			{Verdict: HostDrop, For: []string{"the prober's own host filter may drop them"}, Next: nextCapture(other(side))}}}
+		Hypotheses: []Hypothesis{{Verdict: OneWayDrop, For: because("the way back may lose the answers: they are here and not accepted", refs...), Next: nextCapture(other(side))},
+			{Verdict: HostDrop, For: because("the prober's own host filter may drop them: they are here and not accepted", refs...), Next: nextCapture(other(side))}}}
 }

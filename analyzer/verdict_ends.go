@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -190,11 +191,15 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	v.Summary = fmt.Sprintf("The %s is answered by a RST that looks like that of a host which knows no such connection: the %s rebooted or lost the socket, as far as one capture can tell.", trigger.Kind, peer)
 	v.Unknown = append(v.Unknown, "whether the "+peer+" itself sent that RST: needs a capture there")
 	next := nextCapture(other(rst.From))
+	var gone []Reason
+	if silence < time.Minute {
+		gone = because(fmt.Sprintf("few systems give up within the %s of silence", facts.Compact(silence)), trigger.Refs...)
+	}
 	a.Hypotheses = []Hypothesis{
-		{Verdict: PeerLostState, For: []string{"the RST has the shape of a host without the socket"}, Next: next},
-		{Verdict: "nat-rebind", For: []string{"a NAT that gave the flow another port makes the peer answer like this"}, Next: next},
-		{Verdict: "peer-lost-state (another backend)", For: []string{"behind a balancer, another backend knows no such connection"}, Next: next},
-		{Verdict: SilentDrop, For: []string{"a peer that gave up earlier, its RST lost, answers like this"}, Next: next},
+		{Verdict: PeerLostState, For: because("the RST has the shape of a host without the socket", rst.Refs...), Next: next},
+		{Verdict: NATRebind, For: because(fmt.Sprintf("a NAT that gave the flow another port makes the peer answer like this, and %s of silence lies before", facts.Compact(silence)), refs...), Next: next},
+		{Verdict: "peer-lost-state (another backend)", For: because("behind a balancer, another backend knows no such connection", refs...), Next: next},
+		{Verdict: SilentDrop, For: because("a peer that gave up earlier, its RST lost, answers like this", refs...), Against: gone, Next: next},
 	}
 	return a
 }
@@ -276,6 +281,12 @@ func closedByEnds(s *Subject) Answer {
 			if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
 				v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
 			}
+			if i := s.firstOf(flows.RST); !s.TwoSided() && !s.own(side) && i >= 0 && s.Passages[i].From == side {
+				if a := s.attribute(i, s.trigger(i)); a.score(byProgram) <= a.score(byDevice) {
+					v.Confidence = Possible
+					v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: it looks as much like a device's; needs a capture there")
+				}
+			}
 			return Answer{Verdict: v}
 		}
 	}
@@ -345,7 +356,69 @@ func askedInVain(s *Subject) Answer {
 	if a := deathSeenFromOneEnd(s); a.Verdict != nil {
 		return a
 	}
-	return bothAskInVain(s)
+	if a := bothAskInVain(s); a.Verdict != nil {
+		return a
+	}
+	return heardTooLate(s)
+}
+
+// heardTooLate holds where one capture has an end that gave up after probes in
+// vain, and something of its peer comes later: the peer lives and holds the
+// connection, what was asked or answered meanwhile was lost.
+func heardTooLate(s *Subject) Answer {
+	for side := uint8(0); side < 2; side++ {
+		if e := s.endingOf(side); s.TwoSided() || e != flows.EndGaveUp && e != flows.EndUserTimeout {
+			continue
+		}
+		first, end := s.lastTry(side)
+		if first < 0 {
+			continue
+		}
+		for j := end + 1; j < len(s.Passages); j++ {
+			if p := &s.Passages[j]; p.From == 1-side && p.Kind != flows.ICMPError && p.Kind != flows.RST {
+				return s.gaveUpThenHeard(side, first, end, p)
+			}
+		}
+	}
+	return Answer{}
+}
+
+func (s *Subject) gaveUpThenHeard(side uint8, first, end int, late *Passage) Answer {
+	who, peer := sideName(side), sideName(1-side)
+	asked, over := &s.Passages[first], &s.Passages[end]
+	v := &Verdict{ID: Undecided, Confidence: Possible, At: asked.At, FirstLost: asked.First(), Between: [2]int{s.Base, s.Base},
+		Unknown: []string{"whether the " + who + "'s questions reached the " + peer + ": needs a capture there over the same time"}}
+	v.Silence, _ = s.silence(first)
+	v.Summary = fmt.Sprintf("The %s gave up after questions that got no answer; %s later the %s is heard again and still holds the connection. An outage passed, the %s's host was away for a while, or a device between let nothing through until the %s spoke.",
+		who, facts.Compact(late.At.Sub(over.At)), peer, peer, peer)
+	vain := append(s.vainProbes(side, end), over.Refs...)
+	next := nextCapture(side)
+	alive, dead := s.controlsSay(over.At)
+	cut := Hypothesis{Verdict: PathCut, For: because("the "+peer+" is heard again later: an outage of some length", late.Refs...), Next: next}
+	drop := Hypothesis{Verdict: SilentDrop, For: because("a device that the other end teaches anew looks the same", append(vain, late.Refs...)...), Next: next}
+	gone := Hypothesis{Verdict: PeerGone, For: because("a host that slept, or had no link, is heard again when that is over", late.Refs...), Next: next}
+	for _, n := range s.naps() {
+		if n.side == 1-side && s.covers(&n, asked.At, over.At) {
+			f := n.finding()
+			gone.For = append(gone.For, because(f.Says, f.Evidence...)...)
+		}
+	}
+	switch {
+	case alive != nil:
+		says := aControl(alive) + " between the same hosts lives meanwhile"
+		cut.Against, gone.Against = because(says, alive.Refs...), because(says, alive.Refs...)
+		drop.For = append(drop.For, because(says, alive.Refs...)...)
+	case dead != nil:
+		says := aControl(dead) + " between the same hosts is dead as well"
+		drop.Against = because(says, dead.Refs...)
+		cut.For = append(cut.For, because(says, dead.Refs...)...)
+	default:
+		for _, h := range []*Hypothesis{&cut, &drop, &gone} {
+			h.Against = because("no control: nothing else between the hosts was seen meanwhile")
+		}
+	}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer before it gave up", who, plural(len(vain)-len(over.Refs), "probe")),
+		Suggests: "questions or answers were lost, or nobody was there for a while", Evidence: vain}}, Hypotheses: []Hypothesis{cut, drop, gone}}
 }
 
 // bothAskInVain holds where one capture, taken between the ends, has the probes
@@ -373,7 +446,7 @@ func bothAskInVain(s *Subject) Answer {
 	v.Silence, _ = s.silence(first)
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "both-ask-in-vain", Says: fmt.Sprintf("the client's last %d probes and the server's last %d got no answer", f.Sides[0].Unanswered, f.Sides[1].Unanswered),
 		Suggests: "the device at which this was captured forgot the connection", Evidence: p.Refs}},
-		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: []string{"both ends hold the connection and probe it"}, Against: []string{"not seen: what arrives at either end"}, Next: nextCapture(other(p.From))}}}
+		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: because("both ends hold the connection and probe it", p.Refs...), Against: because("not seen: what arrives at either end"), Next: nextCapture(other(p.From))}}}
 }
 
 // idleAtEnd holds where the connection was silent until the capture's end and
@@ -396,8 +469,25 @@ func idleAtEnd(s *Subject) Answer {
 
 func noKeepalive(s *Subject) Finding {
 	f := Finding{Rule: "no-keepalive", Says: "no keepalive probe of either end was seen", Suggests: "without one, nobody notices when a device between forgets the connection"}
-	if s.flow.Count(flows.KeepaliveProbe) > 0 {
-		f = Finding{Rule: "own-silence", Says: "keepalives that were seen before are missing from the end of the capture", Suggests: "the prober's host slept, or the capture was filtered"}
+	if s.flow.Count(flows.KeepaliveProbe) == 0 {
+		return f
+	}
+	for side := uint8(0); side < 2; side++ {
+		for _, a := range s.absences(side) {
+			if a.after.Frame == 0 {
+				return s.ownSilenceFinding(&a)
+			}
+		}
+	}
+	f = Finding{Rule: "probes-stopped", Says: "keepalives that were seen before stay away until the capture ends", Suggests: "they are lost or answered before they get here, or their host slept, gave up or has no link"}
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe {
+			f.Says = fmt.Sprintf("keepalives of the %s that were seen before stay away until the capture ends", sideName(p.From))
+			if f.Evidence = p.Refs; p.Last.Frame != 0 {
+				f.Evidence = append(slices.Clone(p.Refs), p.Last)
+			}
+			break
+		}
 	}
 	return f
 }

@@ -22,7 +22,7 @@ const clockSlack = time.Second
 func peerGone(s *Subject) Answer {
 	t, ok := findTail(s)
 	if !ok || s.endedBefore(t.first) || !s.insists(t) {
-		return Answer{}
+		return absentPeer(s)
 	}
 	c := clockwork(s.Clocks)
 	for v := range s.Points {
@@ -43,7 +43,7 @@ func peerGone(s *Subject) Answer {
 		}
 		return s.goneFrom(t, v, near)
 	}
-	return Answer{}
+	return absentPeer(s)
 }
 
 func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer {

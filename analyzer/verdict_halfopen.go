@@ -68,8 +68,8 @@ func turnedAway(s *Subject) Answer {
 		Suggests: "the server allows one session, or as many as are open already", Evidence: refs[:min(len(refs), 8)]}}}
 	if rst == nil {
 		a.Hypotheses = []Hypothesis{
-			{Verdict: HalfOpen, For: []string{"the old session is silent, and new ones are turned away"}, Next: "let the capture run until the server asks its old client"},
-			{Verdict: ClosedNormally, For: []string{"a server that refuses for another reason closes alike"}},
+			{Verdict: HalfOpen, For: because("the old session is silent, and new ones are turned away", append([]pairing.Ref{quiet.First()}, refs[:min(len(refs), 8)]...)...), Next: "let the capture run until the server asks its old client"},
+			{Verdict: ClosedNormally, For: because("a server that refuses for another reason closes alike", refs[:min(len(refs), 8)]...)},
 		}
 		return a
 	}

@@ -22,15 +22,15 @@ func saidByICMP(s *Subject) Answer {
 			continue
 		}
 		id := icmpVerdict(p.Event, s.flow)
-		if id == "" || !s.established(i) || s.endedBefore(i) {
-			continue
-		}
-		first := i
+		first := i // what it explains: the end that asked may have given up since
 		if dead && t.first < i {
 			first = t.first
 		}
 		if o, ok := findOnset(s); ok && o.first < first {
 			first = o.first
+		}
+		if id == "" || !s.established(first) || s.endedBefore(first) {
+			continue
 		}
 		if p.At.Sub(s.Passages[first].At) > patience {
 			continue // it was dead for long when somebody began to say so

@@ -116,7 +116,11 @@ func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
 	from, to := a.Sides[side].Addr, b.Sides[ev.From].Addr
 	v.Summary = fmt.Sprintf("A NAT gave the connection another name in mid-flow: %s became %s after %s of silence, with the same sequence numbers. %s knows no connection of the new name.",
 		from, to, facts.Compact(silence), capitalised(sideName(1-side)))
-	v.CauseWhy = "the old translation was gone after the silence"
+	v.CauseWhy = "the old translation was gone after the silence, and another connection kept its own meanwhile"
+	if !s.keptNames(before, side, a.Sides[side].LastSent, ev.At) {
+		v.CauseConfidence = Possible
+		v.CauseWhy = "the old translation was gone after the silence; a translator that lost its whole table meanwhile looks the same, and no other connection tells"
+	}
 	if survived := survivedGap(a); !outlasts(silence, survived) {
 		v.Cause = "state-lost"
 		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before: the translator lost its table", facts.Compact(survived))
@@ -127,6 +131,24 @@ func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
 	v.Unknown = []string{"which device translates: capture on its inside as well"}
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("SEQ %d and ACK %d go on from %s to %s", ev.Seq, ev.Ack, from, to),
 		Suggests: "one connection under two names: the translation changed", Evidence: []pairing.Ref{last, first}}}}
+}
+
+// keptNames reports whether another connection behind the same translation went
+// on under its own name over a silence: then no table was lost in it.
+func (s *Subject) keptNames(before *pairing.Sighting, side uint8, from, to tcp.Instant) bool {
+	host := before.Flow.Sides[side].Addr.Addr()
+	for _, o := range s.kin() {
+		for i := range o.Seen {
+			f := o.Seen[i].Flow
+			if o.Seen[i].Vantage != before.Vantage || f.First >= from || f.Last <= to || f.Sides[side].Addr.Addr() != host {
+				continue
+			}
+			if f.Sides[side].LastSent > to && !f.Sides[side].RST && !f.Sides[1-side].RST {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // survivedGap is the longest silence that a flow survived.
@@ -253,8 +275,8 @@ func closedForIdleness(s *Subject) Answer {
 	if p.Kind == flows.RST && !s.TwoSided() {
 		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent the RST: needs a capture there")
 		a.Hypotheses = []Hypothesis{
-			{Verdict: IdleClose, For: []string{"the RST comes out of a silence and answers nothing"}, Next: nextCapture(other(p.From))},
-			{Verdict: ForgedReset, For: []string{"some load balancers and firewalls send a RST to both ends when their idle timer runs out"}, Next: nextCapture(other(p.From))},
+			{Verdict: IdleClose, For: because("the RST comes out of a silence and answers nothing", p.Refs...), Next: nextCapture(other(p.From))},
+			{Verdict: ForgedReset, For: because("some load balancers and firewalls send a RST to both ends when their idle timer runs out", p.Refs...), Next: nextCapture(other(p.From))},
 		}
 		if len(facts.TimeoutsBetween(silence-silence/50, silence+silence/50)) > 0 {
 			v.Confidence = Possible

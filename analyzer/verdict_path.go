@@ -9,6 +9,7 @@ import (
 	"kaflow/facts"
 	"kaflow/flows"
 	"kaflow/pairing"
+	"kaflow/tcp"
 )
 
 // deathBetween gives the verdict where two or more captures prove that nothing
@@ -101,9 +102,11 @@ func (s *Subject) crossedAndLost(o *onset) Finding {
 }
 
 func (s *Subject) bothWays(o *onset) Answer {
-	alive, dead := s.controlsSay()
+	alive, dead := s.controlsSay(s.lastLoss(o))
 	idle := o.silence >= time.Second
 	switch {
+	case dead != nil && alive == nil && !s.freshLost():
+		return s.diedTogether(o, dead)
 	case dead != nil && alive == nil:
 		v := s.pathVerdict(PathCut, o)
 		v.Cause, v.CauseConfidence = "unknown", None
@@ -117,8 +120,8 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.Confidence = Possible
 		v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, with no silence before it and no other traffic between the hosts to compare with. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
 		return Answer{Verdict: v, Hypotheses: []Hypothesis{
-			{Verdict: SilentDrop, For: []string{"both ends go on sending and nothing crosses"}, Against: []string{"no silence lies before it, so no idle timer can have run out"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
-			{Verdict: PathCut, For: []string{"it stopped in the middle of traffic"}, Next: "a fresh login, or a ping, beside the dead session while both captures run"},
+			{Verdict: SilentDrop, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: because("no silence lies before it, so no idle timer can have run out", v.LastCrossed, v.FirstLost), Next: decide},
+			{Verdict: PathCut, For: because("it stopped in the middle of traffic", v.LastCrossed, v.FirstLost), Against: because("no control shows that anything else stopped"), Next: decide},
 		}}
 	}
 	if o.revived >= 0 && alive == nil {
@@ -144,13 +147,50 @@ func (s *Subject) passingOutage(o *onset) Answer {
 	again := &s.Passages[o.revived]
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, until an end gives up. What the %s sends later crosses again: an outage passed, or a device between learned the connection anew from it.",
 		s.sinceWhen(o), sideName(again.From))
-	next := "a fresh login, or a ping, beside the session while both captures run"
 	lost := s.crossedAndLost(o)
 	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "crosses-again", Says: fmt.Sprintf("the %s's %s crosses afterwards", sideName(again.From), again.Kind),
 		Suggests: "the path works again", Evidence: again.Refs}}, Hypotheses: []Hypothesis{
-		{Verdict: PathCut, For: []string{"the path works again later: an outage of some length"}, Next: next},
-		{Verdict: SilentDrop, For: []string{lost.Says, "a device that the inside teaches anew looks the same"}, Next: next},
+		{Verdict: PathCut, For: because("the path works again later: an outage of some length", again.Refs...), Against: because("no control shows that anything else was lost"), Next: decide},
+		{Verdict: SilentDrop, For: append(because(lost.Says, lost.Evidence...), because("a device that the inside teaches anew looks the same", again.Refs...)...), Against: s.againstExpiry(o), Next: decide},
 	}}
+}
+
+// freshLost reports whether something is lost that needs no device to remember
+// it: then the path is cut, whatever a device forgot.
+func (s *Subject) freshLost() bool {
+	return slices.ContainsFunc(s.Controls, func(c Control) bool { return !c.Alive && c.Proof && c.What != "another connection" })
+}
+
+// diedTogether is what remains where connections of the hosts died together, and
+// nothing fresh was tried meanwhile: a device lost the state of all of them, or
+// the path was cut.
+func (s *Subject) diedTogether(o *onset, dead *Control) Answer {
+	v := s.pathVerdict(Undecided, o)
+	v.Confidence = Possible
+	lost := s.crossedAndLost(o)
+	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, and %s in the same stretch is lost as well. Either the path was cut, or a device lost the state of all connections at once: only something fresh, tried meanwhile, would tell.",
+		s.sinceWhen(o), aControl(dead))
+	drop := Hypothesis{Verdict: SilentDrop, For: because("connections died together, as where a device loses its whole table", append(slices.Clone(dead.Refs), v.FirstLost)...), Next: decide,
+		Against: because("no fresh one is seen while the old ones are lost", lost.Evidence...)}
+	cut := Hypothesis{Verdict: PathCut, For: because(aControl(dead)+" is lost in the same stretch", dead.Refs...), Next: decide}
+	if alive, _ := s.controlsSay(0); alive != nil {
+		v.Summary += fmt.Sprintf(" %s works when all of them are over.", capitalisedText(aControl(alive)))
+		drop.For = append(drop.For, because(aControl(alive)+" works later", alive.Refs...)...)
+		cut.Against = because("the path works again later", alive.Refs...)
+	}
+	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "not this connection alone died", Evidence: dead.Refs}},
+		Hypotheses: []Hypothesis{drop, cut}}
+}
+
+// lastLoss is when the last segment of the connection was lost.
+func (s *Subject) lastLoss(o *onset) tcp.Instant {
+	var last tcp.Instant
+	for side := range o.lost {
+		for _, i := range o.lost[side] {
+			last = max(last, s.Passages[i].At, s.Passages[i].Until)
+		}
+	}
+	return last
 }
 
 // everCrossed reports whether anything of the connection is in two captures.
@@ -170,10 +210,10 @@ func (s *Subject) neverCrossed(o *onset) Answer {
 	v.Confidence = Possible
 	v.Summary = "Both captures hold the connection, and nothing of it crosses: what each end sends is missing at the other. They begin too late to show what crossed before, and when and why it stopped."
 	v.Unknown = append(v.Unknown, "what lay before the captures: start them before the login next time")
-	next := "a fresh login, or a ping, beside the dead session while both captures run"
-	return Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}, Hypotheses: []Hypothesis{
-		{Verdict: SilentDrop, For: []string{"both ends hold the connection, and nothing crosses"}, Against: []string{"no control shows that the path works"}, Next: next},
-		{Verdict: PathCut, For: []string{"nothing at all is seen to cross between the hosts"}, Next: next},
+	lost := s.crossedAndLost(o)
+	return Answer{Verdict: v, Findings: []Finding{lost}, Hypotheses: []Hypothesis{
+		{Verdict: SilentDrop, For: because("both ends hold the connection, and nothing crosses", lost.Evidence...), Against: because("no control shows that the path works"), Next: decide},
+		{Verdict: PathCut, For: because("nothing at all is seen to cross between the hosts", lost.Evidence...), Against: because("no control shows that anything else is lost"), Next: decide},
 	}}
 }
 
@@ -190,6 +230,10 @@ func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
 		v.Cause, v.CauseConfidence = "idle-expiry", Likely
 		v.CauseWhy = "no other traffic between the hosts in either file: an outage that began during the silence looks the same"
 		v.Unknown = append(v.Unknown, "whether an outage began during the silence: it would look the same; a ping or a fresh login beside it would tell")
+	case o.silence >= time.Second && alive == nil:
+		v.Cause, v.CauseConfidence = "state-lost", Possible
+		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s: no idle timer; a path that was cut looks the same, for no other traffic tells", facts.Compact(o.survived), facts.Compact(o.silence))
+		v.Unknown = append(v.Unknown, "whether the path was cut: it would look the same; a ping or a fresh login beside it would tell")
 	case o.silence >= time.Second:
 		v.Cause, v.CauseConfidence = "state-lost", Likely
 		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(o.survived), facts.Compact(o.silence))
@@ -300,7 +344,7 @@ func (s *Subject) oneWay(o *onset) Answer {
 	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
 	v.Silence = s.quietBefore(first)
 	o.silence, o.explained = v.Silence, outlasts(v.Silence, o.survived)
-	control, _ := s.controlsSay()
+	control, _ := s.controlsSay(s.lastLoss(o))
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
@@ -317,239 +361,4 @@ func (s *Subject) oneWay(o *onset) Answer {
 		{Rule: "direction-lost", Says: fmt.Sprintf("%d segments of the %s are lost on the way", n, sideName(dead)), Suggests: "a rule, route or state for that direction is gone", Evidence: lost},
 		{Rule: "direction-crosses", Says: fmt.Sprintf("%d segments of the %s cross meanwhile", len(crossed), sideName(alive)), Suggests: "the other direction works", Evidence: crossed},
 	}}
-}
-
-// deathSeenFromOneEnd judges an end that asks in vain where one capture is all
-// there is, or the other one cannot tell.
-func deathSeenFromOneEnd(s *Subject) Answer {
-	t, ok := findTail(s)
-	if !ok || s.endedBefore(t.first) {
-		return Answer{}
-	}
-	if !s.insists(t) && s.Ends[1].Sub(s.Passages[t.first].At) < promptly {
-		return Answer{} // the capture ends before an answer had to come
-	}
-	first := &s.Passages[t.first]
-	v := &Verdict{ID: Undecided, Confidence: Possible, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{s.Base, s.Base}}
-	if t.lastHeard >= 0 {
-		v.LastCrossed = s.Passages[t.lastHeard].First()
-	}
-	asker := sideName(t.side)
-	asked := fmt.Sprintf("%d probes", t.probes)
-	switch {
-	case t.probes == 0:
-		asked = fmt.Sprintf("%d segments with data", t.data)
-	case t.data > 0:
-		asked = fmt.Sprintf("%d probes and %d segments with data", t.probes, t.data)
-	}
-	idle := t.silence >= time.Second
-	var evidence []pairing.Ref
-	for _, i := range t.asked {
-		evidence = append(evidence, s.Passages[i].First())
-	}
-	finding := Finding{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer", asker, asked),
-		Suggests: "the connection is dead for it; where and why one capture cannot tell", Evidence: evidence}
-	if t.probes == 0 {
-		finding.Rule = "data-unanswered"
-	}
-	alive, dead := s.controlsSay()
-	if icmp := s.icmpSince(t.first); icmp != "" {
-		finding.Suggests = icmp
-	}
-	if n := s.arrived(t); n > 0 && s.TwoSided() {
-		peer := sideName(other(t.side))
-		if a, ok := s.hostDrops(t, v, finding, n); ok {
-			return a
-		}
-		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
-		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")
-		return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
-			{Verdict: HostDrop, For: []string{"the probes are in the capture taken beside the " + peer + ", which shows no answer"}},
-			{Verdict: "peer-gone", For: []string{"a host that hangs or sleeps does not answer either"}, Against: []string{"its network interface still works"}},
-		}}
-	}
-	if len(s.Seen) == 1 && s.own(other(t.side)) && !s.own(t.side) {
-		return s.unansweredHere(t, v, finding, asked, alive)
-	}
-	if idle && alive != nil && s.whole(t) {
-		v.ID, v.Confidence = SilentDrop, Possible // a filter on the peer's host looks the same from here
-		v.Cause, v.CauseConfidence = "idle-expiry", Possible
-		v.CauseWhy = aControl(alive) + " between the same hosts lives meanwhile"
-		if survived := longestSurvived(s, t.first); !outlasts(t.silence, survived) {
-			v.Cause = "state-lost"
-			v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(survived), facts.Compact(t.silence))
-		}
-		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer, while %s between the same hosts lives. The path and the peer work; this connection's state is gone, most likely in a device between.",
-			facts.Compact(t.silence), asker, asked, aControl(alive))
-		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))
-		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
-			Hypotheses: []Hypothesis{hostDropHypothesis(t.side)}}
-	}
-	if s.otherCannotTell() {
-		v.ID = CaptureGap
-		v.Summary = fmt.Sprintf("The %s's %s got no answer, but the other capture cannot say whether they arrived.", asker, asked)
-	} else if idle {
-		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer. From one end alone this can be a device that forgot the connection, a cut path or a dead peer.", facts.Compact(t.silence), asker, asked)
-	} else {
-		v.Summary = fmt.Sprintf("In the middle of traffic the %s stopped getting answers to its %s. From one end alone this can be a cut path, a dead peer or lost state.", asker, asked)
-	}
-	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": needs a capture there over the same time")
-	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: tailHypotheses(s, t, idle, alive, dead)}
-}
-
-// hostDrops holds where the questions of a tail reach the capture that was taken
-// on the peer's own host, which goes on sending other traffic and answers none
-// of them: the host itself lost them behind its interface.
-func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived int) (Answer, bool) {
-	side := other(t.side)
-	far := &s.Seen[0]
-	if side == flows.Server {
-		far = &s.Seen[len(s.Seen)-1]
-	}
-	own := &far.Flow.Sides[side]
-	if arrived < 3 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
-		return Answer{}, false
-	}
-	alive, _ := s.controlsSay()
-	if alive == nil {
-		return Answer{}, false // nothing shows that the host still sent
-	}
-	peer := sideName(side)
-	v.ID, v.Confidence, v.Cause = HostDrop, Proven, "unknown"
-	v.Between = [2]int{far.Vantage, far.Vantage}
-	v.Summary = fmt.Sprintf("The %s's host drops them itself: %d arrive in the capture taken on it, %s shows that it still talks to the same host, and it answers none of them.", peer, arrived, aControl(alive))
-	v.Unknown = append(v.Unknown, "what in the "+peer+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
-	return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs}}}, true
-}
-
-// insists reports whether an end asked again because no answer came: two
-// probes, or data sent three times.
-func (s *Subject) insists(t silentTail) bool {
-	again := 0
-	for _, i := range t.asked {
-		if k := s.Passages[i].Kind; k == flows.Retransmission || k == flows.FIN {
-			again++
-		}
-	}
-	return t.probes >= 2 || again >= 2
-}
-
-// unansweredHere judges questions that are in a capture taken on the host that
-// should answer them.
-func (s *Subject) unansweredHere(t silentTail, v *Verdict, finding Finding, asked string, alive *Control) Answer {
-	asker, host := sideName(t.side), sideName(other(t.side))
-	v.Summary = fmt.Sprintf("The %s's %s arrive at the %s, beside which this capture was taken, and no answer leaves from there.", asker, asked, host)
-	v.Unknown = append(v.Unknown, "what in the "+host+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
-	a := Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
-		{Verdict: HostDrop, For: []string{"the questions are in the capture taken beside the " + host}},
-		{Verdict: PeerGone, For: []string{"a host that hangs or sleeps does not answer either"}},
-		{Verdict: OneWayDrop, For: []string{"a mirror port may show what arrives and not what leaves"}},
-	}}
-	if alive != nil && s.insists(t) {
-		v.ID, v.Confidence, v.Cause = HostDrop, Likely, "unknown"
-		v.Summary += fmt.Sprintf(" %s shows that the host lives.", capitalisedText(aControl(alive)))
-		a.Findings = append(a.Findings, Finding{Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs})
-	}
-	return a
-}
-
-func capitalisedText(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
-
-// arrived counts the questions of a tail that provably reached the other end's
-// capture.
-func (s *Subject) arrived(t silentTail) int {
-	n := 0
-	for _, i := range t.asked {
-		if p := &s.Passages[i]; p.Known && p.How == pairing.Crossed {
-			n++
-		}
-	}
-	return n
-}
-
-// whole reports whether the vantage point missed nothing while the end asked.
-func (s *Subject) whole(t silentTail) bool {
-	for _, i := range t.asked {
-		p := &s.Passages[i]
-		if holesAt(s.flow.Missing, p.At, p.At.Add(time.Second)) {
-			return false
-		}
-	}
-	return true
-}
-
-// otherCannotTell reports whether a second capture was given that should have
-// seen the connection, and yet nothing can be concluded from it.
-func (s *Subject) otherCannotTell() bool { return len(s.Points) >= 2 && !s.SamePoint }
-
-func (s *Subject) icmpSince(i int) string {
-	for j := i; j < len(s.Passages); j++ {
-		if p := &s.Passages[j]; p.Kind == flows.ICMPError {
-			return fmt.Sprintf("%s reports ICMP %d/%d about this connection", p.Event.Source, p.Event.Len>>8, p.Event.Len&0xff)
-		}
-	}
-	return ""
-}
-
-// nextCapture names the measurement that most often decides: a capture at the
-// other end than the side's. captureCommands gives its commands.
-func nextCapture(side uint8) string {
-	return fmt.Sprintf("capture at the %s as well, started before the login and left running past the death until a fresh login has been tried, with a slow ping beside it as a control", sideName(other(side)))
-}
-
-// captureCommands are what to paste for a measurement: at the end that is
-// missing, whose peer has the address that this end is seen with, and a ping at
-// this end. Behind a translator the address is another one.
-func (s *Subject) captureCommands(next string) []string {
-	for side := range s.flow.Sides {
-		if next != nextCapture(uint8(side)) {
-			continue
-		}
-		here, there := s.flow.Sides[side].Addr.Addr(), s.flow.Sides[1-side].Addr.Addr()
-		name := sideName(other(uint8(side)))
-		return []string{
-			fmt.Sprintf("at the %s (behind NAT with the address that it sees instead of %s):", name, here),
-			fmt.Sprintf("tcpdump -ni any -s 128 -C 100 -W 50 -w %s.pcap 'host %s or icmp or icmp6 or (vlan and (host %s or icmp or icmp6))'", name, here, here),
-			fmt.Sprintf("at the %s, beside its capture:", sideName(uint8(side))),
-			fmt.Sprintf("ping -i 30 %s", there),
-		}
-	}
-	return nil
-}
-
-func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) []Hypothesis {
-	next := nextCapture(t.side)
-	drop := Hypothesis{Verdict: SilentDrop, Next: next}
-	cut := Hypothesis{Verdict: PathCut, Next: next}
-	gone := Hypothesis{Verdict: "peer-gone", Next: next}
-	if idle {
-		drop.For = append(drop.For, fmt.Sprintf("it began right after %s of silence", facts.Compact(t.silence)))
-	} else {
-		drop.Against = append(drop.Against, "no silence lies before it")
-		cut.For = append(cut.For, "it began in the middle of traffic")
-		gone.For = append(gone.For, "it began in the middle of traffic")
-	}
-	if survived := longestSurvived(s, t.first); idle && survived > 0 && survived >= t.silence {
-		drop.Against = append(drop.Against, fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived)))
-	}
-	switch {
-	case alive != nil:
-		says := aControl(alive) + " between the same hosts lives meanwhile"
-		drop.For = append(drop.For, says)
-		cut.Against, gone.Against = append(cut.Against, says), append(gone.Against, says)
-	case dead != nil:
-		says := aControl(dead) + " between the same hosts is dead as well"
-		drop.Against = append(drop.Against, says)
-		cut.For, gone.For = append(cut.For, says), append(gone.For, says)
-	default:
-		for _, h := range []*Hypothesis{&drop, &cut, &gone} {
-			h.Against = append(h.Against, "no control: nothing else between the hosts was seen since")
-		}
-	}
-	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side),
-		{Verdict: OneWayDrop, For: []string{"answers may be lost on their way back"}, Next: next}}
-}
-
-func hostDropHypothesis(side uint8) Hypothesis {
-	return Hypothesis{Verdict: "host-drop", For: []string{fmt.Sprintf("a filter on the %s's host can swallow the probes", sideName(other(side)))}, Next: nextCapture(side)}
 }

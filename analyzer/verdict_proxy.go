@@ -15,7 +15,10 @@ func proxyAnswers(s *Subject) Answer {
 	if s.TwoSided() {
 		return s.answeredOnTheWay()
 	}
-	return s.answeredTooSoon()
+	if a := s.answeredTooSoon(); a.Verdict != nil {
+		return a
+	}
+	return s.answeredByAnother()
 }
 
 // surelyProxied is how many answered probes a capture must lack in a row to
@@ -169,9 +172,89 @@ func (s *Subject) answeredTooSoon() Answer {
 				sideName(side), peer, soon, facts.Compact(least), peer, plural(from, "hop"), plural(far, "hop")),
 			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-too-near", Says: fmt.Sprintf("%d answers are too fast and their TTL is too high for the %s", soon, peer),
-			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: []string{"the answers are too fast, and come from too near"}, Next: nextCapture(side)}}}
+			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: because("the answers are too fast, and come from too near", refs...), Next: nextCapture(side)}}}
 	}
 	return Answer{}
+}
+
+// fewestAnswers is how many answers must be unlike the peer's for that to be
+// told of a device.
+const fewestAnswers = 4
+
+// answeredByAnother weighs, in one capture, answers that come from as far as the
+// peer's and are not like it: they come far sooner than it can, and the prober,
+// which takes them, gets no timestamp from them although the peer sends one with
+// every segment (RFC 7323, section 3.2). Either alone can be the peer's own: a
+// handshake that had to wait, a stack that leaves the option out.
+func (s *Subject) answeredByAnother() Answer {
+	f := s.flow
+	for side := uint8(0); side < 2; side++ {
+		least := s.handshakeTime(side)
+		if least < 2*time.Millisecond || !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
+			continue
+		}
+		n, soon, refs := s.unlikeAnswers(side)
+		if n < fewestAnswers || soon >= least/3 {
+			continue
+		}
+		who, peer := sideName(side), sideName(1-side)
+		fast := fmt.Sprintf("the fastest of %d answers came within %s, the %s needed %s for the handshake", n, facts.Compact(soon), peer, facts.Compact(least))
+		bare := fmt.Sprintf("the %s takes these answers, for it stays at its pace, and goes on echoing an older timestamp: they carry none, unlike the %s's own segments", who, peer)
+		v := &Verdict{ID: ProxyAnswer, Confidence: Possible, At: refs[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+			Summary: fmt.Sprintf("The %s's keepalives are answered, but hardly by the %s: the answers come too soon for it and lack the timestamps that its segments carry. A device on the way may answer in its place.", who, peer),
+			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
+		next := nextCapture(side)
+		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-unlike-peer", Says: fast + "; " + bare,
+			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{
+			{Verdict: ProxyAnswer, For: []Reason{{fast, refs}, {bare, refs}}, Next: next},
+			{Verdict: Healthy, For: because("a handshake that had to wait for something, and a stack that leaves timestamps out of its answers, look the same"), Against: []Reason{{fast, refs}, {bare, refs}}, Next: next},
+		}}
+	}
+	return Answer{}
+}
+
+// unlikeAnswers counts the answers to a side's probes, from some moment on all
+// of them, from which it took no timestamp: the probe after each echoes what the
+// one before it did. It returns how long the fastest of them took, and the frames
+// of the probes.
+func (s *Subject) unlikeAnswers(side uint8) (n int, fastest time.Duration, refs []pairing.Ref) {
+	f := s.flow
+	seen := &s.Seen[0]
+	var before *flows.Event // the probe before, answered
+	forget := func() { n, fastest, refs, before = 0, 0, nil, nil }
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.From != side || ev.Kind != flows.KeepaliveProbe || !ev.HasTS {
+			continue
+		}
+		wait, answered, echoes := time.Duration(0), false, ev.TSEcr
+		if r := ev.Run; r != nil {
+			wait, answered, echoes = r.RTT.Min, r.RTT.Known, r.TSEcr
+		} else if a := s.passageOf(ev.AnsweredBy); ev.AnsweredBy != 0 && a != nil {
+			wait, answered = a.At.Sub(ev.At), true
+		}
+		if !answered || echoes != ev.TSEcr {
+			forget()
+			continue
+		}
+		if before != nil && before.TSEcr != ev.TSEcr {
+			forget() // the answer to the one before was the peer's own
+		}
+		if before != nil {
+			n++
+		}
+		if r := ev.Run; r != nil {
+			n += int(r.Count[side]) - 1
+		}
+		if before == nil || wait < fastest {
+			fastest = wait
+		}
+		before = ev
+		if len(refs) < 8 {
+			refs = append(refs, s.ref(seen, ev.Ord, ev.Kind, ev.At))
+		}
+	}
+	return n, fastest, refs
 }
 
 // handshakeTime is how long the peer of a side took to answer its SYN, or the

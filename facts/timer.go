@@ -136,8 +136,8 @@ func (c *candidates) addDefaults() {
 // since v + g(v) grows with v; the highest are the nearest, so that the first
 // few are enough.
 func (c *candidates) addMultiples(unit time.Duration, kind int) {
-	v := (c.observed + c.observed/1000).Truncate(unit)
-	if v-v/2000 > c.observed { // see FitsConfigured
+	v := (c.observed + c.observed/1000 + tick).Truncate(unit)
+	if v > c.observed && !FitsConfigured(v, c.observed, c.rtt) {
 		v -= unit
 	}
 	for added := 0; added < maxCandidates && FitsConfigured(v, c.observed, c.rtt); v -= unit {

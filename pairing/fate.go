@@ -305,7 +305,7 @@ func logAcks(f *flows.Flow, from uint8) *ackLog {
 					l.ts[e.TSVal]++ // others of the run may share it
 				}
 			}
-		} else if e.Flags.Has(tcp.ACK) {
+		} else if e.Flags.Has(tcp.ACK) && e.Kind != flows.RST { // a RST may be somebody else's
 			l.add(e.At, e.Ack)
 			if e.HasTS {
 				l.echo[e.TSEcr] = true
@@ -315,7 +315,7 @@ func logAcks(f *flows.Flow, from uint8) *ackLog {
 			l.add(r.Until, r.Ack)
 		}
 	}
-	if s := &f.Sides[from]; s.NxtKnown && f.Sides[opposite(from)].Segments > 0 && (!l.any || s.SndUna.After(l.ever)) {
+	if s, peer := &f.Sides[from], &f.Sides[opposite(from)]; s.NxtKnown && peer.Segments > 0 && !peer.RST && (!l.any || s.SndUna.After(l.ever)) {
 		l.ever, l.any = s.SndUna, true
 	}
 	return l

@@ -88,7 +88,9 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	_, to, _ := l.m.clocks.window(l.x, l.y, e.Run.Until)
 	seen := countSeen(l.far, l.from, from, to.Add(l.slack))
 	if seen < f.Count {
-		f.Missing = f.Count - seen
+		if l.tailAcked(e) {
+			f.Missing = f.Count - seen
+		}
 		f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, of which %s holds %d in that time", f.Count, l.farName(), seen)
 		return
 	}
@@ -99,6 +101,20 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	}
 	f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, paired by count and time", f.Count)
 	f.Seen = l.m.sides[l.y].refAt(l.y, 0, e.Kind, 0)
+}
+
+// tailAcked reports whether the last segment of a run of the sender's was
+// acknowledged, as far as that is known: what was not need not have arrived.
+func (l *leg) tailAcked(e *flows.Event) bool {
+	if e.Kind == flows.KeepaliveProbe || e.Run.LastFrom != l.from {
+		return true
+	}
+	for _, a := range l.acks {
+		if a.any && a.ever.After(e.Run.Seq) {
+			return true
+		}
+	}
+	return false
 }
 
 // countSeen counts one side's segments between two instants, with every run

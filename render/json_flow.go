@@ -74,6 +74,9 @@ type hypothesisDoc struct {
 	Against []text `json:"against"`
 	Next    *text  `json:"next"`
 	Run     []text `json:"run"`
+
+	ForEvidence     [][]evidenceDoc `json:"for_evidence"`     // of each of For
+	AgainstEvidence [][]evidenceDoc `json:"against_evidence"` // of each of Against
 }
 
 func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
@@ -87,7 +90,9 @@ func flowOf(r *analyzer.Report, d *analyzer.Diagnosis, o Options) flowDoc {
 		Policies: mapped(d.Policies, policyOf), Idle: idleOf(d.Idle), AliveUntil: instant(d.AliveUntil),
 		Findings: mapped(d.Findings, func(f *analyzer.Finding) findingDoc { return findingOf(r, d, f) }),
 		Hypotheses: mapped(d.Hypotheses, func(h *analyzer.Hypothesis) hypothesisDoc {
-			return hypothesisDoc{text(h.Verdict), texts(h.For), texts(h.Against), orNull(text(h.Next)), texts(h.Run)}
+			says := func(x *analyzer.Reason) text { return text(x.Says) }
+			shown := func(x *analyzer.Reason) []evidenceDoc { return evidenceOf(r, d, x.Evidence) }
+			return hypothesisDoc{text(h.Verdict), mapped(h.For, says), mapped(h.Against, says), orNull(text(h.Next)), texts(h.Run), mapped(h.For, shown), mapped(h.Against, shown)}
 		}),
 		Remedies: mapped(d.Remedies, func(m *analyzer.Remedy) remedyDoc {
 			return remedyDoc{text(m.System), text(m.Where), texts(m.Lines), text(m.Why), texts(m.Persistent), texts(m.Caveats)}
@@ -323,12 +328,15 @@ type policyDoc struct {
 	ObservedInterval   *[2]nano `json:"observed_interval_s"`
 	ObservedPace       *[2]nano `json:"observed_pace_s"`
 	Count              *int     `json:"count"`
+	GaveUpAfter        *int     `json:"gave_up_after"`
 	Backoff            bool     `json:"backoff"`
 	ProbeOctets        *int     `json:"probe_octets"`
 	UserTimeout        *nano    `json:"user_timeout_s"`
+	UserTimeoutIn      *[2]nano `json:"user_timeout_range_s"`
 	Confidence         *text    `json:"confidence"`
 	Resembles          []text   `json:"resembles"`
 	Detection          *nano    `json:"detection_s"`
+	Outage             *[2]nano `json:"outage_s"` // shorter than the first is sat out always, longer than the second never
 	Remark             *text    `json:"remark"`
 }
 
@@ -339,8 +347,12 @@ func policyOf(p *analyzer.Policy) policyDoc {
 		Idle: secondsOrNull(p.Idle), IdleCandidates: mapped(p.IdleCandidates, toNano),
 		Interval: secondsOrNull(p.Interval), IntervalCandidates: mapped(p.IntervalCandidates, toNano),
 		ObservedIdle: rangeDoc(p.ObservedIdle), ObservedInterval: rangeDoc(p.ObservedInterval), ObservedPace: rangeDoc(p.ObservedPace),
-		Count: orNull(p.Count), Backoff: p.Backoff, UserTimeout: secondsOrNull(p.UserTimeout),
+		Count: orNull(p.Count), GaveUpAfter: orNull(p.GaveUpAfter), Backoff: p.Backoff,
+		UserTimeout: secondsOrNull(p.UserTimeout), UserTimeoutIn: rangeDoc(p.UserTimeoutIn),
 		Confidence: orNull(text(p.Confidence)), Resembles: texts(p.Resembles), Detection: secondsOrNull(p.Detection), Remark: orNull(text(p.Remark)),
+	}
+	if p.Outage[1] > 0 {
+		doc.Outage = &[2]nano{nano(p.Outage[0]), nano(p.Outage[1])}
 	}
 	if p.Mechanism == "tcp-keepalive" || p.ProbeOctets > 0 { // a TCP probe of no octets is a fact, elsewhere 0 is not known
 		doc.ProbeOctets = &p.ProbeOctets
@@ -375,9 +387,13 @@ type evidenceDoc struct {
 }
 
 func findingOf(r *analyzer.Report, d *analyzer.Diagnosis, f *analyzer.Finding) findingDoc {
-	return findingDoc{text(f.Rule), text(f.Says), orNull(text(f.Suggests)), mapped(f.Evidence, func(ref *pairing.Ref) evidenceDoc {
+	return findingDoc{text(f.Rule), text(f.Says), orNull(text(f.Suggests)), evidenceOf(r, d, f.Evidence)}
+}
+
+func evidenceOf(r *analyzer.Report, d *analyzer.Diagnosis, refs []pairing.Ref) []evidenceDoc {
+	return mapped(refs, func(ref *pairing.Ref) evidenceDoc {
 		return evidenceDoc{vantageName(r, ref.Vantage), ref.File, ref.Frame, ref.Kind.String(), fateOf(d.Pair, ref)}
-	})}
+	})
 }
 
 // fateOf is what became of the segment of a frame, nil where that was not

@@ -231,11 +231,12 @@ func undecided() *analyzer.Report {
 	}
 	d.AliveUntil, d.AliveRef = 0, pairing.Ref{}
 	d.Endings = [2]flows.Ending{flows.EndGaveUp, flows.EndUnknown}
+	gone42 := d.Verdict.FirstLost
 	d.Hypotheses = []analyzer.Hypothesis{
-		{Verdict: analyzer.SilentDrop, For: []string{"the silence before was the longest of this flow"}, Against: []string{"no other traffic between the hosts shows that the path was open"},
+		{Verdict: analyzer.SilentDrop, For: because("the silence before was the longest of this flow", gone42), Against: because("no other traffic between the hosts shows that the path was open"),
 			Next: "capture at the server too, with tcpdump -i any -w server.pcap host 192.0.2.10"},
-		{Verdict: analyzer.PathCut, For: []string{"nothing of the server was seen afterwards"}},
-		{Verdict: "peer-gone", For: []string{"nothing of the server was seen afterwards"}, Against: []string{"no ICMP error came back"}},
+		{Verdict: analyzer.PathCut, For: because("nothing of the server was seen afterwards", gone42)},
+		{Verdict: "peer-gone", For: because("nothing of the server was seen afterwards", gone42), Against: because("no ICMP error came back")},
 	}
 	gone := nearEvent(flows.Client, flows.KeepaliveProbe, cell(0, 42, flows.KeepaliveProbe, "17:10:00.000"))
 	gone.Unanswered = true
@@ -361,7 +362,7 @@ func hostileNames() *analyzer.Report {
 	d.Pair.Method = hostile1
 	d.Policies[0].Mechanism, d.Policies[0].Remark, d.Policies[0].Resembles, d.Policies[0].Confidence = hostile1, hostile1, []string{hostile1}, hostile1
 	d.Findings[0] = analyzer.Finding{Rule: hostile1, Says: hostile1, Suggests: hostile1, Evidence: d.Findings[0].Evidence}
-	d.Hypotheses = []analyzer.Hypothesis{{Verdict: hostile1, For: []string{hostile1}, Against: []string{hostile1}, Next: hostile1}}
+	d.Hypotheses = []analyzer.Hypothesis{{Verdict: hostile1, For: because(hostile1), Against: because(hostile1), Next: hostile1}}
 	d.Remedies = []analyzer.Remedy{{System: hostile1, Where: hostile1, Lines: []string{hostile1}, Why: hostile1}}
 	d.Filters = []analyzer.Filter{{Expr: hostile1, What: hostile1}}
 	d.Related = []analyzer.Related{{Flow: 2, As: hostile1}}
@@ -380,4 +381,9 @@ func reports() map[string]*analyzer.Report {
 		"silent-drop": silentDrop(), "healthy-one-capture": healthy(), "undecided-one-capture": undecided(), "path-cut": pathCut(),
 		"three-points": threePoints(), "many-flows": manyFlows(), "hostile-names": hostileNames(), "nothing": {Tool: "kaflow 0.1.0"},
 	}
+}
+
+// because is one reason.
+func because(says string, evidence ...pairing.Ref) []analyzer.Reason {
+	return []analyzer.Reason{{Says: says, Evidence: evidence}}
 }

@@ -232,7 +232,7 @@ func (p *page) why(r *analyzer.Report, d *analyzer.Diagnosis) {
 	p.topic("how it ended", endingText(d.Endings))
 	p.topic("alive until", p.aliveUntil(r, d))
 	p.topic("seen", p.findings(r, d)...)
-	p.topic("readings that remain", p.readings(d)...)
+	p.topic("readings that remain", p.readings(r, d)...)
 	p.topic("cannot be known", d.Verdict.Unknown...)
 	p.topic("idle limit of the path", p.limit(r, d)...)
 	p.policies(d)
@@ -368,52 +368,6 @@ func evidence(r *analyzer.Report, refs []pairing.Ref) string {
 		parts = append(parts, vantageName(r, v)+" "+text)
 	}
 	return strings.Join(parts, "; ")
-}
-
-// readings lists the hypotheses with what speaks for and against each. A
-// measurement that would decide between several of them stands once, at the
-// end.
-func (p *page) readings(d *analyzer.Diagnosis) []string {
-	var says []string
-	uses := map[string]int{}
-	for i := range d.Hypotheses {
-		uses[d.Hypotheses[i].Next]++
-	}
-	var shared []string
-	var commands [][]string
-	for i := range d.Hypotheses {
-		h := &d.Hypotheses[i]
-		says = append(says, spaced(h.Verdict))
-		for _, f := range h.For {
-			says = append(says, hanging+"for: "+f)
-		}
-		for _, a := range h.Against {
-			says = append(says, hanging+"against: "+a)
-		}
-		switch {
-		case h.Next == "" || slices.Contains(shared, h.Next):
-		case uses[h.Next] > 1:
-			shared = append(shared, h.Next)
-			commands = append(commands, pasted(h.Run))
-		default:
-			says = append(says, hanging+"to decide it: "+h.Next)
-			says = append(says, pasted(h.Run)...)
-		}
-	}
-	for i, next := range shared {
-		says = append(says, "to decide: "+next)
-		says = append(says, commands[i]...)
-	}
-	return says
-}
-
-// pasted marks lines that are to be pasted.
-func pasted(lines []string) []string {
-	out := make([]string, len(lines))
-	for i, line := range lines {
-		out[i] = Paste(line)
-	}
-	return out
 }
 
 // limit says what silence the path allows, and which devices that fits.

@@ -73,7 +73,7 @@ func limitText(b analyzer.IdleBracket) string {
 		says = append(says, "survived "+seconds(b.Survived))
 	}
 	if b.SurvivedRelearned > 0 {
-		says = append(says, "survived "+seconds(b.SurvivedRelearned)+" when the inside spoke first")
+		says = append(says, "survived "+seconds(b.SurvivedRelearned)+" where the other end spoke first")
 	}
 	if b.Killed > 0 {
 		says = append(says, "killed at "+seconds(b.Killed))
@@ -144,6 +144,9 @@ func policyText(p *analyzer.Policy) string {
 			text += " (" + clockwise(p.Detection) + ")"
 		}
 	}
+	if p.Outage[1] > 0 {
+		text += fmt.Sprintf("; sits out an outage shorter than %s always, longer than %s never", clockwise(p.Outage[0]), clockwise(p.Outage[1]))
+	}
 	if p.Remark != "" {
 		text += ": " + p.Remark
 	}
@@ -161,8 +164,12 @@ func pace(p *analyzer.Policy) string {
 	}
 	idle := timer(p.Idle, p.IdleCandidates, p.ObservedIdle)
 	interval := timer(p.Interval, p.IntervalCandidates, p.ObservedInterval)
-	if idle != "" && interval != "" && p.Count > 0 {
-		return fmt.Sprintf("%s + %d × %s", idle, p.Count, interval)
+	if n := max(p.Count, p.GaveUpAfter); idle != "" && interval != "" && n > 0 {
+		text := fmt.Sprintf("%s + %d × %s", idle, n, interval)
+		if p.Count == 0 && p.UserTimeoutIn.Known {
+			text += fmt.Sprintf(" (a count of %d, or in its place a user timeout of %s to %s)", n, seconds(p.UserTimeoutIn.Min), seconds(p.UserTimeoutIn.Max))
+		}
+		return text
 	}
 	var says, unseen []string
 	if idle == "" && p.ObservedPace.Known {

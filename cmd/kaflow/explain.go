@@ -88,8 +88,12 @@ func contents(pages []analyzer.Page) []render.Section {
 func pageSection(p *analyzer.Page) render.Section {
 	s := render.Section{Head: p.ID + ": " + p.Short, Right: p.Kind, Says: []string{p.Means}}
 	var t topics
-	t.add("both captures prove it", p.Both)
-	t.add("one capture shows it", p.One)
+	if p.Kind == analyzer.OfVerdict {
+		t.add("both captures prove it", p.Both)
+		t.add("one capture shows it", p.One)
+	} else {
+		t.add("what proves it", p.One)
+	}
 	t.add("what refutes it", p.Refutes...)
 	t.add("what looks like it", p.Alike...)
 	t.add("what to do", p.Do...)

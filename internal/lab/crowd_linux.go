@@ -23,7 +23,7 @@ func crowds() []Scenario {
 		Doc:  fmt.Sprintf("%d connections with client keepalives behind one address of a source NAT. After some seconds the router drops what belongs to %d of them.", crowdSize, crowdDead),
 		Look: "In the server's capture all connections come from 10.2.2.254. Those that die have probes and a RST in the client's capture that the server's lacks; the others go on.",
 
-		timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 3}, play: snatCrowd,
+		timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 3}, draw: drawFlush, play: snatCrowd,
 	}}
 }
 
@@ -58,7 +58,7 @@ func snatCrowd(s *stage) error {
 		}
 		s.tell(p.flow(happened, expect))
 	}
-	if err := s.sleep(7 * time.Second); err != nil {
+	if err := s.sleep(s.time.patience()); err != nil {
 		return err
 	}
 	for _, p := range pipes {

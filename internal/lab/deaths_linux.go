@@ -30,19 +30,19 @@ func deaths() []Scenario {
 			Name:   "ssh-host-filter",
 			Doc:    "The server's own firewall forgets an idle ssh session and drops its packets behind the capture; fresh connections are let in.",
 			Look:   "The probes are in both captures and nothing answers them; a fresh connection to the same port is answered meanwhile.",
-			timers: stateless, play: hostFilter,
+			timers: stateless, draw: drawDeath, play: hostFilter,
 		},
 		{
 			Name:   "ssh-prober-filter",
 			Doc:    "The client's own firewall drops the answers to its probes behind the capture. The client gives up.",
 			Look:   "Probes and answers are in both captures, yet the probes come at the interval, echo one old timestamp, and end with the client's RST.",
-			timers: stateless, play: proberFilter,
+			timers: stateless, draw: drawDeath, play: proberFilter,
 		},
 		{
-			Name: "idle-close",
-			Doc:  "A service closes each connection that was idle for eleven seconds.",
-			Look: "Two connections, begun at different times, that end with the server's FIN eleven seconds after their last octet.",
-			play: closesIdle,
+			Name:   "idle-close",
+			Doc:    "A service closes each connection that was idle for some seconds.",
+			Look:   "Two connections, begun at different times, that end with the server's FIN as long after their last octet.",
+			timers: Timers{Pause: 11 * time.Second}, draw: drawLimit, play: closesIdle,
 		},
 	}
 }
@@ -144,7 +144,7 @@ func closesIdle(s *stage) error {
 	if err := s.capture(); err != nil {
 		return err
 	}
-	const limit = 11 * time.Second
+	limit := s.time.Pause
 	var closed []error
 	done := make(chan error, 2)
 	for n := range 2 {
@@ -155,7 +155,7 @@ func closesIdle(s *stage) error {
 		if _, err := p.client.Write([]byte("a request\r\n")); err != nil {
 			return err
 		}
-		s.tell(p.flow("the service closed it after eleven idle seconds", Expect{Verdict: "idle-close", Confidence: "likely"}))
+		s.tell(p.flow(fmt.Sprintf("the service closed it after %s without data", limit), Expect{Verdict: "idle-close", Confidence: "likely"}))
 		go func() {
 			time.Sleep(limit)
 			err := p.server.CloseWrite()

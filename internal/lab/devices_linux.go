@@ -18,37 +18,37 @@ func meddlings() []Scenario {
 			Name:   "ssh-nat-rebind",
 			Doc:    "A source NAT loses its table during the silence and gives the client's next probe another port. The server knows no such connection and resets it.",
 			Look:   "In the server's capture the session's sequence numbers go on from another port of the router's address, and are answered with a RST.",
-			Stored: true, timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 5}, play: natRebind,
+			Stored: true, timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 5}, draw: drawDeath, play: natRebind,
 		},
 		{
 			Name:   "half-open-same-port",
 			Doc:    "The client's host loses its socket without a word and opens a new connection from the same port, while the server holds the old one.",
 			Look:   "A SYN amid the old connection is answered by an ACK of the old numbers, that by a RST, and the SYN sent again succeeds.",
-			timers: Timers{}, play: halfOpenSamePort,
+			timers: Timers{}, draw: drawNothing, play: halfOpenSamePort,
 		},
 		{
 			Name:   "half-open-one-login",
 			Doc:    "A server that allows one session holds that of a client which has rebooted. New sessions are accepted and closed at once.",
 			Look:   "The old connection is silent. Each new one is closed by the server right after the handshake, and the old one is reset when the server asks.",
-			Stored: true, timers: Timers{Idle: 9 * time.Second, Interval: time.Second, Count: 5}, play: halfOpenOneLogin,
+			Stored: true, timers: Timers{Idle: 9 * time.Second, Interval: time.Second, Count: 5}, draw: drawSlow, play: halfOpenOneLogin,
 		},
 		{
 			Name:   "ssh-proxy-answer",
 			Doc:    "Something between the hosts swallows the client's probes and answers them in the server's name; the server's kernel never sees one.",
 			Look:   "Probes and answers in the client's capture, neither in the server's. The answers do not carry the server's timestamps.",
-			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 5}, play: proxyAnswersProbes,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 5}, draw: drawLife, play: proxyAnswersProbes,
 		},
 		{
 			Name:   "mtu-black-hole",
 			Doc:    "From some moment on the router drops what is larger than 1300 octets, and tells nobody. Small requests pass, a large one never arrives.",
 			Look:   "The full-sized segments are repeated and are in the client's capture only; a shorter one behind them crosses and is acknowledged by SACK.",
-			Stored: true, timers: Timers{}, play: mtuBlackHole,
+			Stored: true, timers: Timers{}, draw: drawNothing, play: mtuBlackHole,
 		},
 		{
 			Name:   "firewall-relearns",
 			Doc:    "A firewall forgets two idle connections. It takes up again what the inside sends in mid-connection, and drops what comes from outside: the one that the client probes lives, the one that only the server probes dies.",
 			Look:   "The client's probes are answered after silences longer than the firewall's timer; the server's probes of the other connection are in its own capture only.",
-			Stored: true, timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 4, State: 4 * time.Second}, play: relearns,
+			Stored: true, timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 4, State: 4 * time.Second, Peer: Probing{7 * time.Second, time.Second, 4}}, draw: drawRelearning, play: relearns,
 		},
 		{
 			Name:   "ssh-client-hung",
@@ -309,7 +309,7 @@ func mtuBlackHole(s *stage) error {
 	if _, err := p.client.Write(make([]byte, 5000)); err != nil {
 		return err
 	}
-	return s.sleep(7 * time.Second)
+	return s.sleep(5500 * time.Millisecond) // between two repetitions
 }
 
 func clientHangs(s *stage) error {
@@ -323,14 +323,18 @@ func clientHangs(s *stage) error {
 	}
 	s.later(func() { _ = unix.Kill(-x.proc.Process.Pid, unix.SIGCONT) }) // it may have ended
 	s.note("the client's application is stopped")
-	if err := s.sleep(s.time.ClientAlive.patience() + s.time.ClientAlive.Interval + 2*time.Second); err != nil {
-		return err
+	// sshd 9.2 asks at every second interval only.
+	for end := time.Now().Add(2*s.time.ClientAlive.patience() + 5*time.Second); ; {
+		switch n, err := s.established(sshPort); {
+		case err != nil || n == 0:
+			return errors.Join(err, s.sleep(settled))
+		case time.Now().After(end):
+			return errors.New("sshd has not given up")
+		}
+		if err := s.sleep(settled); err != nil {
+			return err
+		}
 	}
-	n, err := s.established(sshPort)
-	if n > 1 {
-		err = errors.Join(err, errors.New("sshd has not given up"))
-	}
-	return err
 }
 
 func relearns(s *stage) error {
@@ -362,7 +366,7 @@ func relearns(s *stage) error {
 			}
 		}
 	}
-	if err := errors.Join(s.probe(AtClient, inside.client), s.probe(AtServer, outside.server)); err != nil {
+	if err := errors.Join(s.probe(AtClient, inside.client), s.probeWith(AtServer, outside.server, s.time.Peer)); err != nil {
 		return err
 	}
 	s.truth.Path.Died, s.truth.Path.Relearns = "server to client", AtClient
@@ -370,5 +374,6 @@ func relearns(s *stage) error {
 		inside.flow("the firewall forgot it and learned it anew from the client's probes", Expect{Verdict: "healthy"}),
 		outside.flow("the firewall forgot it and dropped the server's probes", Expect{Verdict: "silent-drop", Confidence: "proven", Cause: "idle-expiry"}),
 	)
-	return s.sleep(2*s.time.Idle + s.time.patience())
+	patient := Timers{Idle: s.time.Peer.Idle, Interval: s.time.Peer.Interval, Count: s.time.Peer.Count}
+	return s.sleep(max(3*s.time.Idle, patient.patience()) + 2*time.Second)
 }

@@ -16,37 +16,43 @@ import (
 // at one moment.
 func vanishings() []Scenario {
 	short := Timers{Idle: 4 * time.Second, Interval: time.Second, Count: 7}
-	lived := Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 4}
+	lived := Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 7}
 	return []Scenario{
 		{
 			Name:   "ssh-peer-gone-icmp",
 			Doc:    "The server loses its power during the silence: its own capture ends there. The router finds nobody at the last hop and says so by ICMP.",
 			Look:   "The server's capture ends in the silence. The client's probes are answered by ICMP host unreachable of the router, seconds later.",
-			timers: short, play: peerGoneICMP,
+			timers: short, draw: drawDeath, play: peerGoneICMP,
 		},
 		{
 			Name:   "ssh-peer-gone",
 			Doc:    "The server's host dies during the silence; the capture beside it goes on. The router asks for its hardware address in vain and says nothing to the client.",
 			Look:   "Nothing of the server from some moment on, though probes and ARP requests for it are in the capture beside it.",
-			Stored: true, timers: short, play: peerGone,
+			Stored: true, timers: short, draw: drawDeath, play: peerGone,
 		},
 		{
 			Name:   "ssh-peer-rebooted",
 			Doc:    "The server's host loses power and boots again: every process and socket is gone without a FIN, and a new sshd listens. The client's probe meets a host that knows no such connection.",
 			Look:   "The probe is answered by a RST without ACK, window 0 and options; a fresh login works.",
-			timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 5}, play: peerRebooted,
+			timers: Timers{Idle: 7 * time.Second, Interval: time.Second, Count: 5}, draw: drawSlow, play: peerRebooted,
 		},
 		{
 			Name:   "conntrack-flush",
 			Doc:    "A stateful firewall loses its whole table (conntrack -F) while three connections of different keepalives live through it; what they send later is dropped. A fresh connection crosses.",
 			Look:   "Probes were answered again and again; from one moment on those of all three are in the client's capture only, and a fresh SYN crosses.",
-			Stored: true, timers: lived, play: conntrackFlush,
+			Stored: true, timers: lived, draw: drawFlush, play: conntrackFlush,
+		},
+		{
+			Name:   "flush-under-load",
+			Doc:    "A stateful firewall loses its whole table while three connections are in use. What they send is dropped and sent again; a fresh connection crosses meanwhile.",
+			Look:   "Requests and answers up to one moment; from then on the repetitions of all three are at their sender alone, and a fresh SYN crosses between them.",
+			timers: Timers{State: 600 * time.Second, Pause: 150 * time.Millisecond}, draw: drawPace, play: flushUnderLoad,
 		},
 		{
 			Name:   "user-timeout",
 			Doc:    "A connection with keepalive and TCP_USER_TIMEOUT behind a firewall that forgets it: the kernel gives up by the clock and not by the count.",
 			Look:   "Fewer unanswered probes than the count before the client's RST, which comes at the first tick after the user timeout.",
-			timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 9, State: 4 * time.Second}, play: userTimeout,
+			timers: Timers{Idle: 6 * time.Second, Interval: time.Second, Count: 9, State: 4 * time.Second, Pause: 7500 * time.Millisecond}, draw: drawPatience, play: userTimeout,
 		},
 	}
 }
@@ -250,6 +256,7 @@ func conntrackFlush(s *stage) error {
 	}
 	var pipes []*pipe
 	defer func() { runtime.KeepAlive(pipes) }() // what nobody holds is closed
+	idles := []time.Duration{s.time.Idle, s.time.Idle + time.Second, s.time.Idle + 2*time.Second}
 	for n := range 3 {
 		p, err := s.connect(0)
 		if err != nil {
@@ -260,14 +267,14 @@ func conntrackFlush(s *stage) error {
 		}
 		s.truth.Ends[AtClient] = End{Address: clientAddr.String()}
 		if err := p.client.SetKeepAliveConfig(net.KeepAliveConfig{
-			Enable: true, Idle: s.time.Idle + time.Duration(n)*time.Second, Interval: s.time.Interval, Count: s.time.Count,
+			Enable: true, Idle: idles[n], Interval: s.time.Interval, Count: s.time.Count,
 		}); err != nil {
 			return err
 		}
 		s.tell(p.flow("the firewall lost its table", Expect{Verdict: "silent-drop", Confidence: "proven", Cause: "state-lost"}))
 		pipes = append(pipes, p)
 	}
-	if err := s.sleep(11 * time.Second); err != nil {
+	if err := s.sleep(2*idles[2] + 3*time.Second); err != nil {
 		return err
 	}
 	if err := s.router.run("conntrack", "-F"); err != nil {
@@ -276,7 +283,8 @@ func conntrackFlush(s *stage) error {
 	s.note("the firewall's table is flushed")
 	s.truth.Path.Died, s.truth.Path.Control = "both", "crossed"
 	s.truth.Path.StateTimeout = 0 // not what killed
-	if err := s.sleep(s.time.Idle + 2*s.time.Interval + s.time.Interval/2); err != nil {
+	// Each has lost a probe by then, and none has given up.
+	if err := s.sleep(idles[2]*9/8 + settled); err != nil {
 		return err
 	}
 	p, err := s.connect(0)
@@ -290,63 +298,9 @@ func conntrackFlush(s *stage) error {
 	return s.sleep(s.time.patience() + 2*time.Second)
 }
 
-func userTimeout(s *stage) error {
-	if err := s.firewall(); err != nil {
-		return err
-	}
-	if err := s.capture(); err != nil {
-		return err
-	}
-	p, err := s.connect(0)
-	if err != nil {
-		return err
-	}
-	if _, err := p.client.Write([]byte("a request\r\n")); err != nil {
-		return err
-	}
-	if err := s.sleep(1500 * time.Millisecond); err != nil { // a pause that is survived
-		return err
-	}
-	if _, err := p.client.Write([]byte("another request\r\n")); err != nil {
-		return err
-	}
-	if err := s.sleep(100 * time.Millisecond); err != nil {
-		return err
-	}
-	s.idleSince = time.Now()
-	s.note(fallsSilent)
-	s.forgotten()
-	if err := s.probe(AtClient, p.client); err != nil {
-		return err
-	}
-	end := s.truth.Ends[AtClient]
-	end.Keepalive.Count = 0 // the user timeout ends it sooner
-	s.truth.Ends[AtClient] = end
-	patience := s.time.Idle + s.time.Interval + s.time.Interval/2 // two probes: fewer than any count that is drawn
-	if err := setUserTimeout(p.client, patience); err != nil {
-		return err
-	}
-	s.truth.Path.Died = "both"
-	s.tell(p.flow(fmt.Sprintf("the firewall forgot it during the silence, and the client's user timeout of %s ran out", patience), Expect{Verdict: "silent-drop", Cause: "idle-expiry", CauseConfidence: "likely"}))
-	return s.sleep(patience + 5*time.Second)
-}
-
-// setUserTimeout sets TCP_USER_TIMEOUT on a connection.
-func setUserTimeout(conn *net.TCPConn, d time.Duration) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var set error
-	err = raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d/time.Millisecond))
-	})
-	return errors.Join(err, set)
-}
-
 // established returns how many connections to a port of the server its kernel
 // holds.
 func (s *stage) established(port int) (int, error) {
 	text, err := s.server.output("ss", "-Htn", "state", "established", "sport", "=", fmt.Sprintf(":%d", port))
-	return len(strings.Split(strings.TrimSpace(text), "\n")), err
+	return strings.Count(text, "\n"), err
 }

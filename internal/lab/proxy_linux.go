@@ -16,7 +16,7 @@ func proxies() []Scenario {
 		Doc:  "An ssh session through a proxy on the router: two TCP connections, each with keepalives of its own end that the router's kernel answers.",
 		Look: "The client talks to 10.1.1.254:2222 in its capture, and 10.2.2.254 to the server in the server's. Ports, sequence numbers and timestamps have nothing in common; the numbers of octets each way do.",
 
-		timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, play: throughProxy,
+		timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, draw: drawLife, play: throughProxy,
 	}, {
 		Name: "proxy-crowd",
 		Doc:  fmt.Sprintf("%d connections through a proxy on the router that writes octets of its own besides, as one that encrypts anew does. Each sends at moments of its own.", proxiedCrowd),

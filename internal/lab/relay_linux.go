@@ -90,7 +90,9 @@ func (r *relay) carry(from, to *os.File) {
 		defer r.work.Done()
 		for h := range queue {
 			time.Sleep(time.Until(h.due))
-			_, _ = to.Write(h.data) // a closed relay or a full device loses frames, as a link does
+			if _, err := to.Write(h.data); err != nil && r.tcp(h.data) != nil {
+				r.dropped.Add(1) // a closed relay, a full device or one that is down loses frames, as a link does
+			}
 		}
 	}()
 }
@@ -101,13 +103,21 @@ func (r *relay) drops(data []byte) bool {
 	if ask == nil {
 		return false
 	}
-	f := Frame{Data: data, Orig: len(data)}
-	f.decode()
-	if !f.TCP || !(*ask)(&f) {
+	f := r.tcp(data)
+	if f == nil || !(*ask)(f) {
 		return false
 	}
 	r.dropped.Add(1)
 	return true
+}
+
+// tcp decodes a frame; nil where it is none of TCP.
+func (r *relay) tcp(data []byte) *Frame {
+	f := Frame{Data: data, Orig: len(data)}
+	if f.decode(); f.TCP {
+		return &f
+	}
+	return nil
 }
 
 // dropTCP makes the relay lose the TCP frames that ask says yes to; nil ends

@@ -31,6 +31,7 @@ type Scenario struct {
 	Late, LateLook string
 
 	timers Timers
+	draw   func(*Timers, *rand.Rand) // draws them; nil draws as a death behind a stateful router does
 	play   func(*stage) error
 }
 
@@ -40,7 +41,18 @@ type Timers struct {
 	Count          int
 	State          time.Duration // established connections in the router
 
+	Peer  Probing       // the server's keepalive, where it is not the client's
+	Pause time.Duration // how long lasts what the scenario is about: a sleep, an outage, a service's patience
+
+	TTL uint8 // of what a third party sends
+
 	ServerAlive, ClientAlive Alive // of ssh; the zero value is none
+}
+
+// Probing is the keepalive of one end.
+type Probing struct {
+	Idle, Interval time.Duration
+	Count          int
 }
 
 // Alive is ssh's own heartbeat at one end: ServerAliveInterval and
@@ -68,6 +80,10 @@ func (s Scenario) Timers() Timers {
 		if a.Interval > 0 {
 			a.Interval, a.Count = time.Duration(2+rng.IntN(2))*time.Second, 2+rng.IntN(2)
 		}
+	}
+	if s.draw != nil {
+		s.draw(&t, rng)
+		return t
 	}
 	if t.State == 0 {
 		return t
@@ -97,7 +113,7 @@ func (t *Truth) check(client, server []Frame) error {
 	var errs []error
 	compare := func(what string, frames, counted int) {
 		if frames != counted {
-			errs = append(errs, fmt.Errorf("%s: %d %s in the capture, %d counted by the kernel", t.Scenario, frames, what, counted))
+			errs = append(errs, fmt.Errorf("%s: %d %s in the capture, %d counted by the kernel and sent", t.Scenario, frames, what, counted))
 		}
 	}
 	for at, frames := range map[string][]Frame{AtClient: client, AtServer: server} {
@@ -105,6 +121,7 @@ func (t *Truth) check(client, server []Frame) error {
 		from := netip.MustParseAddr(end.Address)
 		since, until := t.CountersSince, t.CountersAt
 		n := end.Counters
+		n.add(end.Unsent, -1)
 		compare("probes of the "+at, ProbeShaped(frames, from, since, until), n.KeepaliveProbes+n.WindowProbes)
 		compare("resets of the "+at, Resets(frames, from, since, until), n.OutRsts)
 		compare("retransmissions of the "+at, Repeats(frames, from, since, until), n.Retransmissions)

@@ -26,7 +26,13 @@ func (s Scenario) perform(ctx context.Context, dir string, truth *Truth) error {
 		return err
 	}
 	truth.typed, truth.idleSince = st.typed, st.idleSince
-	return st.finish()
+	if err := st.finish(); err != nil {
+		return err
+	}
+	if st.afterwards != nil {
+		return st.afterwards()
+	}
+	return nil
 }
 
 const (
@@ -51,7 +57,7 @@ var deadly = Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 9, Stat
 func Scenarios() []Scenario {
 	stateless := deadly
 	stateless.State = 0
-	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings(), fleets(), paths()), []Scenario{
+	return append(slices.Concat(translations(), proxies(), crowds(), deaths(), heartbeats(), vanishings(), meddlings(), fleets(), paths(), absences(), injections()), []Scenario{
 		{
 			Name:   "ssh-silent-drop",
 			Doc:    "An ssh session with TCP keepalive at both ends falls silent for longer than the stateful firewall between remembers it. Everything later is dropped without a word, both ends probe in vain and give up with a RST.",
@@ -70,67 +76,67 @@ func Scenarios() []Scenario {
 			Name:   "ssh-path-cut-unseen",
 			Doc:    "Everything between the hosts stops during the silence of an ssh session, and nothing but that session asks. The captures are those of a silent drop.",
 			Look:   "The same picture as ssh-silent-drop. Nothing in the captures can tell an idle firewall from an outage that began during the silence.",
-			Stored: true, Stretch: toTwoHours, timers: stateless, play: pathCutUnseen,
+			Stored: true, Stretch: toTwoHours, timers: stateless, draw: drawDeath, play: pathCutUnseen,
 		},
 		{
 			Name:   "ssh-path-cut-syn-lost",
 			Doc:    "Everything between the hosts stops during the silence of an ssh session; fresh connections that are tried meanwhile are lost as well.",
 			Look:   "As in ssh-silent-drop, and between the probes SYNs of two new connections that are in the client's capture only.",
-			Stored: true, Stretch: toTwoHours, timers: stateless, play: pathCutSYNLost,
+			Stored: true, Stretch: toTwoHours, timers: stateless, draw: drawDeath, play: pathCutSYNLost,
 		},
 		{
 			Name:   "ssh-one-way-drop",
 			Doc:    "From some moment of the silence on the router drops what the server sends to the client. The client's probes arrive and are answered; the answers are lost, and the client gives up.",
 			Look:   "The server's capture shows probes and answers and, at the end, the client's RST; the client's capture shows the probes alone. The probes' TSecr stands still.",
-			Stored: true, Stretch: toTwoHours, timers: stateless, play: oneWayDrop,
+			Stored: true, Stretch: toTwoHours, timers: stateless, draw: drawDeath, play: oneWayDrop,
 		},
 		{
 			Name:   "ssh-healthy",
 			Doc:    "An idle ssh session whose two ends probe and are answered until the captures end.",
 			Look:   "Probes from both ends on timers of their own, each answered after a round trip; neither end's probe delays the other's.",
-			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, play: healthy,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, draw: drawLife, play: healthy,
 		},
 		{
 			Name:   "ssh-clean-close",
 			Doc:    "An ssh session with a few answered probes that the user ends.",
 			Look:   "FINs from both ends in both captures.",
-			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, play: cleanClose,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, draw: drawLife, play: cleanClose,
 		},
 		{
 			Name:   "ssh-no-keepalive",
 			Doc:    "An ssh session without keepalive at either end, silent until the captures end. A ping shows that the hosts still reach each other.",
 			Look:   "Nothing of the session after the last acknowledgment; an echo request and its reply at the very end.",
-			Stored: true, Stretch: Stretching{Typing: 39 * time.Second, Idle: 3 * time.Hour}, timers: Timers{State: 0}, play: noKeepalive,
+			Stored: true, Stretch: Stretching{Typing: 39 * time.Second, Idle: 3 * time.Hour}, timers: Timers{State: 0}, draw: drawNothing, play: noKeepalive,
 		},
 		{
 			Name:   "zero-window-stall",
 			Doc:    "The server's program stops reading. Its window shuts, the client's kernel sends window probes at doubling distances, all answered with window 0; the server's kernel sends keepalives of its own meanwhile.",
 			Look:   "The client's empty segments one below its next octet are window probes (the server's window is 0), the server's of the same shape are keepalive probes.",
-			Stored: true, timers: Timers{Idle: 3 * time.Second, Interval: 2 * time.Second, Count: 9}, play: zeroWindow,
+			Stored: true, timers: Timers{Idle: 3 * time.Second, Interval: 2 * time.Second, Count: 9}, draw: drawLife, play: zeroWindow,
 		},
 		{
 			Name:   "one-octet-loss",
 			Doc:    "Writes of one octet, some of which are lost once and one several times over, and repeated by tail loss probes and retransmission timeouts; then silence with answered keepalives.",
 			Look:   "One-octet segments whose sequence number is one below the next: they are retransmissions, as the octet is not acknowledged. The empty ones later are keepalive probes.",
-			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, play: oneOctetLoss,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, draw: drawLife, play: oneOctetLoss,
 		},
 		{
 			Name:   "ssh-peer-lost-state",
 			Doc:    "The server's socket disappears during the silence, as by a power cut and reboot. The client's first probe is answered with the RST of a host that knows no such connection.",
 			Look:   "A RST without ACK, window 0, no options and IP identification 0, right after the first probe, in both captures.",
-			Stored: true, timers: Timers{Idle: 5 * time.Second, Interval: time.Second, Count: 9}, play: peerLostState,
+			Stored: true, timers: Timers{Idle: 5 * time.Second, Interval: time.Second, Count: 9}, draw: drawDeath, play: peerLostState,
 		},
 		{
 			Name:   "not-established",
 			Doc:    "One port refuses with a RST, SYNs to another one are dropped by the router and never answered, and the first refuses again.",
 			Look:   "SYN and RST in both captures for the first and the third connection; the second one's SYNs are in the client's capture only.",
-			Stored: true, play: notEstablished,
+			Stored: true, draw: drawNothing, play: notEstablished,
 		},
 		{
 			Name:   "healthy-started-late",
 			Doc:    "An idle ssh session with answered probes, captured from the middle of the silence on.",
 			Look:   "No handshake, no octet: empty segments only. The probe is the one whose sequence number lies one below what the other side acknowledges.",
-			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, play: healthyLate,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 9}, draw: drawLife, play: healthyLate,
 		},
 		{
 			Name:   "silent-drop-started-late",
@@ -403,11 +409,15 @@ func (s *stage) connect(receiveBuffer int) (*pipe, error) {
 
 // probe turns keepalive on at one end of a pipe and notes the policy.
 func (s *stage) probe(at string, conn *net.TCPConn) error {
-	t := s.time
+	return s.probeWith(at, conn, Probing{s.time.Idle, s.time.Interval, s.time.Count})
+}
+
+// probeWith does so with values of its own.
+func (s *stage) probeWith(at string, conn *net.TCPConn, k Probing) error {
 	end := s.truth.Ends[at]
-	end.Keepalive = Keepalive{t.Idle.Seconds(), t.Interval.Seconds(), t.Count}
+	end.Keepalive = Keepalive{Idle: k.Idle.Seconds(), Interval: k.Interval.Seconds(), Count: k.Count}
 	s.truth.Ends[at] = end
-	return conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: t.Idle, Interval: t.Interval, Count: t.Count})
+	return conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: k.Count})
 }
 
 func (p *pipe) flow(happened string, expect Expect) Flow {

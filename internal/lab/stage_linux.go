@@ -49,7 +49,8 @@ type stage struct {
 	ends                           sync.Mutex // of cleanups, where goroutines add to them
 	truth                          *Truth
 
-	typed, idleSince time.Time // where stretching puts silence in
+	typed, idleSince time.Time    // where stretching puts silence in
+	afterwards       func() error // what is done to the captures before they are checked; nil nothing
 	stateful         bool
 	lastHop          bool // the router may find nobody to deliver to
 }
@@ -159,7 +160,7 @@ func (s *stage) keepalive(at string) error {
 	}
 	t := s.time
 	end := s.truth.Ends[at]
-	end.Keepalive = Keepalive{t.Idle.Seconds(), t.Interval.Seconds(), t.Count}
+	end.Keepalive = Keepalive{Idle: t.Idle.Seconds(), Interval: t.Interval.Seconds(), Count: t.Count}
 	s.truth.Ends[at] = end
 	return n.sysctl(
 		fmt.Sprintf("net.ipv4.tcp_keepalive_time=%d", t.Idle/time.Second),
@@ -230,13 +231,18 @@ func (s *stage) dropped() (int, error) {
 	if err != nil {
 		return n, err
 	}
-	n += int(s.relay.dropped.Load())
-	text, err := s.router.output("nft", "list", "counters")
-	if m := packets.FindStringSubmatch(text); m != nil {
-		inRouter, err := strconv.Atoi(m[1])
-		return n + inRouter, err
+	n += int(s.relay.dropped.Load()) + s.truth.Path.Unheard
+	inRouter, err := s.router.droppedHere()
+	return n + inRouter, err
+}
+
+// droppedHere returns what the counter of that name has counted in a namespace.
+func (n *netns) droppedHere() (int, error) {
+	text, err := n.output("nft", "list", "counters")
+	if m := packets.FindStringSubmatch(text); m != nil && err == nil {
+		return strconv.Atoi(m[1])
 	}
-	return n, err
+	return 0, err
 }
 
 // note adds a moment to the truth.
@@ -313,14 +319,7 @@ func (s *stage) count(sign int) error {
 			return err
 		}
 		end := s.truth.Ends[e.at]
-		sum := &end.Counters
-		sum.KeepaliveProbes += sign * c.KeepaliveProbes
-		sum.WindowProbes += sign * c.WindowProbes
-		sum.Timeouts += sign * c.Timeouts
-		sum.LossProbes += sign * c.LossProbes
-		sum.Retransmissions += sign * c.Retransmissions
-		sum.OutSegs += sign * c.OutSegs
-		sum.OutRsts += sign * c.OutRsts
+		end.Counters.add(c, sign)
 		s.truth.Ends[e.at] = end
 	}
 	return nil

@@ -72,6 +72,8 @@ type Expect struct {
 	Confidence      string `json:"confidence,omitempty"`
 	Cause           string `json:"cause,omitempty"`
 	CauseConfidence string `json:"cause_confidence,omitempty"`
+
+	Findings []string `json:"findings,omitempty"` // that must be told beside it
 }
 
 // End is what one host was set to and what its kernel counted.
@@ -80,6 +82,7 @@ type End struct {
 	Keepalive Keepalive `json:"keepalive"`
 	Alive     *Beats    `json:"alive,omitempty"` // ssh's own heartbeat
 	Counters  Counters  `json:"counters"`
+	Unsent    Counters  `json:"unsent,omitzero"` // of these, what met no link and is in no capture
 }
 
 // Keepalive is a host's TCP keepalive policy for the flows of a run; the zero
@@ -88,6 +91,8 @@ type Keepalive struct {
 	Idle     float64 `json:"idle_s"`
 	Interval float64 `json:"interval_s"`
 	Count    int     `json:"count"`
+
+	UserTimeout float64 `json:"user_timeout_s,omitempty"` // of the sockets; it then rules, and no count
 }
 
 // Beats is a setting of ServerAlive or ClientAlive; the interval is in seconds.
@@ -108,6 +113,17 @@ type Counters struct {
 	OutRsts         int `json:"OutRsts"`
 }
 
+// add adds what another reading has counted, times sign.
+func (c *Counters) add(n Counters, sign int) {
+	c.KeepaliveProbes += sign * n.KeepaliveProbes
+	c.WindowProbes += sign * n.WindowProbes
+	c.Timeouts += sign * n.Timeouts
+	c.LossProbes += sign * n.LossProbes
+	c.Retransmissions += sign * n.Retransmissions
+	c.OutSegs += sign * n.OutSegs
+	c.OutRsts += sign * n.OutRsts
+}
+
 // Path is what lay between the ends.
 type Path struct {
 	RoundTrip    float64 `json:"round_trip_s"`
@@ -118,6 +134,7 @@ type Path struct {
 	Offload      bool    `json:"offload,omitempty"`  // segments are cut and put together on the way
 	Relearns     string  `json:"relearns,omitempty"` // the end from which the router learns a forgotten connection anew
 	Dropped      int     `json:"dropped"`            // TCP packets that router and relay counted as dropped
+	Unheard      int     `json:"unheard,omitempty"`  // of these, what came to a host that slept
 }
 
 // Moment is when something happened.

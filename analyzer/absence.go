@@ -1,0 +1,214 @@
+package analyzer
+
+import (
+	"fmt"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// An absence is a stretch in which a host's own keepalives were due and are
+// missing from the capture that was taken on it, with all else of the
+// connection: its link was down, it slept, or the capture paused.
+type absence struct {
+	side     uint8
+	seen     *pairing.Sighting
+	from, to tcp.Instant // on the vantage point's own clock
+	pace     time.Duration
+	before   pairing.Ref
+	after    pairing.Ref // the first that was there again; Frame 0 where nothing was
+	clock    string      // what its clock of timestamps did meanwhile
+}
+
+// lateness is by how much a due keepalive may be late: kernels round their
+// timers up by an eighth at most.
+const lateness = 1.2
+
+// absences lists the stretches in which a side should have been heard in its
+// own capture and was not.
+func (s *Subject) absences(side uint8) []absence {
+	seen := &s.Seen[0]
+	if side == flows.Server {
+		seen = &s.Seen[len(s.Seen)-1]
+	}
+	f := seen.Flow
+	if own := &f.Sides[side]; own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
+		return nil // not taken on the host
+	}
+	var out []absence
+	var end, heard tcp.Instant
+	var endOrd tcp.Ordinal
+	var pace time.Duration
+	var idles []time.Duration
+	var sent tcp.Seq // one past the last octet of the side
+	waits := false   // for its acknowledgment: then retransmissions are due, and no keepalives
+	missing := func(at tcp.Instant, ord tcp.Ordinal, kind flows.Kind) {
+		due := time.Duration(float64(pace)*lateness) + time.Second
+		if pace == 0 || end == 0 || at.Sub(end) <= due || waits || holesAt(f.Missing, end, at) {
+			return
+		}
+		a := absence{side: side, seen: seen, from: end, to: at, pace: pace, before: s.ref(seen, endOrd, flows.Unknown, end)}
+		if ord != 0 {
+			a.after = s.ref(seen, ord, kind, at)
+		}
+		a.clock = s.clockOver(seen, side, end, at)
+		out = append(out, a)
+	}
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.Kind == flows.ICMPError || ev.From > flows.Server || ev.Kind == flows.Stale {
+			continue
+		}
+		missing(ev.At, ev.Ord, ev.Kind)
+		switch {
+		case ev.Kind == flows.FIN || ev.Kind == flows.RST:
+			return out // from here on no keepalives are due
+		case ev.Run != nil:
+			waits = false
+		case ev.From == side && ev.Len > 0 && ev.Kind != flows.KeepaliveProbe:
+			sent, waits = ev.Seq.Add(int(ev.Len)), true
+		case ev.From != side && waits && ev.Flags.Has(tcp.ACK) && !ev.Ack.Before(sent):
+			waits = false
+		}
+		switch r := ev.Run; {
+		case ev.From == side && ev.Kind == flows.KeepaliveProbe && r != nil && r.Count[side] >= 2 && r.Period.Known:
+			pace = max(pace, r.Period.Max)
+		case ev.From == side && ev.Kind == flows.KeepaliveProbe && ev.AnsweredBy != 0 && heard != 0:
+			if idles = append(idles, ev.At.Sub(heard)); len(idles) >= 2 && steady(idles) {
+				pace = max(pace, idles[len(idles)-1])
+			}
+		}
+		if ev.From != side && ev.Kind != flows.KeepaliveProbe || ev.Run != nil {
+			heard = ev.End()
+		}
+		if ev.End() >= end {
+			end, endOrd = ev.End(), ev.EndOrd()
+		}
+	}
+	missing(s.lastAt(seen.Vantage), 0, flows.Unknown)
+	return out
+}
+
+// steady reports whether pauses are equally long, as far as timers are exact.
+func steady(pauses []time.Duration) bool {
+	lo, hi := pauses[0], pauses[0]
+	for _, d := range pauses[1:] {
+		lo, hi = min(lo, d), max(hi, d)
+	}
+	return float64(hi) <= lateness*float64(lo)
+}
+
+// lastAt returns when a vantage point recorded its last frame, on its own clock.
+func (s *Subject) lastAt(vantage int) tcp.Instant {
+	var last tcp.Instant
+	for i := range s.Points[vantage].Files {
+		if f := &s.Points[vantage].Files[i]; f.Frames > 0 {
+			last = max(last, f.Last)
+		}
+	}
+	return last
+}
+
+// clockOver says what a side's clock of timestamps did over a silence; "" where
+// nothing tells.
+func (s *Subject) clockOver(seen *pairing.Sighting, side uint8, from, to tcp.Instant) string {
+	ticks := s.ticksOf(seen, side)
+	for i := 1; i < len(ticks); i++ {
+		if ticks[i-1].at > from || ticks[i].at < to {
+			continue
+		}
+		perSecond, ok := rate(ticks, to.Sub(from))
+		if !ok {
+			return ""
+		}
+		ran := float64(ticks[i].val-ticks[i-1].val) / perSecond
+		if ran >= mostMissing*ticks[i].at.Sub(ticks[i-1].at).Seconds() {
+			return "went on"
+		}
+		return "stood"
+	}
+	return ""
+}
+
+// ownSilence tells the keepalives that a host owed and that its own capture
+// lacks.
+func ownSilence(s *Subject, d *Diagnosis) []Finding {
+	for i := range d.Findings {
+		if d.Findings[i].Rule == "own-silence" {
+			return nil
+		}
+	}
+	naps := s.naps()
+	for side := uint8(0); side < 2; side++ {
+		for _, a := range s.absences(side) {
+			if len(naps) > 0 && naps[0].side == side {
+				continue // a host that slept is told as such
+			}
+			return []Finding{s.ownSilenceFinding(&a)}
+		}
+	}
+	return nil
+}
+
+func (s *Subject) ownSilenceFinding(a *absence) Finding {
+	f := Finding{Rule: "own-silence", Evidence: []pairing.Ref{a.before},
+		Says: fmt.Sprintf("the %s's own keepalives came every %s and are missing for %s from %s, which was taken on its host, as is all else of the connection",
+			sideName(a.side), facts.Compact(a.pace), facts.Compact(a.to.Sub(a.from)), s.Points[a.seen.Vantage].Name),
+		Suggests: "its link was down, its host slept, or the capture paused"}
+	if a.after.Frame != 0 {
+		f.Evidence = append(f.Evidence, a.after)
+	}
+	if a.clock == "went on" {
+		f.Suggests = "its link was down, or the capture paused; the host did not sleep, for its clock of timestamps went on"
+	}
+	return f
+}
+
+// absentPeer holds where what one end sends is lost while the other end's host
+// was not there to take it: it slept, or its link was down, as its own capture
+// tells.
+func absentPeer(s *Subject) Answer {
+	o, ok := findOnset(s)
+	if !ok || s.endedBefore(o.first) {
+		return Answer{}
+	}
+	for asker := uint8(0); asker < 2; asker++ {
+		lost := o.lost[asker]
+		if len(lost) < 2 {
+			continue
+		}
+		first, last := s.Passages[lost[0]].At, s.Passages[lost[len(lost)-1]].At
+		host := other(asker)
+		for _, n := range s.naps() {
+			if n.side == host && s.covers(&n, first, last) {
+				return s.hostAway(&o, host, n.finding(), fmt.Sprintf("The %s's host was suspended for about %s", sideName(host), facts.Compact(n.lacks)))
+			}
+		}
+		c := clockwork(s.Clocks)
+		for _, a := range s.absences(host) {
+			from, to := c.to(s.Base, a.seen.Vantage, a.from), c.to(s.Base, a.seen.Vantage, a.to)
+			if from > first.Add(clockSlack) || to < first.Add(last.Sub(first)*3/4) {
+				continue
+			}
+			return s.hostAway(&o, host, s.ownSilenceFinding(&a), fmt.Sprintf("The %s's host was cut off, or away: its own keepalives, due every %s, are missing from the capture taken on it", sideName(host), facts.Compact(a.pace)))
+		}
+	}
+	return Answer{}
+}
+
+func (s *Subject) hostAway(o *onset, host uint8, why Finding, summary string) Answer {
+	v := s.pathVerdict(PeerGone, o)
+	v.Confidence = Likely
+	seen := &s.Seen[0]
+	if host == flows.Server {
+		seen = &s.Seen[len(s.Seen)-1]
+	}
+	v.Between = [2]int{seen.Vantage, seen.Vantage}
+	v.Unknown = []string{"why it was away: look at the " + sideName(host) + "'s host and its link, its log of suspend and resume and of its network card"}
+	lost := s.crossedAndLost(o)
+	v.Summary = fmt.Sprintf("%s. What the %s sent meanwhile, %s of silence after the last that crossed, reached nobody. No device between needs to have forgotten anything.", summary, sideName(other(host)), facts.Compact(o.silence))
+	return Answer{Verdict: v, Findings: []Finding{lost, why}}
+}
