@@ -271,8 +271,12 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 		add(&cut.For, says, dead.Refs...)
 		add(&gone.For, says, dead.Refs...)
 	default:
+		says := "no control: nothing else between the hosts was seen since"
+		if s.after(t) != nil {
+			says = "no control: nothing else between the hosts was seen while it asked in vain"
+		}
 		for _, h := range []*Hypothesis{&drop, &cut, &gone} {
-			add(&h.Against, "no control: nothing else between the hosts was seen since")
+			add(&h.Against, says)
 		}
 	}
 	if after := s.after(t); after != nil {
