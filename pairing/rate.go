@@ -21,7 +21,8 @@ type Rate struct {
 }
 
 const (
-	rateSegments = 6     // fewer of one sender tell no rate
+	rateSegments = 4     // fewer of one sender tell no rate
+	ratePlenty   = 9     // of so many the delays can be told apart among themselves
 	rateWorst    = 400.0 // ppm: an estimate that is off by more tells nothing
 )
 
@@ -61,10 +62,12 @@ func readings(f *flows.Flow, from uint8, base uint32, since, until tcp.Instant) 
 
 // perTick returns how long a tick of the sender's clock takes on the capture's,
 // in nanoseconds, and by how many ppm that may be off: the least delay of the
-// first third of the segments is compared with that of the last.
-func perTick(rs []reading) (tick, ppm float64, ok bool) {
+// first third of the segments is compared with that of the last. Where they are
+// few, as those of a connection that only probes, jitter says by how much delays
+// differ; negative where that is not known.
+func perTick(rs []reading, jitter float64) (tick, ppm float64, ok bool) {
 	n := len(rs)
-	if n < rateSegments || rs[n-1].stamp <= rs[0].stamp || rs[n-1].at <= rs[0].at {
+	if n < rateSegments || n < ratePlenty && jitter < 0 || rs[n-1].stamp <= rs[0].stamp || rs[n-1].at <= rs[0].at {
 		return 0, 0, false
 	}
 	tick = float64(rs[n-1].at.Sub(rs[0].at)) / float64(rs[n-1].stamp-rs[0].stamp)
@@ -83,6 +86,9 @@ func perTick(rs []reading) (tick, ppm float64, ok bool) {
 	}
 	a, before := quickest(rs[:n/3])
 	b, after := quickest(rs[n-n/3:])
+	if n < ratePlenty {
+		before, after = max(before, jitter), max(after, jitter)
+	}
 	span := float64(b.at.Sub(a.at))
 	if b.stamp <= a.stamp || span <= 0 {
 		return 0, 0, false
@@ -146,13 +152,30 @@ func rateOf(f, g *flows.Flow, from uint8, c *Clock) (r Rate, ok bool) {
 		return r, false
 	}
 	least, most := max(a[0].stamp, b[0].stamp), min(a[len(a)-1].stamp, b[len(b)-1].stamp)
-	x, ex, ok1 := perTick(within(a, least, most))
-	y, ey, ok2 := perTick(within(b, least, most))
+	x, ex, ok1 := perTick(within(a, least, most), jitterOf(f))
+	y, ey, ok2 := perTick(within(b, least, most), jitterOf(g))
 	if !ok1 || !ok2 {
 		return r, false
 	}
 	r = Rate{PPM: (y/x - 1) * 1e6, Err: ex + ey}
 	return r, r.Err < rateWorst
+}
+
+// jitterOf returns by how much the round trips of a flow's probes differ, in
+// nanoseconds; −1 where none was measured.
+func jitterOf(f *flows.Flow) float64 {
+	jitter := -1.0
+	for s := range f.Sides {
+		if r := &f.Sides[s].RTT; r.Known {
+			jitter = max(jitter, float64(r.Max-r.Min))
+		}
+		for i := range f.Events {
+			if r := f.Events[i].Run; r != nil && r.RTT.Known {
+				jitter = max(jitter, float64(r.RTT.Max-r.RTT.Min))
+			}
+		}
+	}
+	return jitter
 }
 
 // firstStamp returns the first TSval of a side.

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kaflow/flows"
+	"kaflow/internal/traffic"
 )
 
 func TestTimestampsTellTheRate(t *testing.T) {
@@ -97,5 +98,16 @@ func TestSegmentsOfOneTickAreNotTakenForOne(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		}
+	}
+}
+
+// TestProbesAloneTellTheRate: an idle connection's story holds its first and its
+// last probe, hours apart.
+func TestProbesAloneTellTheRate(t *testing.T) {
+	c := traffic.Config{Flows: 50, Packets: 50 * 240, Begin: traffic.Handshake, RTT: 20 * time.Millisecond}
+	points := []Point{madeBy(t, "client.pcap", c), madeBy(t, "server.pcap", beyond(c))}
+	clocks := Match(points, Options{}).Clocks
+	if len(clocks) != 1 || clocks[0].Stamps.Flows == 0 || clocks[0].Stamps.Err > 5 || clocks[0].Stamps.PPM > clocks[0].Stamps.Err || clocks[0].Stamps.PPM < -clocks[0].Stamps.Err {
+		t.Errorf("%+v", clocks)
 	}
 }
