@@ -383,7 +383,7 @@ var findingPages = []Page{
 	{
 		ID: "proxy", Kind: OfFinding,
 		Short:   "a proxy ends the connection and opens another",
-		Means:   "What was seen on one side of it is not the connection of the other side.",
+		Means:   "What was seen on one side of it is not the connection of the other side. Its partner is known by the same addresses, or likely by the same octets, as many octets each way or the same moments of sending, with a margin over the next likely; where several could be it, none is named.",
 		One:     "two connections that carry as many octets each way at the same time, with unrelated numbers",
 		Refutes: []string{"a segment that is in both captures"},
 		Alike:   []string{"nat with seq-shift: there the numbers differ by a constant"},

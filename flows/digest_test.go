@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -82,5 +83,32 @@ func TestSamplesOfOneFlowAreBounded(t *testing.T) {
 	}
 	if size := unsafe.Sizeof(sample{}); size > 40 {
 		t.Errorf("a sample takes %d octets", size)
+	}
+}
+
+// BenchmarkDigests measures what sampling costs a data segment of a connection
+// without timestamps, by how many octets it carries.
+func BenchmarkDigests(b *testing.B) {
+	for _, digests := range []bool{false, true} {
+		for _, size := range []int{60, 1460} {
+			b.Run(fmt.Sprintf("%v/%d", digests, size), func(b *testing.B) {
+				key, _ := capture.MakeKey(netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("192.0.2.2:80"), 0)
+				table := &Table{Options: Options{Digests: digests}}
+				batch := &capture.Batch{N: capture.BatchSize, Buf: counted(size)}
+				seq := tcp.Seq(1)
+				n := 0
+				for b.Loop() {
+					for i := range batch.Pkts {
+						n++
+						batch.Buf[0], batch.Buf[1] = byte(n), byte(n>>8)
+						batch.Pkts[i] = capture.Packet{Key: key, Proto: capture.TCP, At: tcp.Instant(n) * 1000, Ord: tcp.Ordinal(n), DataLen: uint32(size),
+							Seg: tcp.Segment{Seq: seq, Ack: 77, Flags: tcp.ACK, Len: uint32(size), Win: 500, IPID: uint16(n)}}
+						seq = seq.Add(size)
+					}
+					table.Add(batch)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/packet")
+			})
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package pairing
 
 import (
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"kaflow/capture"
@@ -320,6 +322,21 @@ func TestOffloadAtOneEndLeavesOctetsInCommon(t *testing.T) {
 	}
 }
 
+// joined lists what was paired with what, by what and how surely, in an order
+// that does not follow the points.
+func joined(r *Result) (all []string) {
+	for _, p := range r.Pairs {
+		var seen []string
+		for _, s := range p.Seen {
+			seen = append(seen, s.Flow.Sides[flows.Client].Addr.String())
+		}
+		slices.Sort(seen)
+		all = append(all, fmt.Sprintf("%v %s %.3f %.3f %d", seen, p.Method, p.Score, p.Margin, len(p.Ambiguous)))
+	}
+	slices.Sort(all)
+	return all
+}
+
 // TestAnyStartAndLossNeverPairsOctetsWrongly draws when captures begin and what
 // they miss.
 func TestAnyStartAndLossNeverPairsOctetsWrongly(t *testing.T) {
@@ -342,6 +359,10 @@ func TestAnyStartAndLossNeverPairsOctetsWrongly(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		right += got.right
+		swapped := Match([]Point{far.point(sessions), near.point(sessions)}, Options{})
+		if d := cmp.Diff(joined(r), joined(swapped)); d != "" {
+			t.Errorf("with the captures exchanged (-want +got):\n%s", d)
+		}
 	})
 	if right == 0 {
 		t.Error("no session was ever paired: nothing was tested")

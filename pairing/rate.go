@@ -21,8 +21,11 @@ type Rate struct {
 }
 
 const (
-	rateSegments = 6     // fewer of one sender tell no rate
+	rateSegments = 4     // fewer of one sender tell no rate
+	ratePlenty   = 9     // of so many the delays can be told apart among themselves
+	rateTrips    = 8     // round trips that tell how much delays differ
 	rateWorst    = 400.0 // ppm: an estimate that is off by more tells nothing
+	rateUsable   = 20.0  // ppm: clocks hardly differ by more, so nothing worse is put in the place of that
 )
 
 // reading is a sender's clock as one capture holds it.
@@ -61,10 +64,12 @@ func readings(f *flows.Flow, from uint8, base uint32, since, until tcp.Instant) 
 
 // perTick returns how long a tick of the sender's clock takes on the capture's,
 // in nanoseconds, and by how many ppm that may be off: the least delay of the
-// first third of the segments is compared with that of the last.
-func perTick(rs []reading) (tick, ppm float64, ok bool) {
+// first third of the segments is compared with that of the last. Where they are
+// few, as those of a connection that only probes, jitter says by how much delays
+// differ; negative where that is not known.
+func perTick(rs []reading, jitter float64) (tick, ppm float64, ok bool) {
 	n := len(rs)
-	if n < rateSegments || rs[n-1].stamp <= rs[0].stamp || rs[n-1].at <= rs[0].at {
+	if n < rateSegments || n < ratePlenty && jitter < 0 || rs[n-1].stamp <= rs[0].stamp || rs[n-1].at <= rs[0].at {
 		return 0, 0, false
 	}
 	tick = float64(rs[n-1].at.Sub(rs[0].at)) / float64(rs[n-1].stamp-rs[0].stamp)
@@ -83,6 +88,9 @@ func perTick(rs []reading) (tick, ppm float64, ok bool) {
 	}
 	a, before := quickest(rs[:n/3])
 	b, after := quickest(rs[n-n/3:])
+	if n < ratePlenty {
+		before, after = max(before, jitter), max(after, jitter)
+	}
 	span := float64(b.at.Sub(a.at))
 	if b.stamp <= a.stamp || span <= 0 {
 		return 0, 0, false
@@ -116,25 +124,33 @@ func (m *matcher) rates() {
 	}
 }
 
-// rateBetween returns the sharpest word of all connections on one stretch.
-func (m *matcher) rateBetween(ij [2]int, c *Clock) (best Rate) {
-	n := 0
+// rateBetween returns what all connections tell on one stretch: the middle of the
+// sharpest, of which a single one may have been lucky with its delays.
+func (m *matcher) rateBetween(ij [2]int, c *Clock) Rate {
+	var all []Rate
 	for _, s := range m.strands {
 		if s.views[ij[0]] == nil || s.views[ij[1]] == nil || s.self {
 			continue
 		}
 		for from := flows.Client; from <= flows.Server; from++ {
-			r, ok := rateOf(s.views[ij[0]], s.views[ij[1]], from, c)
-			if !ok {
-				continue
-			}
-			if n++; n == 1 || r.Err < best.Err {
-				best = r
+			if r, ok := rateOf(s.views[ij[0]], s.views[ij[1]], from, c); ok {
+				all = append(all, r)
 			}
 		}
 	}
-	best.Flows = n
-	return best
+	if len(all) == 0 {
+		return Rate{}
+	}
+	slices.SortFunc(all, func(a, b Rate) int { return cmp.Or(cmp.Compare(a.Err, b.Err), cmp.Compare(a.PPM, b.PPM)) })
+	sharp := 1
+	for sharp < len(all) && all[sharp].Err <= 2*all[0].Err {
+		sharp++
+	}
+	ppm := make([]float64, sharp)
+	for i := range ppm {
+		ppm[i] = all[i].PPM
+	}
+	return Rate{PPM: median(ppm), Err: all[sharp/2].Err, Flows: len(all)}
 }
 
 // rateOf returns what one sender's timestamps tell on the stretch of a clock.
@@ -146,13 +162,33 @@ func rateOf(f, g *flows.Flow, from uint8, c *Clock) (r Rate, ok bool) {
 		return r, false
 	}
 	least, most := max(a[0].stamp, b[0].stamp), min(a[len(a)-1].stamp, b[len(b)-1].stamp)
-	x, ex, ok1 := perTick(within(a, least, most))
-	y, ey, ok2 := perTick(within(b, least, most))
+	x, ex, ok1 := perTick(within(a, least, most), jitterOf(f))
+	y, ey, ok2 := perTick(within(b, least, most), jitterOf(g))
 	if !ok1 || !ok2 {
 		return r, false
 	}
 	r = Rate{PPM: (y/x - 1) * 1e6, Err: ex + ey}
 	return r, r.Err < rateWorst
+}
+
+// jitterOf returns by how much the round trips of a flow's probes differ, in
+// nanoseconds; −1 where too few were measured.
+func jitterOf(f *flows.Flow) float64 {
+	jitter := -1.0
+	if f.Sides[0].Answered+f.Sides[1].Answered < rateTrips {
+		return jitter
+	}
+	for s := range f.Sides {
+		if r := &f.Sides[s].RTT; r.Known {
+			jitter = max(jitter, float64(r.Max-r.Min))
+		}
+		for i := range f.Events {
+			if r := f.Events[i].Run; r != nil && r.RTT.Known {
+				jitter = max(jitter, float64(r.RTT.Max-r.RTT.Min))
+			}
+		}
+	}
+	return jitter
 }
 
 // firstStamp returns the first TSval of a side.
@@ -172,6 +208,7 @@ func (c *Clock) takeRate() {
 	r := c.Stamps
 	switch {
 	case r.Flows == 0:
+	case r.Err > rateUsable:
 	case r.PPM+r.Err < c.PPMMin || r.PPM-r.Err > c.PPMMax:
 		note := fmt.Sprintf("the hosts' timestamps tell of a rate of %.0f ± %.0f ppm, packets of %.0f to %.0f: a box between rewrites timestamps, or the rate changes", r.PPM, r.Err, c.PPMMin, c.PPMMax)
 		if c.Note != "" {
@@ -188,7 +225,7 @@ func (c *Clock) takeRate() {
 // being sharper than the crossings and not contradicted by them.
 func (c *Clock) RateByStamps() bool {
 	r := &c.Stamps
-	return r.Flows > 0 && 4*r.Err < c.PPMMax-c.PPMMin && r.PPM+r.Err >= c.PPMMin && r.PPM-r.Err <= c.PPMMax
+	return r.Flows > 0 && r.Err <= rateUsable && 4*r.Err < c.PPMMax-c.PPMMin && r.PPM+r.Err >= c.PPMMin && r.PPM-r.Err <= c.PPMMax
 }
 
 // stepper tells which of two captures' clocks stepped between two stretches: the

@@ -8,10 +8,11 @@ import (
 	"pgregory.net/rapid"
 
 	"kaflow/flows"
+	"kaflow/internal/traffic"
 )
 
 func TestTimestampsTellTheRate(t *testing.T) {
-	told := 0
+	told, taken := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		taps := []tap{{name: "client.pcap"}, {name: "server.pcap", ttl: 2}}
 		for k := range taps {
@@ -40,12 +41,15 @@ func TestTimestampsTellTheRate(t *testing.T) {
 		if off := c.Stamps.PPM - skew; off > c.Stamps.Err || off < -c.Stamps.Err {
 			t.Errorf("%+v of a rate of %.1f ppm", c.Stamps, skew)
 		}
-		if off := c.PPM - skew; c.NoMin != c.NoMax && (off > c.Stamps.Err+1 || off < -c.Stamps.Err-1) {
-			t.Errorf("packets cross one way, and the rate is given as %.1f ppm, not %.1f: %+v", c.PPM, skew, c.Stamps)
+		if c.RateByStamps() {
+			taken++
+		}
+		if off := c.PPM - skew; c.RateByStamps() && (off > c.Stamps.Err+1 || off < -c.Stamps.Err-1) {
+			t.Errorf("the rate is given as %.1f ppm, not %.1f: %+v", c.PPM, skew, c.Stamps)
 		}
 	})
-	if told < 20 {
-		t.Errorf("a rate was told in %d cases only", told)
+	if told < 20 || taken < 5 {
+		t.Errorf("a rate was told in %d cases only, and taken in %d", told, taken)
 	}
 }
 
@@ -97,5 +101,16 @@ func TestSegmentsOfOneTickAreNotTakenForOne(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		}
+	}
+}
+
+// TestProbesAloneTellTheRate: an idle connection's story holds its first and its
+// last probe, hours apart.
+func TestProbesAloneTellTheRate(t *testing.T) {
+	c := traffic.Config{Flows: 50, Packets: 50 * 240, Begin: traffic.Handshake, RTT: 20 * time.Millisecond}
+	points := []Point{madeBy(t, "client.pcap", c), madeBy(t, "server.pcap", beyond(c))}
+	clocks := Match(points, Options{}).Clocks
+	if len(clocks) != 1 || clocks[0].Stamps.Flows == 0 || clocks[0].Stamps.Err > 5 || clocks[0].Stamps.PPM > clocks[0].Stamps.Err || clocks[0].Stamps.PPM < -clocks[0].Stamps.Err {
+		t.Errorf("%+v", clocks)
 	}
 }

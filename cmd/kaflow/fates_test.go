@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -92,6 +93,14 @@ func judgeFates(t *testing.T, set *lab.Run) {
 				if !there {
 					got.missed++
 				}
+			}
+		}
+	}
+	for _, c := range r.Clocks { // all captures of a lab have one clock, but for an offset
+		if c.Stamps.Flows > 0 {
+			t.Logf("the timestamps of %d senders tell of a rate of %.1f ± %.1f ppm", c.Stamps.Flows, c.Stamps.PPM, c.Stamps.Err)
+			if math.Abs(c.Stamps.PPM) > c.Stamps.Err {
+				t.Errorf("the timestamps of %d senders tell of a rate of %.1f ± %.1f ppm between equal clocks", c.Stamps.Flows, c.Stamps.PPM, c.Stamps.Err)
 			}
 		}
 	}
