@@ -25,6 +25,7 @@ type stream struct {
 	gone    int // records that had to go for their number
 
 	since, complete tcp.Instant
+	told            int // how often it was said how far it goes
 	drops           uint64
 	frames          uint64
 	selected        bool // it does not tell of every connection
@@ -220,6 +221,7 @@ func (s *stream) recording(l *line) error {
 		s.since = since
 	}
 	s.complete = max(s.complete, complete)
+	s.told++
 	s.frames, s.drops, s.selected = l.Frames, l.Drops, l.Selected
 	s.whole = s.whole || l.End
 	for _, h := range l.Holes {
