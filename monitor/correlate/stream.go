@@ -22,6 +22,9 @@ type stream struct {
 	ends    map[[2]string]capture.Key // by addresses as events write them
 	ages    *list.List                // of *record, longest without news first
 	octets  int
+	version int     // counts lines of segments
+	found   *finder // as of foundAt; nil: not asked for
+	foundAt int
 	gone    int // records that had to go for their number
 
 	since, complete tcp.Instant
@@ -130,6 +133,7 @@ func short(s string) string {
 // segments takes a line that carries segments of a connection.
 func (s *stream) segments(l *line) (*record, error) {
 	s.carries = true
+	s.version++
 	var frames []frame
 	var key capture.Key
 	for i := range l.Segments {
