@@ -75,6 +75,8 @@ type ask struct {
 	at   tcp.Instant
 	came time.Time
 	told []int // how often each stream had said how far it goes
+
+	client, server string
 }
 
 // New returns a correlator of streams by their names.
@@ -121,7 +123,7 @@ func (c *Correlator) event(i int, l *line, now time.Time) error {
 		return nil
 	}
 	if len(c.asks) < mostPending {
-		a := ask{place: place{i, keyOf(l.Client, l.Server)}, what: l.Event, at: at, came: now}
+		a := ask{place: place{i, keyOf(l.Client, l.Server)}, what: l.Event, at: at, came: now, client: l.Client, server: l.Server}
 		for _, s := range c.streams {
 			a.told = append(a.told, s.told)
 		}
@@ -208,6 +210,11 @@ func (s *stream) knows(i int, a *ask, now time.Time) bool {
 
 // answer tells what is known of connections, those of the same hosts together.
 func (c *Correlator) answer(due []ask, now time.Time) {
+	for i := range due { // an event does not tell of an overlay, its segments do
+		if r := c.streams[due[i].stream].record(due[i].client, due[i].server); r != nil {
+			due[i].key = r.key
+		}
+	}
 	for len(due) > 0 {
 		first := due[0]
 		var group, rest []ask
@@ -263,8 +270,7 @@ func (c *Correlator) unknown(a *ask) {
 		return
 	}
 	s := c.streams[a.stream]
-	e := endsOf(&a.key)
-	c.o.Tell(Told{Event: monitor.Event{At: a.at, What: a.what, Client: e[0], Server: e[1],
+	c.o.Tell(Told{Event: monitor.Event{At: a.at, What: a.what, Client: a.client, Server: a.server,
 		Says: s.name + " tells a death, but its stream carries no segments of the connection: what the other end saw cannot be compared"}, Vantages: []string{s.name}})
 }
 
