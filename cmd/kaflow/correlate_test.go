@@ -307,3 +307,19 @@ func TestDeathsWaitForTheOtherEnd(t *testing.T) {
 		})
 	}
 }
+
+// Nothing of a stream reaches the terminal unescaped.
+func TestStreamsAreEscaped(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad\x1b[2J")
+	line := `{"schema":"kaflow/1","type":"event","vantage":"x","at":"2026-01-01T00:00:00Z","event":"recovered","client":"\u001b]0;x\u0007","server":"\u202e","says":"\u001b[2J"}` + "\n"
+	if err := os.WriteFile(bad, []byte(line+"no json \x1b[2J\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"text", "json"} {
+		var out, stderr bytes.Buffer
+		run([]string{"correlate", "--format", format, bad, bad}, nil, &out, &stderr)
+		if text := out.String() + stderr.String(); strings.ContainsAny(text, "\x1b\x07\u202e") || !strings.Contains(text, "recovered") {
+			t.Errorf("%s: %q", format, text)
+		}
+	}
+}

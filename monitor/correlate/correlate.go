@@ -47,6 +47,10 @@ const after = 500 * time.Millisecond
 // behind is how long a stream whose clock seems to be behind is waited for.
 const behind = 5 * time.Second
 
+// mostTold is how many verdicts are remembered before those on connections that
+// are not are forgotten.
+const mostTold = 100_000
+
 // Correlator reads streams. It serves one goroutine.
 type Correlator struct {
 	o       Options
@@ -284,6 +288,9 @@ func (c *Correlator) tell(stream int, at tcp.Instant, what string, x *diagnosis)
 		if old, ok := c.told[p.place]; ok && old.verdict == now.verdict && old.sure == now.sure && (what == Verdict || p.last.Sub(old.last) < time.Minute) {
 			return
 		}
+	}
+	if len(c.told) > mostTold { // what is not remembered any more is not asked about again
+		maps.DeleteFunc(c.told, func(p place, _ outcome) bool { return c.streams[p.stream].records[p.key] == nil })
 	}
 	for _, p := range seen {
 		now.last = p.last
