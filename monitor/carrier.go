@@ -61,7 +61,7 @@ const (
 	heldFor       = 10 * time.Second
 	busyFor       = time.Minute // between two writings of a connection that is never quiet
 	tellEvery     = 2 * time.Second
-	tellSilent    = 10 * time.Second
+	tellSilent    = 5 * time.Second
 )
 
 // NewCarrier returns a carrier that writes one object per line.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kaflow/capture"
+	"kaflow/internal/dialogue"
 	"kaflow/monitor"
 	"kaflow/tcp"
 )
@@ -147,6 +148,71 @@ func TestStreamsAreCompleteAsTheySay(t *testing.T) {
 	}
 	if checked != int(x.ord) {
 		t.Errorf("%d of %d segments were carried", checked, x.ord)
+	}
+}
+
+// What is carried of a capture holds the headers of what it holds and no payload:
+// neither of segments nor of what errors quote, nor of echoes.
+func TestStreamsCarryNoPayload(t *testing.T) {
+	s, err := dialogue.Parse(`
+R 203.0.113.1:0
+0     C > S SYN seq 99
++1ms  S > C SYN,ACK seq 899 ack 100
++1ms  C > S ACK seq 100 ack 900
++1ms  C > S PSH,ACK seq 100 ack 900 data "secret words"
++1ms  R > C ICMP 3/13 quoting 4
++1ms  C > S PING 1
++1ms  S > C PONG 1
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := s.WritePcap(&file, "client"); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c := monitor.NewCarrier(&out)
+	var protos []capture.Proto
+	set, err := capture.Open(capture.Options{Stdin: &file, Each: func(p *capture.Packet, f capture.Frame) {
+		protos = append(protos, p.Proto)
+		c.Keep(p, f)
+	}}, "x", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	var b capture.Batch
+	for set.Read(&b) == nil {
+	}
+	if err := c.Finish(tcp.Instant(1_800_000_000e9), monitor.Recording{}); err != nil {
+		t.Fatal(err)
+	}
+	carried := map[capture.Proto]int{}
+	for text := range strings.Lines(out.String()) {
+		var l struct {
+			Segments []struct {
+				Link, Wire uint32
+				Data       []byte
+			}
+		}
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range l.Segments {
+			if bytes.Contains(s.Data, []byte("secret")) {
+				t.Errorf("carried: %q", s.Data)
+			}
+			p := capture.DecodeFrame(s.Link, s.Data, s.Wire)
+			carried[p.Proto]++
+		}
+	}
+	want := map[capture.Proto]int{}
+	for _, p := range protos {
+		want[p]++
+	}
+	if fmt.Sprint(carried) != fmt.Sprint(want) || want[capture.ICMPError] != 1 || want[capture.Echo] != 2 {
+		t.Errorf("carried %v, want %v", carried, want)
 	}
 }
 

@@ -74,6 +74,9 @@ type watched struct {
 	looked  tcp.Instant
 	lost    tcp.Ordinal // newest probe that was told as lost
 	warned  tcp.Instant // silence that was told as a risk began here
+	vain    tcp.Ordinal // repetitions that were told of begin here
+	shut    tcp.Instant // a window has been shut since about this time
+	stalled bool        // and that was told
 	failing bool
 	died    bool
 	dead    bool        // it died, and that was told
@@ -162,7 +165,7 @@ func (w *watched) state() string {
 		return "dead"
 	case w.failing:
 		return "failing"
-	case w.warned != 0:
+	case w.warned != 0 || w.stalled:
 		return "at-risk"
 	}
 	return "alive"
@@ -366,14 +369,15 @@ func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	}
 	t := openProbes(f)
 	e.doubt(&t, now)
+	again := repeated(f)
 	if w.died {
-		if t.n > 0 || over(f) || f.LastOrd <= w.last {
+		if t.n > 0 || again.n > 0 || over(f) || f.LastOrd <= w.last {
 			return
 		}
 		delete(e.obituaries, id)
 		w.died, w.dead, w.failing = false, false, true // it was not dead after all
 	}
-	if t.n == 0 && w.failing && !over(f) {
+	if t.n == 0 && again.n == 0 && w.failing && !over(f) {
 		w.failing = false
 		e.tell(f, Event{At: f.Last, What: Recovered, Frame: e.number(f.LastOrd), Says: "answered again"})
 	}
@@ -384,6 +388,11 @@ func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 		e.died(id, f, w, now)
 		return
 	}
+	if e.vain(f, w, &again, now) {
+		e.gone(id, f, w, now)
+		return
+	}
+	e.stalled(id, f, w, now)
 	e.risk(f, w, now)
 }
 

@@ -258,3 +258,50 @@ func TestNoVerdictAcrossDrops(t *testing.T) {
 		})
 	}
 }
+
+// What dies or hangs without a probe is told, too.
+func TestDeathsWithoutProbes(t *testing.T) {
+	const again = "C > S PSH,ACK seq 105 ack 900 data \"more\"\n"
+	const unacknowledged = opening + "drop both\n+60s " + again + "+300ms " + again + "+600ms " + again + "+1200ms " + again + "+2400ms " + again
+	for _, c := range []struct {
+		name, text string
+		behind     time.Duration
+		want       []string
+	}{
+		{"data that is not acknowledged is a risk", unacknowledged, time.Second, []string{"seen", "at-risk"}},
+		{"and a death when it is sent no more", unacknowledged, 10 * time.Second, []string{"seen", "at-risk", "died undecided"}},
+		{"unless it is acknowledged late", unacknowledged + "drop nothing\n+4s S > C ACK seq 900 ack 109\n", 10 * time.Second, []string{"seen", "at-risk", "recovered"}},
+		{"sent again once, acknowledged", opening + "+60s " + again + "+300ms " + again + "+10ms S > C ACK seq 900 ack 109\n", time.Minute, []string{"seen"}},
+		{"SYNs that nobody answers", "0 C > S SYN seq 99\n+1s C > S SYN seq 99\n+2s C > S SYN seq 99\n+4s C > S SYN seq 99\n", 30 * time.Second, []string{"seen", "died not-established"}},
+		{"SYNs that may yet be answered", "0 C > S SYN seq 99\n+1s C > S SYN seq 99\n+2s C > S SYN seq 99\n+4s C > S SYN seq 99\n", 5 * time.Second, []string{"seen"}},
+		{"a SYN that was sent twice", "0 C > S SYN seq 99\n+1s C > S SYN seq 99\n+10ms S > C SYN,ACK seq 899 ack 100\n+1ms C > S ACK seq 100 ack 900\n", time.Minute, []string{"seen"}},
+		{"a refused connection", "0 C > S SYN seq 99\n+1ms S > C RST,ACK seq 0 ack 100\n", time.Minute, []string{"seen", "died not-established"}},
+		{"a window that stays shut", opening + stall, time.Second, []string{"seen", "at-risk receiver-stalled"}},
+		{"a window that opens again", opening + stall + "+1s S > C ACK seq 900 ack 105 win 500\n", time.Second, []string{"seen", "at-risk receiver-stalled", "recovered"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := whats(watched(t, c.text, monitor.Options{}, 1, c.behind))
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+const stall = `
++1ms  S > C ACK seq 900 ack 105 win 0
++300ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
++600ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
++1200ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
++2400ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
++4800ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
++9600ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
++19200ms C > S ACK seq 104 ack 900
++1ms  S > C ACK seq 900 ack 105 win 0
+`

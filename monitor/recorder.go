@@ -91,13 +91,22 @@ func (r *Recorder) Keep(p *capture.Packet, f capture.Frame) {
 }
 
 // headers returns how many octets of a frame are remembered: up to the end of
-// its TCP header, of an ICMP error what it quotes too.
+// its last header, of an ICMP error up to that of the header that it quotes. No
+// payload is.
 func headers(p *capture.Packet, f capture.Frame) int {
 	octets := min(len(f.Data), mostOctet)
-	if p.Proto == capture.TCP && p.HeaderLen > 0 && p.Data >= f.Base {
-		octets = min(octets, int(p.Data-f.Base))
+	if p.Proto == capture.TCP {
+		if p.HeaderLen > 0 && p.Data >= f.Base {
+			octets = min(octets, int(p.Data-f.Base))
+		}
+		return octets
 	}
-	return octets
+	_, list := capture.Headers(nil, f.Link, f.Data, f.Wire)
+	end := 0
+	for _, h := range list {
+		end = max(end, h.At+h.Size)
+	}
+	return min(octets, end)
 }
 
 // slot returns the place for the next frame, and whether it is a new one.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,7 +178,16 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	w.Close()
 	both := exec.Command(self, "correlate", "--json", "server=-", "client="+local)
 	both.Env = append(os.Environ(), actAsKaflow+"=1")
-	both.Stdin, both.Stderr = r, os.Stderr
+	both.Stderr = os.Stderr
+	in, err := both.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := newFirstWord() // of the far watch
+	go func() {
+		_, _ = io.Copy(io.MultiWriter(begun, in), r)
+		in.Close()
+	}()
 	out, err := both.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -190,8 +200,7 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = both.Process.Kill() })
-	r.Close()
-	time.Sleep(2 * time.Second) // the far watch has begun
+	begun.wait(t)
 	client := x.conversation(dying, living)
 	time.Sleep(2500 * time.Millisecond) // probes cross
 	forgotten := time.Now()
@@ -285,15 +294,23 @@ func TestBothEndsOverSSHByTcpdump(t *testing.T) {
 	})
 	both := exec.Command(self, "--json", local, "-")
 	both.Env = append(os.Environ(), actAsKaflow+"=1")
-	both.Stdin, both.Stderr = r, os.Stderr
+	both.Stderr = os.Stderr
+	in, err := both.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := newFirstWord() // the header, once the far capture is open
+	go func() {
+		_, _ = io.Copy(io.MultiWriter(begun, in), r)
+		in.Close()
+	}()
 	var out bytes.Buffer
 	both.Stdout = &out
 	if err := both.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = both.Process.Kill() })
-	r.Close()
-	time.Sleep(2 * time.Second) // both captures have begun
+	begun.wait(t)
 	client := x.conversation(dying, living)
 	time.Sleep(2500 * time.Millisecond)
 	x.forget(dying)

@@ -8,10 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"kaflow/monitor/correlate"
 )
 
 // streamOf returns what kaflow watch writes of a capture.
@@ -222,4 +226,100 @@ func named(s *jsonschema.Schema, kind, key string) bool {
 		}
 	}
 	return false
+}
+
+// shifted moves all times of a stream, as a clock that is wrong does.
+func shifted(t *testing.T, text []byte, by time.Duration) []byte {
+	t.Helper()
+	return regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:.]+Z`).ReplaceAllFunc(text, func(b []byte) []byte {
+		at, err := time.Parse(time.RFC3339Nano, string(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []byte(at.Add(by).Format("2006-01-02T15:04:05.000000000Z07:00"))
+	})
+}
+
+// A death waits for what the other end knows of it, and not for ever; a clock that
+// is wrong by an hour costs some seconds, and no truth.
+func TestDeathsWaitForTheOtherEnd(t *testing.T) {
+	const dir = "../../testdata/pcaps/ssh-silent-drop/"
+	client, server := bytes.SplitAfter(streamOf(t, dir+"client.pcap"), []byte("\n")), streamOf(t, dir+"server.pcap")
+	last := func(lines [][]byte) int { // the last capture line but that of the end
+		for i := len(lines) - 1; i >= 0; i-- {
+			if bytes.Contains(lines[i], []byte(`"type":"capture"`)) && !bytes.Contains(lines[i], []byte(`"end":true`)) {
+				return i
+			}
+		}
+		t.Fatal("no capture lines")
+		return 0
+	}
+	for _, c := range []struct {
+		name    string
+		by      time.Duration // that the server's clock is ahead
+		tells   bool          // the server's stream goes on
+		after   time.Duration // in the reader's time, until the death is told
+		verdict string
+	}{
+		{"it tells at once", time.Second, true, 0, "silent-drop proven"},
+		{"its clock is an hour ahead", time.Hour, true, 0, "silent-drop proven"},
+		{"its clock is an hour behind", -time.Hour, true, 6 * time.Second, "silent-drop proven"},
+		{"it tells nothing more", 0, false, 31 * time.Second, "not proven"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := bytes.SplitAfter(shifted(t, server, c.by), []byte("\n"))
+			var told []string
+			x := correlate.New([]string{"client", "server"}, correlate.Options{Tell: func(ev correlate.Told) {
+				if ev.What == "died" && ev.Verdict != nil && ev.Client == "10.1.1.1:42802" {
+					told = append(told, ev.Verdict.ID+" "+string(ev.Verdict.Confidence))
+				}
+			}})
+			now := time.Unix(1_800_000_000, 0)
+			take := func(i int, all [][]byte) {
+				for _, l := range all {
+					if len(l) == 0 || bytes.Contains(l, []byte(`"event":"died"`)) && i == 1 {
+						continue // the client alone tells of it
+					}
+					if err := x.Take(i, l, now); err != nil {
+						t.Fatal(err)
+					}
+				}
+				x.Look(now)
+			}
+			end := last(lines)
+			take(1, lines[:end/2])
+			take(0, client)
+			if len(told) > 0 {
+				t.Fatalf("told %v before the server's stream knew", told)
+			}
+			if c.tells {
+				take(1, lines[end/2:end+1])
+				now = now.Add(c.after)
+				take(1, lines[end:end+1]) // it says again how far it goes
+			}
+			if now = now.Add(time.Second); !c.tells {
+				now = now.Add(c.after)
+			}
+			x.Look(now)
+			if len(told) != 1 || c.verdict != "not proven" && told[0] != c.verdict || c.verdict == "not proven" && strings.HasSuffix(told[0], " proven") {
+				t.Errorf("told %v, want %s", told, c.verdict)
+			}
+		})
+	}
+}
+
+// Nothing of a stream reaches the terminal unescaped.
+func TestStreamsAreEscaped(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad\x1b[2J")
+	line := `{"schema":"kaflow/1","type":"event","vantage":"x","at":"2026-01-01T00:00:00Z","event":"recovered","client":"\u001b]0;x\u0007","server":"\u202e","says":"\u001b[2J"}` + "\n"
+	if err := os.WriteFile(bad, []byte(line+"no json \x1b[2J\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"text", "json"} {
+		var out, stderr bytes.Buffer
+		run([]string{"correlate", "--format", format, bad, bad}, nil, &out, &stderr)
+		if text := out.String() + stderr.String(); strings.ContainsAny(text, "\x1b\x07\u202e") || !strings.Contains(text, "recovered") {
+			t.Errorf("%s: %q", format, text)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -59,16 +61,27 @@ func (f *far) sender() *sender {
 	return o.s
 }
 
-// flood sends n keepalive probes of many connections, so many a second where
-// that is not 0, and returns how many the kernel took.
+// flood sends n keepalive probes of many connections and their answers, so many
+// a second where that is not 0, and returns how many the kernel took.
 func (s *sender) flood(n, perSecond int) (sent int) {
-	frame := frame(append([]byte{8, 0}, segment4(0, 22)...)...)[:54]
-	copy(frame, "\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x02")
+	probe, answer := ethernet(segment4(0, 22)), ethernet(segment4(22, 0))
+	copy(answer[14+12:], "\xc6\x33\x64\x02\xc0\x00\x02\x01")
+	for i, f := range [][]byte{probe, answer} {
+		binary.BigEndian.PutUint32(f[38:], []uint32{99, 900}[i])
+		binary.BigEndian.PutUint32(f[42:], []uint32{900, 100}[i])
+		f[48] = 1 // window
+	}
 	begin := time.Now()
 	for i := range n {
-		c := i % 1000
-		frame[14+15], frame[34], frame[35] = byte(c>>5), 0x80, byte(c) // the client's address and port
-		if unix.Sendto(s.fd, frame, 0, &s.to) == nil {
+		c := i / 2 % 1000 // the client's address and port
+		frame := probe
+		if i%2 == 0 {
+			frame[14+15], frame[34], frame[35] = byte(c>>5), 0x80, byte(c)
+		} else {
+			frame = answer
+			frame[14+19], frame[36], frame[37] = byte(c>>5), 0x80, byte(c)
+		}
+		if s.send(frame) {
 			sent++
 		}
 		if perSecond == 0 || i%100 != 0 {
@@ -101,7 +114,8 @@ func TestSoakEveryPacketCounts(t *testing.T) {
 		where("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
 	}
 	report := filepath.Join(open(t), "report.json")
-	watch, _ := start(t, io.Discard, "watch", "-i", "c0", "--json", "--report", report)
+	const metrics = "127.0.0.1:9469"
+	watch, _ := start(t, io.Discard, "watch", "-i", "c0", "--json", "--report", report, "--metrics", metrics)
 	capturing(t, watch.Process.Pid)
 	s := f.sender()
 	begin := time.Now()
@@ -111,6 +125,11 @@ func TestSoakEveryPacketCounts(t *testing.T) {
 		t.Fatalf("%d of %d were sent", sent, steady)
 	}
 	busy := cpu(t, watch.Process.Pid)
+	time.Sleep(3 * time.Second) // until the metrics are brought up to date
+	dropped := metric(t, metrics, "kaflow_capture_drops_total")
+	if rate == 100_000 && (dropped != 0 || busy > took) {
+		t.Errorf("%d packets dropped at %d a second, %v of processor time in %v", dropped, rate, busy, took)
+	}
 	sent += s.flood(burst, 0)
 	if err := watch.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -119,12 +138,40 @@ func TestSoakEveryPacketCounts(t *testing.T) {
 	if got := outcome(t, watch).ExitCode(); got != 143 {
 		t.Errorf("exit status %d, want 143", got)
 	}
-	t.Logf("%d in %v, then %d at once; processor time of the watch %v; ended within %v", steady, took, burst, busy, time.Since(ended))
+	t.Logf("%d in %v, %d of them dropped; processor time of the watch %v; then %d at once; ended within %v", steady, took, dropped, busy, burst, time.Since(ended))
 	got := counted(t, report)
 	t.Logf("%d frames read and %d dropped of %d sent", got.Frames, got.Drops, sent)
 	if got.Frames+got.Drops != sent {
 		t.Errorf("%d frames and %d drops, but %d were sent", got.Frames, got.Drops, sent)
 	}
+}
+
+// metric returns a number that a watch in the test's namespace serves.
+func metric(t *testing.T, address, name string) (n int) {
+	t.Helper()
+	c, err := net.Dial("tcp4", address) // by this thread, which is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := fmt.Fprintf(c, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			var x float64
+			if _, err := fmt.Sscan(rest, &x); err != nil {
+				t.Fatal(err)
+			}
+			return int(x)
+		}
+	}
+	t.Fatalf("no %s in\n%s", name, text)
+	return 0
 }
 
 // framesOf is what the report of a live capture counts.

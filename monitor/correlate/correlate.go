@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -45,6 +44,13 @@ const patience = 30 * time.Second
 // after is how far beyond a death another stream has to have told.
 const after = 500 * time.Millisecond
 
+// behind is how long a stream whose clock seems to be behind is waited for.
+const behind = 5 * time.Second
+
+// mostTold is how many verdicts are remembered before those on connections that
+// are not are forgotten.
+const mostTold = 100_000
+
 // Correlator reads streams. It serves one goroutine.
 type Correlator struct {
 	o       Options
@@ -72,6 +78,9 @@ type ask struct {
 	what string
 	at   tcp.Instant
 	came time.Time
+	told []int // how often each stream had said how far it goes
+
+	client, server string
 }
 
 // New returns a correlator of streams by their names.
@@ -118,7 +127,11 @@ func (c *Correlator) event(i int, l *line, now time.Time) error {
 		return nil
 	}
 	if len(c.asks) < mostPending {
-		c.asks = append(c.asks, ask{place{i, keyOf(l.Client, l.Server)}, l.Event, at, now})
+		a := ask{place: place{i, keyOf(l.Client, l.Server)}, what: l.Event, at: at, came: now, client: l.Client, server: l.Server}
+		for _, s := range c.streams {
+			a.told = append(a.told, s.told)
+		}
+		c.asks = append(c.asks, a)
 	}
 	return nil
 }
@@ -149,7 +162,15 @@ func (c *Correlator) Hints() (out []string) {
 }
 
 // End tells that a stream has ended.
-func (c *Correlator) End(i int) { c.streams[i].ended = true }
+func (c *Correlator) End(i int) {
+	s := c.streams[i]
+	if s.ended = true; !s.whole && s.carries {
+		c.o.Tell(Told{Event: monitor.Event{At: s.complete, What: monitor.NotObserved, Says: s.name + ": the stream ends without its watch having ended; what came after this is not known"}, Vantages: []string{s.name}})
+	}
+}
+
+// same reports whether two questions are one.
+func (a *ask) same(b *ask) bool { return a.place == b.place && a.what == b.what && a.at == b.at }
 
 // Look answers what can be answered as of now, the reader's time.
 func (c *Correlator) Look(now time.Time) {
@@ -161,7 +182,7 @@ func (c *Correlator) Look(now time.Time) {
 		}
 		return ok
 	})
-	c.answer(due)
+	c.answer(due, now)
 }
 
 // due reports whether all streams have told of the time of a question, or will
@@ -171,30 +192,44 @@ func (c *Correlator) due(a *ask, now time.Time) bool {
 		return true
 	}
 	for i, s := range c.streams {
-		want := a.at
-		if i != a.stream {
-			want = want.Add(after)
-		}
-		if !s.ended && s.complete < want {
+		if !s.ended && !s.knows(i, a, now) {
 			return false
 		}
 	}
 	return true
 }
 
+// knows reports whether a stream has told of the time of a question: it said how
+// far it goes since the question came, and that is far enough, or it has gone on
+// for so long that its clock must be another one.
+func (s *stream) knows(i int, a *ask, now time.Time) bool {
+	switch {
+	case s.whole:
+		return true
+	case i == a.stream:
+		return s.complete >= a.at
+	}
+	return s.told > a.told[i] && (s.complete >= a.at.Add(after) || s.told > a.told[i]+1 && now.Sub(a.came) >= behind)
+}
+
 // answer tells what is known of connections, those of the same hosts together.
-func (c *Correlator) answer(due []ask) {
+func (c *Correlator) answer(due []ask, now time.Time) {
+	for i := range due { // an event does not tell of an overlay, its segments do
+		if r := c.streams[due[i].stream].record(due[i].client, due[i].server); r != nil {
+			due[i].key = r.key
+		}
+	}
 	for len(due) > 0 {
 		first := due[0]
 		var group, rest []ask
 		for _, a := range due {
-			if a.stream == first.stream && sameHosts(&a.key, &first.key) && c.uncut(a.place) && c.uncut(first.place) || a == first {
+			if a.same(&first) || a.stream == first.stream && sameHosts(&a.key, &first.key) && c.uncut(a.place) && c.uncut(first.place) {
 				group = append(group, a)
 			} else {
 				rest = append(rest, a)
 			}
 		}
-		c.ask(group)
+		c.ask(group, now)
 		due = rest
 	}
 }
@@ -205,17 +240,19 @@ func (c *Correlator) uncut(p place) bool {
 }
 
 // ask answers questions on connections of the same hosts.
-func (c *Correlator) ask(group []ask) {
+func (c *Correlator) ask(group []ask, now time.Time) {
 	focus := map[capture.Key]bool{}
-	until := tcp.Instant(0)
+	open := make([]bool, len(c.streams)) // may have more to tell of that time
 	for _, a := range group {
 		if c.streams[a.stream].records[a.key] != nil {
 			focus[a.key] = true
 		}
-		until = max(until, a.at)
+		for i, s := range c.streams {
+			open[i] = open[i] || !s.whole && !s.knows(i, &a, now)
+		}
 	}
 	stream := group[0].stream
-	cases := c.diagnose(stream, focus, until)
+	cases := c.diagnose(stream, focus, open)
 	for _, a := range group {
 		d := cases[a.key]
 		if d == nil {
@@ -237,8 +274,7 @@ func (c *Correlator) unknown(a *ask) {
 		return
 	}
 	s := c.streams[a.stream]
-	e := endsOf(&a.key)
-	c.o.Tell(Told{Event: monitor.Event{At: a.at, What: a.what, Client: e[0], Server: e[1],
+	c.o.Tell(Told{Event: monitor.Event{At: a.at, What: a.what, Client: a.client, Server: a.server,
 		Says: s.name + " tells a death, but its stream carries no segments of the connection: what the other end saw cannot be compared"}, Vantages: []string{s.name}})
 }
 
@@ -252,6 +288,9 @@ func (c *Correlator) tell(stream int, at tcp.Instant, what string, x *diagnosis)
 		if old, ok := c.told[p.place]; ok && old.verdict == now.verdict && old.sure == now.sure && (what == Verdict || p.last.Sub(old.last) < time.Minute) {
 			return
 		}
+	}
+	if len(c.told) > mostTold { // what is not remembered any more is not asked about again
+		maps.DeleteFunc(c.told, func(p place, _ outcome) bool { return c.streams[p.stream].records[p.key] == nil })
 	}
 	for _, p := range seen {
 		now.last = p.last
@@ -305,10 +344,15 @@ func (c *Correlator) tellProbe(a *ask, x *diagnosis) {
 }
 
 // Finish answers what still waits, asks again about what was told, now that all
-// is known, and tells a verdict on every other connection.
-func (c *Correlator) Finish() {
-	c.answer(c.asks)
+// is known, and tells a verdict on every other connection. now is the reader's
+// time.
+func (c *Correlator) Finish(now time.Time) {
+	c.answer(c.asks, now)
 	c.asks = nil
+	open := make([]bool, len(c.streams))
+	for i, s := range c.streams {
+		open[i] = !s.whole
+	}
 	type hosts struct {
 		stream int
 		lo, hi [4]uint32
@@ -351,7 +395,7 @@ func (c *Correlator) Finish() {
 			if len(focus) == 0 {
 				continue
 			}
-			cases := c.diagnose(i, focus, math.MaxInt64)
+			cases := c.diagnose(i, focus, open)
 			for _, k := range keys {
 				d := cases[k]
 				if d == nil || !focus[k] {

@@ -35,13 +35,13 @@ type diagnosis struct {
 
 // diagnose asks the rules about connections of the same hosts at a stream, with
 // what the other streams and other connections of these hosts say of them.
-// Beyond until nothing may be concluded from a stream that has told less.
-func (c *Correlator) diagnose(i int, focus map[capture.Key]bool, until tcp.Instant) map[capture.Key]*diagnosis {
+// From a stream that is open nothing may be concluded beyond what it has told.
+func (c *Correlator) diagnose(i int, focus map[capture.Key]bool, open []bool) map[capture.Key]*diagnosis {
 	chosen := c.choose(i, focus)
 	points := make([]pairing.Point, len(c.streams))
 	know := pairing.Options{Covers: map[int][]capture.Interval{}, Roles: c.o.Roles}
 	for n, s := range c.streams {
-		points[n] = s.point(chosen[n], until)
+		points[n] = s.point(chosen[n], open[n])
 		if from := s.from(chosen[n]); !s.selected && s.complete > from && from > 0 {
 			know.Covers[n] = []capture.Interval{{From: from, To: s.complete}}
 		}
@@ -78,19 +78,15 @@ func (c *Correlator) choose(i int, focus map[capture.Key]bool) []map[capture.Key
 	chosen := make([]map[capture.Key]*record, len(c.streams))
 	finders := make([]*finder, len(c.streams))
 	for n, s := range c.streams {
-		chosen[n] = map[capture.Key]*record{}
-		if n != i {
-			finders[n] = newFinder(s)
-		}
+		chosen[n], finders[n] = map[capture.Key]*record{}, finderOf(s)
 	}
-	s := c.streams[i]
-	var any capture.Key
 	for k := range focus {
-		any, chosen[i][k] = k, s.records[k]
+		r := c.streams[i].records[k]
+		chosen[i][k] = r
 		for n := range c.streams {
 			if n != i {
-				for _, r := range finders[n].partners(s.records[k]) {
-					chosen[n][r.key] = r
+				for _, p := range finders[n].partners(r) {
+					chosen[n][p.key] = p
 				}
 			}
 		}
@@ -99,30 +95,10 @@ func (c *Correlator) choose(i int, focus map[capture.Key]bool) []map[capture.Key
 	for n, s := range c.streams {
 		begin[n] = s.from(chosen[n])
 	}
-	for _, r := range s.around(&any, mostControls) {
-		if focus[r.key] || r.from > begin[i] {
-			continue
-		}
-		beside := make([][]*record, len(c.streams))
-		ok := true
-		for n, other := range c.streams {
-			if n == i {
-				continue
-			}
-			beside[n] = finders[n].partners(r)
-			late := slices.ContainsFunc(beside[n], func(p *record) bool { return p.from > begin[n] })
-			// What a stream does not tell of may be what it was not asked for.
-			if late || len(beside[n]) == 0 && (other.selected || s.selected || other.gone > 0) {
-				ok = false
-			}
-		}
-		if !ok {
-			continue
-		}
-		chosen[i][r.key] = r
-		for n := range beside {
-			for _, p := range beside[n] {
-				chosen[n][p.key] = p
+	for at, s := range c.streams {
+		for _, r := range s.around(chosen[at], mostControls) {
+			if chosen[at][r.key] == nil && r.from <= begin[at] {
+				c.addControl(at, r, chosen, finders, begin)
 			}
 		}
 	}
@@ -136,10 +112,37 @@ func (c *Correlator) choose(i int, focus map[capture.Key]bool) []map[capture.Key
 	return chosen
 }
 
-// around returns other connections of two hosts, the newest first.
-func (s *stream) around(key *capture.Key, most int) (out []*record) {
+// addControl adds a connection of the same hosts to those that are looked at,
+// where every stream tells as much of it.
+func (c *Correlator) addControl(at int, r *record, chosen []map[capture.Key]*record, finders []*finder, begin []tcp.Instant) {
+	beside := make([][]*record, len(c.streams))
+	for n, other := range c.streams {
+		if n == at {
+			continue
+		}
+		beside[n] = finders[n].partners(r)
+		late := slices.ContainsFunc(beside[n], func(p *record) bool { return p.from > begin[n] })
+		// What a stream does not tell of may be what it was not asked for.
+		if late || len(beside[n]) == 0 && (other.selected || c.streams[at].selected || other.gone > 0) {
+			return
+		}
+	}
+	chosen[at][r.key] = r
+	for n := range beside {
+		for _, p := range beside[n] {
+			chosen[n][p.key] = p
+		}
+	}
+}
+
+// around returns connections of the hosts of some, the newest first.
+func (s *stream) around(some map[capture.Key]*record, most int) (out []*record) {
+	hosts := map[[2][4]uint32]bool{}
+	for k := range some {
+		hosts[[2][4]uint32{k.Lo, k.Hi}] = true
+	}
 	for e := s.ages.Back(); e != nil && len(out) < most; e = e.Prev() {
-		if r := e.Value.(*record); sameHosts(&r.key, key) && r.key.Ports != 0 && len(r.frames) > 0 {
+		if r := e.Value.(*record); hosts[[2][4]uint32{r.key.Lo, r.key.Hi}] && r.key.Ports != 0 && len(r.frames) > 0 {
 			out = append(out, r)
 		}
 	}
@@ -156,7 +159,7 @@ func (s *stream) from(chosen map[capture.Key]*record) tcp.Instant {
 }
 
 // point builds a capture of some connections, as this stream tells of them.
-func (s *stream) point(chosen map[capture.Key]*record, until tcp.Instant) pairing.Point {
+func (s *stream) point(chosen map[capture.Key]*record, open bool) pairing.Point {
 	from := s.from(chosen)
 	var frames []frame
 	for _, r := range chosen {
@@ -168,7 +171,7 @@ func (s *stream) point(chosen map[capture.Key]*record, until tcp.Instant) pairin
 	}
 	slices.SortFunc(frames, func(a, b frame) int { return cmp.Compare(a.ord, b.ord) })
 	holes := slices.Clone(s.holes)
-	if !s.whole && s.complete < until { // what it has not told may have happened
+	if open { // what it has not told may have happened
 		holes = append(holes, capture.Interval{From: s.complete + 1, To: tcp.Instant(math.MaxInt64)})
 	}
 	file := capture.File{Path: tcp.Untrusted(s.name), Format: "events", Complete: true, Drops: s.drops, DropsKnown: true, Unfiltered: !s.selected, First: from, Last: max(s.complete, from)}
@@ -217,8 +220,13 @@ type mark struct {
 	a, b uint32
 }
 
-func newFinder(s *stream) *finder {
+// finderOf returns the finder of a stream, a new one where it has brought more.
+func finderOf(s *stream) *finder {
+	if s.found != nil && s.foundAt == s.version {
+		return s.found
+	}
 	f := &finder{s, map[mark][]*record{}}
+	s.found, s.foundAt = f, s.version
 	for e := s.ages.Back(); e != nil; e = e.Prev() {
 		r := e.Value.(*record)
 		for _, m := range r.marks() {

@@ -22,9 +22,13 @@ type stream struct {
 	ends    map[[2]string]capture.Key // by addresses as events write them
 	ages    *list.List                // of *record, longest without news first
 	octets  int
+	version int     // counts lines of segments
+	found   *finder // as of foundAt; nil: not asked for
+	foundAt int
 	gone    int // records that had to go for their number
 
 	since, complete tcp.Instant
+	told            int // how often it was said how far it goes
 	drops           uint64
 	frames          uint64
 	selected        bool // it does not tell of every connection
@@ -129,6 +133,7 @@ func short(s string) string {
 // segments takes a line that carries segments of a connection.
 func (s *stream) segments(l *line) (*record, error) {
 	s.carries = true
+	s.version++
 	var frames []frame
 	var key capture.Key
 	for i := range l.Segments {
@@ -220,6 +225,7 @@ func (s *stream) recording(l *line) error {
 		s.since = since
 	}
 	s.complete = max(s.complete, complete)
+	s.told++
 	s.frames, s.drops, s.selected = l.Frames, l.Drops, l.Selected
 	s.whole = s.whole || l.End
 	for _, h := range l.Holes {
