@@ -45,9 +45,11 @@ func (s *Subject) absences(side uint8) []absence {
 	var idles []time.Duration
 	var sent tcp.Seq // one past the last octet of the side
 	waits := false   // for its acknowledgment: then retransmissions are due, and no keepalives
+	overdue := func(silence time.Duration) bool {
+		return pace > 0 && silence > time.Duration(float64(pace)*lateness)+time.Second
+	}
 	missing := func(at tcp.Instant, ord tcp.Ordinal, kind flows.Kind) {
-		due := time.Duration(float64(pace)*lateness) + time.Second
-		if pace == 0 || end == 0 || at.Sub(end) <= due || waits || holesAt(f.Missing, end, at) {
+		if end == 0 || !overdue(at.Sub(end)) || waits || holesAt(f.Missing, end, at) {
 			return
 		}
 		a := absence{side: side, seen: seen, from: end, to: at, pace: pace, before: s.ref(seen, endOrd, flows.Unknown, end)}
@@ -74,6 +76,10 @@ func (s *Subject) absences(side uint8) []absence {
 			waits = false
 		}
 		switch r := ev.Run; {
+		case ev.From == side && ev.Kind == flows.KeepaliveProbe && r != nil && r.Count[side] == 2 && overdue(r.Period.Max):
+			// Two probes make a run, whatever lies between them.
+			end, endOrd = ev.At, ev.Ord
+			missing(r.Until, r.UntilOrd, flows.KeepaliveACK)
 		case ev.From == side && ev.Kind == flows.KeepaliveProbe && r != nil && r.Count[side] >= 2 && r.Period.Known:
 			pace = max(pace, r.Period.Max)
 		case ev.From == side && ev.Kind == flows.KeepaliveProbe && ev.AnsweredBy != 0 && heard != 0:

@@ -75,6 +75,15 @@ var findingPages = []Page{
 		Do:      []string{"capture at the prober as well: does it still ask, and is it answered?"},
 	},
 	{
+		ID: "path-changed", Kind: OfFinding,
+		Short:   "another device or another way took over at that moment",
+		Means:   "An address of the last hop came to another network card or announced itself, or the hosts' frames pass another number of routers since: a fail-over, or a new route. State of the old device is gone, however long the connection was idle.",
+		One:     "gratuitous ARP or an unsolicited neighbour advertisement, another hardware address for one IP address, or a step in the TTL of all frames of a host, at the moment of the loss",
+		Refutes: []string{"the same step at other moments, without a loss"},
+		Alike:   []string{"a host that announces itself when its link comes up", "two routes that are used in turns"},
+		Do:      []string{"look at the cluster log and the routing table at that minute", "synchronise the state of the cluster's members; keepalives do not prevent it"},
+	},
+	{
 		ID: "host-suspended", Kind: OfFinding,
 		Short:   "silent both ways, then resumes with its timestamps behind",
 		Means:   "The host slept.",

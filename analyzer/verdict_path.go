@@ -131,6 +131,10 @@ func (s *Subject) bothWays(o *onset) Answer {
 	s.cause(v, o, alive)
 	v.Summary = s.silentSummary(v, o, alive)
 	a := Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}}
+	if f, announced, ok := s.takenOver(o); ok {
+		v.blame(&f, announced, o, alive)
+		a.Findings = append(a.Findings, f)
+	}
 	if alive != nil {
 		a.Findings = append(a.Findings, Finding{Rule: "control-crosses", Says: aControl(alive) + " between the same hosts crosses meanwhile",
 			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})

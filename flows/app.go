@@ -75,6 +75,9 @@ func PublicWords(payload []byte, length int, ports ...uint16) (words [][2]int) {
 	if n := applicationWord(payload); n > 0 {
 		words = append(words, [2]int{0, n})
 	}
+	if oneSmallRecord(payload, length) { // its content stays out
+		words = append(words, [2]int{0, recordHead})
+	}
 	for _, find := range [...]func([]byte, int, ...uint16) (facts.Heartbeat, bool){facts.HeartbeatIn, facts.HeartbeatAnswerIn} {
 		h, ok := find(payload, length, ports...)
 		if !ok {

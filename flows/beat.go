@@ -9,9 +9,9 @@ import (
 )
 
 // A data segment on a quiet connection can be an application's own keepalive.
-// Where its octets are in the clear they say so; an encrypted one (ssh) is told
-// by its size and by coming at one pace, from the third beat on, or from the
-// first where a first reading has learned it.
+// Where its octets are in the clear they say so; an encrypted one (ssh, TLS) is
+// told by its size and by coming at one pace, from the third beat on, or from
+// the first where a first reading has learned it.
 
 // Pace of an encrypted heartbeat: how far one interval may be off another.
 const (
@@ -57,11 +57,30 @@ func (s *step) isBeat() bool {
 	if _, ok := facts.HeartbeatIn(s.payload, int(s.seg.Len), s.ports()...); ok && len(s.payload) > 0 {
 		return true
 	}
-	if request, _ := facts.EncryptedBeat(sshPort, int(s.seg.Len)); !request || !s.isSSH() || !s.onBeat() {
+	request, _ := facts.EncryptedBeat(sshPort, int(s.seg.Len))
+	if !(request && s.isSSH() || s.isSmallRecord()) || !s.onBeat() {
 		return false
 	}
 	s.conf = Inferred
 	return true
+}
+
+// smallRecord is the most that a record of TLS holds which is a heartbeat: a ping
+// of HTTP/2 or WebSocket, a request of MQTT or of a broker, with what TLS adds.
+const smallRecord = 96
+
+// isSmallRecord reports whether a segment is one small record of TLS application
+// data, as a heartbeat is.
+func (s *step) isSmallRecord() bool {
+	if !oneSmallRecord(s.payload, int(s.seg.Len)) {
+		return false
+	}
+	for _, app := range s.c.app {
+		if app != 0 && s.t.banners[app] == "tls" {
+			return true
+		}
+	}
+	return false
 }
 
 // isReply reports whether a segment right after the peer's heartbeat answers
@@ -74,7 +93,21 @@ func (s *step) isReply() bool {
 		s.conf = Inferred
 		return true
 	}
+	if s.isSmallRecord() {
+		s.conf = Inferred
+		return true
+	}
 	return false
+}
+
+// recordHead is how long the head of a TLS record is.
+const recordHead = 5
+
+// oneSmallRecord reports whether a payload of length octets begins as one small
+// record of TLS application data does, and ends with it.
+func oneSmallRecord(b []byte, length int) bool {
+	const applicationData = 23
+	return length <= smallRecord && len(b) >= recordHead && b[0] == applicationData && b[1] == 3 && recordHead+(int(b[3])<<8|int(b[4])) == length
 }
 
 const sshPort = 22

@@ -17,8 +17,23 @@ import (
 type hostTable struct {
 	rows    map[hostKey]*hostRow
 	asked   map[netip.Addr][]Control // for a host's hardware address, by the host
+	cards   map[netip.Addr]uint32    // a digest of the hardware address that a host named last
+	moves   []Move
 	dropped uint64
 }
+
+// Move is a moment at which a host's address came to another network card, or
+// was announced to all (gratuitous ARP, unsolicited neighbour advertisement), as
+// where one router takes over from another.
+type Move struct {
+	Host    netip.Addr
+	At      tcp.Instant
+	Ord     tcp.Ordinal
+	Changed bool // another hardware address than it named before
+}
+
+// maxMoves bounds the moves that are remembered; those of the beginning stay.
+const maxMoves = 1024
 
 type hostKey struct{ a, b [4]uint32 }
 
@@ -112,9 +127,43 @@ func (t *hostTable) add(p *capture.Packet) {
 		return
 	}
 	r.control(c)
+	if p.Proto == capture.ARP {
+		t.named(capture.Addr([2][4]uint32{p.Key.Lo, p.Key.Hi}[end]), c, p.Key.Lo == p.Key.Hi)
+	}
 	if c.What == ControlARPRequest {
 		t.askedFor(capture.Addr([2][4]uint32{p.Key.Hi, p.Key.Lo}[end]), c)
 	}
+}
+
+// named remembers the hardware address that a host named, and when it was
+// another one than before.
+func (t *hostTable) named(host netip.Addr, c Control, toAll bool) {
+	if c.ID == 0 {
+		return // not told
+	}
+	before, known := t.cards[host]
+	changed := known && before != c.ID
+	if (changed || toAll) && len(t.moves) < maxMoves {
+		t.moves = append(t.moves, Move{host, c.At, c.Ord, changed})
+	}
+	switch {
+	case !known && len(t.cards) >= maxHosts:
+		return
+	case t.cards == nil:
+		t.cards = map[netip.Addr]uint32{}
+	}
+	t.cards[host] = c.ID
+}
+
+// Moves returns the addresses that moved to another network card between two
+// instants, or were announced to all.
+func (t *Table) Moves(from, to tcp.Instant) (list []Move) {
+	for _, m := range t.hosts.moves {
+		if m.At >= from && m.At <= to {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // askedFor remembers who asked for a host's hardware address last.

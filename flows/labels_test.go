@@ -97,6 +97,24 @@ func TestLabelsOfAConversation(t *testing.T) {
 +860ms C > S ACK seq 104 ack 900
 +1ms S > C ACK seq 900 ack 105 win 0
 `, "syn syn-ack ack data ack window-update zero-window-probe zero-window-ack zero-window-probe zero-window-probe zero-window-ack"},
+		{"a program beats inside TLS at one pace, told from the first one on", `
+0     C > S SYN     seq 99
++1ms  S > C SYN,ACK seq 899 ack 100
++1ms  C > S ACK     seq 100 ack 900
++1ms  C > S PSH,ACK seq 100 ack 900 data 160301000401000000
++1ms  S > C PSH,ACK seq 900 ack 109 data 160303000402000000
++1ms  C > S ACK     seq 109 ack 909
++20s  C > S PSH,ACK seq 109 ack 909 data 1703030011aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
++1ms  S > C PSH,ACK seq 909 ack 131 data 1703030011bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
++1ms  C > S ACK     seq 131 ack 931
++20s  C > S PSH,ACK seq 131 ack 931 data 1703030011aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
++1ms  S > C PSH,ACK seq 931 ack 153 data 1703030011bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
++1ms  C > S ACK     seq 153 ack 953
++20s  C > S PSH,ACK seq 153 ack 953 data 1703030011aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
++1ms  S > C PSH,ACK seq 953 ack 175 data 1703030011bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
++1ms  C > S ACK     seq 175 ack 975
++7s   C > S PSH,ACK seq 175 ack 975 data 1703030100cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+`, "syn syn-ack ack data data ack heartbeat heartbeat-reply ack heartbeat heartbeat-reply ack heartbeat heartbeat-reply ack data"},
 		{"ssh beats at one pace, told from the first one on", `
 0     C > S SYN     seq 99  mss 1460 sackok
 +10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok

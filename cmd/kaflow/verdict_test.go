@@ -62,6 +62,33 @@ drop both
 +70s   C > S ACK seq 156 ack 900 ts 7317068 46057
 +100ms S > C ACK seq 899 ack 157 ts 7321168 42046
 `, "silent-drop proven idle-expiry proven", "silent-drop possible idle-expiry possible", "silent-drop possible idle-expiry possible"},
+	{"a fresh login crosses, over other routers than before", session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
+drop nothing
++5s    D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 9000 wscale 7 ttl 62
++11ms  D > S ACK seq 5000 ack 8000 ts 9022 8000
+drop both
++70s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`, "silent-drop proven idle-expiry likely", "silent-drop possible", "silent-drop possible"},
+	{"a fresh login crosses, and the router had announced itself in the silence", `
+R 192.0.2.254:1
+` + session + `
++3600s R > R ARP @client
+drop both
++3600s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
+drop nothing
++5s    D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 9000 wscale 7
++11ms  D > S ACK seq 5000 ack 8000 ts 9022 8000
+drop both
++70s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`, "silent-drop proven state-lost likely", "silent-drop possible", "silent-drop possible"},
 	{"a ping crosses while the session is lost", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
