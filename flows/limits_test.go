@@ -121,3 +121,21 @@ func TestOrderOfEviction(t *testing.T) {
 		t.Errorf("%d flows are counted as evicted", got)
 	}
 }
+
+// TestStoriesThatJustFitAreWhole: a story that moves to a larger block needs only
+// the difference.
+func TestStoriesThatJustFitAreWhole(t *testing.T) {
+	s := newSender(flows.Options{MaxEvents: 20})
+	for ports := range uint32(10) {
+		s.send(ports+1, false, tcp.SYN, 100, 0, 0)
+		s.send(ports+1, true, tcp.SYN|tcp.ACK, 900, 101, 0)
+	}
+	if limits := s.table.Limits(); len(limits) > 0 {
+		t.Errorf("ten stories of two events: %v", limits)
+	}
+	for id := range s.table.Flows() {
+		if f, _ := s.table.Flow(id); len(f.Events) != 2 {
+			t.Errorf("%d events, want 2", len(f.Events))
+		}
+	}
+}

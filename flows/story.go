@@ -185,13 +185,14 @@ func (a *arena) extend(b *block) *event {
 		if b.n >= storyMost {
 			return nil
 		}
+		a.held -= 1 << b.class // it is given back: only the difference counts against the limit
 		at, ok := a.take(b.class + 1)
 		if !ok {
+			a.held += 1 << b.class
 			return nil
 		}
 		bigger := block{at: at, class: b.class + 1, n: b.n, held: true}
 		copy(a.room(bigger), a.events(*b))
-		a.held -= 1 << b.class
 		a.free[b.class] = append(a.free[b.class], b.at)
 		*b = bigger
 	}

@@ -39,6 +39,9 @@ func (r *record) young() bool {
 func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	pkt := &b.Pkts[i]
 	seg := &pkt.Seg
+	if t.arena.held+youngMost > t.arena.limit/2 { // the room that segments are put down in is wanted
+		return false
+	}
 	if seg.Flags != tcp.SYN || seg.Len != 0 || seg.Opts&^synOptions != 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 || seg.Win == 0 || pkt.Key.Lo == pkt.Key.Hi {
 		return false
 	}
