@@ -270,7 +270,7 @@ var causePages = []Page{
 	},
 	{
 		ID: "state-lost", Kind: OfCause, Short: "the device lost its state at one moment: flush, reboot, fail-over, full table",
-		Means:   "The same gap was survived before, or connections of every age died together. A change of the peer's MAC address, gratuitous ARP or a step in TTL at that moment supports it.",
+		Means:   "A gap as long was survived before and a control crosses, or connections of every age died while a fresh one crosses; without a control the path may have been cut, and the verdict stays undecided. A change of the peer's MAC address, gratuitous ARP or a step in TTL at that moment supports it.",
 		One:     "connections of every age lost from one moment on while a fresh one crosses; or a silence that was survived before and a control that crosses",
 		Refutes: []string{"connections that were silent for less long live on"},
 		Alike:   []string{"path-cut, where no control crosses", "idle-expiry of all that were idle alike"},

@@ -127,6 +127,9 @@ func (s *Subject) bothWays(o *onset) Answer {
 	if o.revived >= 0 && alive == nil {
 		return s.passingOutage(o)
 	}
+	if alive == nil && !o.explained {
+		return s.survivedAsLong(o)
+	}
 	v := s.pathVerdict(SilentDrop, o)
 	s.cause(v, o, alive)
 	v.Summary = s.silentSummary(v, o, alive)
@@ -156,6 +159,24 @@ func (s *Subject) passingOutage(o *onset) Answer {
 		Suggests: "the path works again", Evidence: again.Refs}}, Hypotheses: []Hypothesis{
 		{Verdict: PathCut, For: because("the path works again later: an outage of some length", again.Refs...), Against: because("no control shows that anything else was lost"), Next: decide},
 		{Verdict: SilentDrop, For: append(because(lost.Says, lost.Evidence...), because("a device that the inside teaches anew looks the same", again.Refs...)...), Against: s.againstExpiry(o), Next: decide},
+	}}
+}
+
+// survivedAsLong is what remains where a silence as long as the one before the
+// loss was survived: no idle timer, and nothing tells lost state from a cut path.
+func (s *Subject) survivedAsLong(o *onset) Answer {
+	v := s.pathVerdict(Undecided, o)
+	v.Confidence = Possible
+	lost := s.crossedAndLost(o)
+	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s. A silence of %s was survived before, so no idle timer ran out: a device lost its state, or the path was cut, and no other traffic between the hosts tells which.",
+		s.sinceWhen(o), facts.Compact(o.survived))
+	against := s.againstExpiry(o)
+	for i := range against {
+		against[i].Says += ": no idle timer"
+	}
+	return Answer{Verdict: v, Findings: []Finding{lost}, Hypotheses: []Hypothesis{
+		{Verdict: SilentDrop, For: because("what is sent since does not cross; a device that lost its table forgets connections of any age", lost.Evidence...), Against: against, Next: decide},
+		{Verdict: PathCut, For: because("what is sent since does not cross", lost.Evidence...), Against: because("no control shows that anything else is lost"), Next: decide},
 	}}
 }
 
@@ -236,8 +257,7 @@ func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
 		v.Unknown = append(v.Unknown, "whether an outage began during the silence: it would look the same; a ping or a fresh login beside it would tell")
 	case o.silence >= time.Second && alive == nil:
 		v.Cause, v.CauseConfidence = "state-lost", Possible
-		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s: no idle timer; a path that was cut looks the same, for no other traffic tells", facts.Compact(o.survived), facts.Compact(o.silence))
-		v.Unknown = append(v.Unknown, "whether the path was cut: it would look the same; a ping or a fresh login beside it would tell")
+		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s: no idle timer; a route that was lost looks the same", facts.Compact(o.survived), facts.Compact(o.silence))
 	case o.silence >= time.Second:
 		v.Cause, v.CauseConfidence = "state-lost", Likely
 		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(o.survived), facts.Compact(o.silence))

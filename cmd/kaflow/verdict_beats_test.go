@@ -81,7 +81,7 @@ drop nothing
 drop both
 ` + outlasted + `
 +14130ms C > S RST,ACK seq 365 ack 984 ts 147134 91123
-`, "silent-drop likely state-lost", "heartbeat-timeout possible", "not silent-drop"},
+`, "undecided possible", "heartbeat-timeout possible", "not silent-drop"},
 	{"a heartbeat in the clear, and the program's own patience", session + `
 +15s   C > S PSH,ACK seq 157 ack 900 ts 57068 46057 data "PING\r\n"
 +11ms  S > C PSH,ACK seq 900 ack 163 ts 61057 57068 data "PONG\r\n"

@@ -163,7 +163,7 @@ drop both
 +100ms S > C ACK seq 899 ack 157 ts 14446168 42046
 +75s   C > S ACK seq 156 ack 900 ts 14517068 7246168
 +100ms S > C ACK seq 899 ack 157 ts 14521168 42046
-`, "silent-drop proven state-lost possible", "undecided possible", "undecided possible"},
+`, "undecided possible", "undecided possible", "undecided possible"},
 	{"it stops in the middle of traffic, and nothing else is seen", session + `
 +20ms  C > S PSH,ACK seq 157 ack 900 ts 42100 46057 len 36
 +11ms  S > C ACK     seq 900 ack 193 ts 46111 42100

@@ -41,7 +41,7 @@ func absences() []Scenario {
 			Name:   "carrier-loss-server",
 			Doc:    "The server's link goes down during the silence of a connection that both ends probe, until both have given up, and comes back. A fresh connection works.",
 			Look:   "The client's probes and its RST are in its capture alone. The server's own probes, answered before, are missing in the capture taken on the server.",
-			timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 4}, draw: drawShortLife, play: carrierLossServer,
+			Stored: true, timers: Timers{Idle: 2 * time.Second, Interval: time.Second, Count: 4}, draw: drawShortLife, play: carrierLossServer,
 		},
 	}
 }

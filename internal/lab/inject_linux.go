@@ -21,7 +21,7 @@ func injections() []Scenario {
 			Name:   "injected-reset",
 			Doc:    "A device on the router does not like what a client says: it drops that segment and sends each end a RST in the other's name, with a TTL and an IP identification of its own.",
 			Look:   "Each capture holds a RST of the other end that the other end's capture does not; its TTL is not that of the rest of that end's packets, and at the client it comes sooner than the server can answer.",
-			timers: Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 5, Pause: 2 * time.Second, TTL: 61}, draw: drawInjection, play: injectedReset,
+			Stored: true, timers: Timers{Idle: 8 * time.Second, Interval: time.Second, Count: 5, Pause: 2 * time.Second, TTL: 61}, draw: drawInjection, play: injectedReset,
 		},
 		{
 			Name:   "late-rst",
