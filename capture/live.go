@@ -42,6 +42,7 @@ type tally struct {
 	last    tcp.Instant
 	tcp     uint64
 	dropped uint64
+	taken   uint64 // packets read off the ring, wanted or not
 
 	lossSince tcp.Instant // packets were dropped after this one; 0: none since the last hole
 	lossUntil tcp.Instant // and before this time: what comes from the ring before that may lie on either side of them

@@ -122,6 +122,7 @@ func (l *Live) Read(b *Batch) error {
 		if err != nil {
 			return &fileError{l.name, err}
 		}
+		l.taken++
 		d := l.device(info.InterfaceIndex)
 		if d == nil {
 			continue // came between the socket and its filter
@@ -210,6 +211,18 @@ func (l *Live) countDrops(b *Batch, before tcp.Instant) {
 	}
 	if l.lossUntil > 0 {
 		l.noteLoss(b)
+	}
+}
+
+// Abandon counts what the ring still holds as dropped: nobody will read it.
+func (l *Live) Abandon() {
+	_, stats, err := l.ring.SocketStats()
+	if err != nil {
+		return
+	}
+	l.dropped = uint64(stats.Drops())
+	if held := uint64(stats.Packets()) - l.dropped; held > l.taken { // the kernel counts dropped ones among its packets
+		l.dropped += held - l.taken
 	}
 }
 

@@ -25,6 +25,9 @@ func OpenLive(o LiveOptions) (*Live, error) {
 // Read implements Source.
 func (l *Live) Read(*Batch) error { return errors.New("not open") }
 
+// Abandon does nothing.
+func (l *Live) Abandon() {}
+
 // Close does nothing.
 func (l *Live) Close() error { return nil }
 

@@ -341,6 +341,9 @@ func (l *leg) arrived(e *flows.Event, from, to tcp.Instant) (recording, bool) {
 	if e.AnsweredBy != 0 {
 		return l.answered(e, from, to)
 	}
+	if l.satisfied(e, from) {
+		return unknowable(Acknowledged, "nothing that it acknowledges was sent again, so it arrived; %s misses it", l.farName()), true
+	}
 	if e.HasTS && l.acks[0].ts[e.TSVal] == 1 {
 		for _, a := range l.acks {
 			if a.echo[e.TSVal] {
@@ -349,6 +352,40 @@ func (l *leg) arrived(e *flows.Event, from, to tcp.Instant) (recording, bool) {
 		}
 	}
 	return recording{}, false
+}
+
+// patience is longer than a sender with a measured round trip waits before it
+// sends again what was not acknowledged (RFC 6298 has at least a second, stacks
+// less).
+const patience = 1500 * time.Millisecond
+
+// satisfied reports whether e is an acknowledgment of data just received whose
+// sender would have sent the data again without it, long before it heard of it
+// otherwise, and did not: at neither point. from is when e would have arrived.
+func (l *leg) satisfied(e *flows.Event, from tcp.Instant) bool {
+	if l.far == nil || e.Len != 0 || e.Flags&(tcp.ACK|tcp.SYN|tcp.FIN|tcp.RST) != tcp.ACK || isProbe(e.Kind) {
+		return false
+	}
+	heard, asked := false, false // of the data at the near point; more by e's sender in time
+	for i := range l.near.Events {
+		g := &l.near.Events[i]
+		switch {
+		case g.From == opposite(l.from) && g.Run == nil && g.Len > 0 && g.At <= e.At && e.At.Sub(g.At) < patience && endOf(g) == e.Ack:
+			heard = true
+		case g.At > e.At && g.At.Sub(e.At) < patience && (g.Run != nil || g.From == l.from || g.Len > 0):
+			asked = true
+		}
+	}
+	if !heard || asked || l.near.Last.Sub(e.At) < patience || l.m.sides[l.y].last < from.Add(patience) {
+		return false
+	}
+	for i := range l.far.Events {
+		g := &l.far.Events[i]
+		if g.At <= from.Add(patience) && g.End() >= from && (g.Run != nil || g.From == opposite(l.from) && g.Len > 0) {
+			return false // sent again, or something that may hide it
+		}
+	}
+	return true
 }
 
 // octetsAcked reports whether what e carries was acknowledged by the peer, at

@@ -104,6 +104,7 @@ type stream struct {
 	files func() []capture.File
 	frame func(tcp.Ordinal) (int, uint64)
 	away  func() []string // interfaces that are down; nil: not of interfaces, and then time does not go on by itself
+	leave func()          // of interfaces: counts what was not read any more as dropped
 	close func()
 }
 
@@ -408,7 +409,7 @@ func openInterfaces(o capture.LiveOptions) (*stream, error) {
 		return nil, liveError{err}
 	}
 	return &stream{Source: l, name: strings.Join(o.Interfaces, ","), files: func() []capture.File { return []capture.File{l.File()} },
-		away: l.Away, close: func() { l.Close() }}, nil
+		away: l.Away, leave: l.Abandon, close: func() { l.Close() }}, nil
 }
 
 // setcapLine is the command that lets this program capture without root.
@@ -435,7 +436,8 @@ func (s *watcher) watchLive(ctx context.Context) error {
 			until = time.Now().Add(drainFor)
 		}
 		if !until.IsZero() && (b.N == 0 || time.Now().After(until)) {
-			return nil // what the ring held when the end came was read
+			s.src.leave() // what the ring held when the end came was read, or counts as dropped
+			return nil
 		}
 		if err := s.src.Read(&b); err != nil {
 			return liveError{err}

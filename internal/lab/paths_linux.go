@@ -91,7 +91,15 @@ func (s *stage) numberSix() error {
 	s.serverAt = serverSix
 	s.service = netip.AddrPortFrom(serverSix, sshPort)
 	s.truth.Ends[AtClient], s.truth.Ends[AtServer] = End{Address: clientSix.String()}, End{Address: serverSix.String()}
-	return s.router.sysctl("net.ipv6.conf.all.forwarding=1")
+	// Neighbours are known for good: to find one takes seconds after an address is
+	// given, and the first packet waits for it on its way.
+	return errors.Join(
+		s.router.sysctl("net.ipv6.conf.all.forwarding=1"),
+		knows(s.client, "c0", s.router, "rc", netip.MustParseAddr("2001:db8:1::fe")),
+		knows(s.router, "rc", s.client, "c0", clientSix),
+		knows(s.router, "rs", s.server, "s0", serverSix),
+		knows(s.server, "s0", s.router, "rs", netip.MustParseAddr("2001:db8:2::fe")),
+	)
 }
 
 func sixSilentDrop(s *stage) error {
