@@ -279,7 +279,7 @@ var causePages = []Page{
 	{
 		ID: "other-backend", Kind: OfCause, Short: "a load balancer sent the connection to another backend",
 		Means:   "The backend that answers does not know the connection.",
-		One:     "a RST of a host without the socket right after a silence, with another TTL, IP ID or timestamp clock than the backend before",
+		One:     "a RST right after a silence that the captured server never sent, though it took as long and came as many hops as that server's own answers: possible",
 		Refutes: []string{"one backend alone behind the address"},
 		Alike:   []string{"peer-lost-state: one host that rebooted", "nat-rebind"},
 		Do:      []string{"raise the balancer's idle timeout or its stickiness; keepalives below it"},

@@ -3,6 +3,7 @@ package analyzer
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kaflow/facts"
@@ -101,6 +102,7 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 		Says:     fmt.Sprintf("the RST in %s is not in %s, which is nearer to the %s", s.Points[here].Name, s.Points[origin.Vantage].Name, who),
 		Suggests: "the " + who + " did not send it", Evidence: rst.Refs}}}
 	s.whyReset(v, trigger)
+	s.byAnotherBackend(v, i, trigger)
 	return a
 }
 
@@ -119,6 +121,35 @@ func (s *Subject) whyReset(v *Verdict, trigger int) {
 	v.Cause, v.CauseConfidence = "idle-expiry", Likely
 	v.CauseWhy = "it answers the first segment after a silence longer than any survived"
 	v.Summary += fmt.Sprintf(" It answers the first segment after %s of silence: most likely a firewall that forgot the connection and rejects what it does not know.", facts.Compact(silence))
+}
+
+// byAnotherBackend gives the cause of a RST in the server's name that the captured
+// server did not send: where it took as long as that server's own answers and
+// came as many hops, it is rather a host behind the same address, to which a
+// balancer sends what it has forgotten, than a box on the way.
+func (s *Subject) byAnotherBackend(v *Verdict, rst, trigger int) {
+	p := &s.Passages[rst]
+	rtt := s.flow.Sides[flows.Client].RTT
+	if v.Cause != "idle-expiry" || p.From != flows.Server || trigger < 0 || p.Refs[0].Vantage != s.Base || s.Passages[trigger].Refs[0].Vantage != s.Base || !rtt.Known {
+		return
+	}
+	var ttl uint8 // of the server's own segments, where all of them came as far
+	for i := range s.flow.Events {
+		if ev := &s.flow.Events[i]; ev.From == flows.Server && ev.Kind != flows.RST && ev.Kind != flows.ICMPError && ev.Run == nil {
+			if ttl != 0 && ev.TTL != ttl {
+				return
+			}
+			ttl = ev.TTL
+		}
+	}
+	took, apart := p.At.Sub(s.Passages[trigger].At), hops(p.Event.TTL)-hops(ttl)
+	if ttl == 0 || took < rtt.Min*9/10 || apart < -1 || apart > 1 {
+		return
+	}
+	v.Cause, v.CauseConfidence = "other-backend", Possible
+	v.CauseWhy = fmt.Sprintf("it took %s and came %s, as the server's own answers do (%s at least): another host behind the address that does not know the connection answers so, where a balancer had forgotten where it belongs; a box at the server's side looks the same",
+		facts.Compact(took), plural(hops(p.Event.TTL), "hop"), facts.Compact(rtt.Min))
+	v.Summary = strings.Replace(v.Summary, "most likely a firewall that forgot the connection and rejects what it does not know.", "another backend of a balancer that forgot the connection, or a firewall beside the server.", 1)
 }
 
 // towards returns the vantage points between which something was lost or made

@@ -234,6 +234,12 @@ drop S
 +20s   S > C ACK seq 899 ack 157 ts 1866057 42046 lost
 +75s   S > C ACK seq 899 ack 157 ts 1941057 42046 lost
 `, "forged-reset proven idle-expiry likely", "not silent-drop", "undecided possible"},
+	{"another backend of a balancer answers after the silence", session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
++22ms  S > C RST seq 900 win 0 id 0 ttl 62 @client
++20s   S > C ACK seq 899 ack 157 ts 1866057 42046 lost
++75s   S > C ACK seq 899 ack 157 ts 1941057 42046 lost
+`, "forged-reset proven other-backend possible", "not silent-drop", "undecided possible"},
 	{"a router nearer than the server sends the RST", `hops 8
 ` + session + `
 +1800s C > S ACK seq 156 ack 900 ts 1842068 46057 lost
