@@ -109,6 +109,9 @@ func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	return 0, nil
 }
 
+// prefetchAhead is how far ahead octets are asked for where records are small.
+const prefetchAhead = 1024
+
 // takePlain takes the plain frames (see plain) that stand in a row, up to the
 // first that is anything else. It does what take and packet do, with all that a
 // record changes in registers.
@@ -123,7 +126,7 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 		}
 		h := (*[16]byte)(rest)
 		size := le32(h[8:])
-		ahead := 1024
+		ahead := prefetchAhead
 		if size > 512 { // headers lie far apart: what six records took is a good guess at the next six
 			ahead = at - begins[(n+2)%8]
 		}

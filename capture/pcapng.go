@@ -106,6 +106,9 @@ func (g *pcapng) records(r *reader, b *Batch) (int, error) {
 		if len(rest) < minBlock {
 			return minBlock, nil
 		}
+		if len(rest) > prefetchAhead {
+			prefetch(&rest[prefetchAhead])
+		}
 		kind := g.u32(rest)
 		swap := g.swap
 		if kind == blockSection {
