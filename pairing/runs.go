@@ -88,7 +88,7 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	_, to, _ := l.m.clocks.window(l.x, l.y, e.Run.Until)
 	seen := countSeen(l.far, l.from, from, to.Add(l.slack))
 	if seen < f.Count {
-		if l.tailAcked(e) {
+		if l.tailAcked(e) && l.wasRecording(from, to) {
 			f.Missing = f.Count - seen
 		}
 		f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, of which %s holds %d in that time", f.Count, l.farName(), seen)
@@ -101,6 +101,14 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	}
 	f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, paired by count and time", f.Count)
 	f.Seen = l.m.sides[l.y].refAt(l.y, 0, e.Kind, 0)
+}
+
+// wasRecording reports whether the far point provably recorded these hosts from
+// one moment to another. A run that goes on after its capture ends, or after what
+// a stream has told so far, says nothing of what it missed.
+func (l *leg) wasRecording(from, to tcp.Instant) bool {
+	r := l.m.sides[l.y].recorded(l.m.namesAt(l.s, l.y), nil, from, to)
+	return r.how == Lost && !r.assumed
 }
 
 // tailAcked reports whether the last segment of a run of the sender's was

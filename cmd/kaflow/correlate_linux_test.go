@@ -206,11 +206,15 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	forgotten := time.Now()
 	x.forget(dying)
 	lines := make(chan together, 1000)
+	var deaths []string // as they were told, whole
 	go func() {
 		defer close(lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
 			var l together
 			if json.Unmarshal(s.Bytes(), &l) == nil {
+				if l.Event == "died" {
+					deaths = append(deaths, s.Text())
+				}
 				lines <- l
 			}
 		}
@@ -259,6 +263,9 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	}
 	if got := verdicts[fmt.Sprintf("%s:%d", awayAddr, living)]; got != "healthy" {
 		t.Errorf("the connection that lives: %q, of %v", got, verdicts)
+	}
+	if t.Failed() {
+		t.Logf("deaths as they were told:\n%s", strings.Join(deaths, "\n"))
 	}
 }
 

@@ -50,6 +50,24 @@ drop both
 +75s   C > S ACK seq 156 ack 900 ts 7317068 46057
 +75s   C > S ACK seq 156 ack 900 ts 7392068 46057
 `, "silent-drop likely", "undecided possible", "not silent-drop"},
+	{"the server's file ends amid the keepalives of another session", session + `
++1s    D > S SYN     seq 4999 mss 1460
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
++11ms  D > S ACK     seq 5000 ack 8000
+` + strings.Repeat(`
++10s   D > S ACK     seq 4999 ack 8000
++11ms  S > D ACK     seq 8000 ack 5000
+`, 10) + `
++1s    C > S ACK     seq 156 ack 900 ts 150068 46057 @client
++75s   C > S ACK     seq 156 ack 900 ts 225068 46057 @client
++75s   C > S ACK     seq 156 ack 900 ts 300068 46057 @client
+` + strings.Repeat(`
++10s   D > S ACK     seq 4999 ack 8000
++11ms  S > D ACK     seq 8000 ack 5000
+`, 10) + strings.Repeat(`
++10s   D > S ACK     seq 4999 ack 8000 @client
++11ms  S > D ACK     seq 8000 ack 5000 @client
+`, 10), "silent-drop proven", "-", "-"},
 	{"a fresh login crosses while the old session is lost", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
