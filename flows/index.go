@@ -93,6 +93,9 @@ func (x *index) grow() {
 	}
 	old := x.entries
 	x.entries = make([]uint64, 2*len(old))
+	if len(x.entries) >= 1<<16 {
+		populate(x.entries)
+	}
 	for _, e := range old {
 		if e != 0 && !x.place(uint32(e>>32), uint32(e)-1) {
 			x.rebuild(old, 4*len(old)) // so crowded that twice the room does not help
@@ -118,25 +121,27 @@ func (x *index) rebuild(old []uint64, size int) {
 	}
 }
 
-// replace makes the entry of one slot point at another of the same key.
-func (x *index) replace(hash, old, slot uint32) {
+// replace makes the entry of one slot point at another of the same key, and
+// reports whether there was one.
+func (x *index) replace(hash, old, slot uint32) bool {
 	mask := uint32(len(x.entries) - 1)
 	for i := hash & mask; x.entries[i] != 0; i = (i + 1) & mask {
 		if x.entries[i] == uint64(hash)<<32|uint64(old+1) {
 			x.entries[i] = uint64(hash)<<32 | uint64(slot+1)
-			return
+			return true
 		}
 	}
+	return false
 }
 
-// remove takes a slot out and closes the hole, so that searches stay short
-// without tombstones.
-func (x *index) remove(hash, slot uint32) {
+// remove takes a slot out, and reports whether it was in. It closes the hole, so
+// that searches stay short without tombstones.
+func (x *index) remove(hash, slot uint32) bool {
 	mask := uint32(len(x.entries) - 1)
 	i := hash & mask
 	for x.entries[i] != uint64(hash)<<32|uint64(slot+1) {
 		if x.entries[i] == 0 {
-			return
+			return false
 		}
 		i = (i + 1) & mask
 	}
@@ -154,6 +159,7 @@ func (x *index) remove(hash, slot uint32) {
 		}
 	}
 	x.entries[i] = 0
+	return true
 }
 
 func newSeed() uint64 { return rand.Uint64() | 1 }

@@ -269,7 +269,11 @@ func (p *pool) take(k *capture.Key) uint32 {
 		slot = p.used
 		p.used++
 		if int(slot>>chunkBits) == len(p.chunks) {
-			p.chunks = append(p.chunks, new(chunk))
+			next := new(chunk)
+			if len(p.chunks) > 0 { // the first is most tables' only one, and not full
+				populate(next[:])
+			}
+			p.chunks = append(p.chunks, next)
 			if p.wide {
 				p.keys = append(p.keys, new([chunkSize]capture.Key))
 			}

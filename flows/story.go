@@ -156,7 +156,11 @@ func (a *arena) take(class uint8) (uint32, bool) {
 		a.used += left
 	}
 	if int(a.used>>arenaBits) == len(a.chunks) {
-		a.chunks = append(a.chunks, make([]event, arenaChunk))
+		next := make([]event, arenaChunk)
+		if len(a.chunks) > 0 {
+			populate(next)
+		}
+		a.chunks = append(a.chunks, next)
 	}
 	at := a.used
 	a.used += size
