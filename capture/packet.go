@@ -129,7 +129,7 @@ type Packet struct {
 const MinDigest = 1 << 15
 
 // BatchSize is the number of packets in a full Batch.
-const BatchSize = 64
+const BatchSize = 128
 
 // Why says why something was not recorded, or can't be known.
 type Why uint8

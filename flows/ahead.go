@@ -3,13 +3,9 @@ package flows
 import "kaflow/capture"
 
 // Each batch is walked ahead of the work, one step at a time for all of its
-// packets: loads and multiplications that do not wait for each other overlap.
-// The first steps, key to hash to slot, are the same for any number of flows.
-// Where the records of many flows do not fit into a cache, two more steps touch
-// what each packet will need: the record, and the end of the story.
-
-// crowd is how many flows make these worth their cost.
-const crowd = 4096
+// packets, key to hash to slot: loads and multiplications that do not wait for
+// each other overlap. Reading the records ahead, too, costs more than it gives:
+// the work on one packet does not wait for that on the one before.
 
 // plan is what was found out about the packets of a batch before the work. A
 // slot is a hint: the flow may have left, or another have come, by the time.
@@ -18,7 +14,6 @@ type plan struct {
 	slot  [capture.BatchSize]uint32 // plus 1; 0: none was found
 	which [capture.BatchSize]uint8  // packets of the pool at hand
 	old   bool                      // an instance was replaced by a newer one since: slots may be of the older
-	sum   uint64                    // of what was touched, so that it is
 }
 
 // prepare makes the plan for a batch.
@@ -39,9 +34,6 @@ func (t *Table) prepare(b *capture.Batch) {
 		}
 	}
 	w.find(&t.narrow, n)
-	if t.narrow.live >= crowd {
-		w.touch(&t.narrow, n, &t.arena)
-	}
 	if n == b.N {
 		return
 	}
@@ -53,9 +45,6 @@ func (t *Table) prepare(b *capture.Batch) {
 		}
 	}
 	w.find(&t.wide, n)
-	if t.wide.live >= crowd {
-		w.touch(&t.wide, n, &t.arena)
-	}
 }
 
 // find looks the slots of the first n packets of which up by their hashes. Two
@@ -80,25 +69,4 @@ func (w *plan) find(p *pool, n int) {
 		}
 		w.slot[i&(capture.BatchSize-1)] = uint32(e)
 	}
-}
-
-// touch reads what the packets will need of their flows.
-func (w *plan) touch(p *pool, n int, a *arena) {
-	sum := uint64(0)
-	for _, i := range w.which[:n] {
-		if slot := w.slot[i&(capture.BatchSize-1)]; slot != 0 {
-			r := p.record(slot - 1)
-			sum += uint64(r.hot.ports) + uint64(r.cold.runAt)
-		}
-	}
-	for _, i := range w.which[:n] {
-		if slot := w.slot[i&(capture.BatchSize-1)]; slot != 0 {
-			if c := p.cold(slot - 1); c.flags&coldRun == 0 && c.story.held {
-				story := a.events(c.story)
-				last := &story[len(story)-1]
-				sum += uint64(last.at) + uint64(last.kind)
-			}
-		}
-	}
-	w.sum += sum
 }
