@@ -13,31 +13,55 @@ const maxBanners = 4096
 // recognise names the sender's application by its first octets. What they do
 // not tell stays unknown; ports are not asked here.
 func (s *step) recognise() {
-	if name := application(s.payload); name != "" {
-		s.c.app[s.d] = s.t.banner(name)
+	if id := s.t.speaks(s.payload); id != 0 {
+		s.c.app[s.d] = id
 	}
 }
 
-func (t *Table) banner(name tcp.Untrusted) uint16 {
-	if id, ok := t.bannerIDs[name]; ok {
-		return id
+// speaks returns the number of the protocol's word, or the line, by which the
+// octets that begin one direction are known; 0 where they fit nothing.
+func (t *Table) speaks(b []byte) uint16 {
+	name := sshLine(b)
+	if name == nil {
+		if name = []byte(application(b)); len(name) == 0 {
+			return 0
+		}
 	}
-	if len(t.banners) >= maxBanners {
-		return 0
+	recent := &t.lastNames[(len(name)^int(name[len(name)-1]))%len(t.lastNames)] // few are spoken
+	if t.banners[*recent] != tcp.Untrusted(name) {
+		*recent = t.banner(tcp.Untrusted(name))
+	}
+	return *recent
+}
+
+// banner returns the number of a name; 0 of "", and where there are too many.
+func (t *Table) banner(name tcp.Untrusted) uint16 {
+	if id, ok := t.bannerIDs[name]; ok || len(t.banners) >= maxBanners {
+		return id
 	}
 	t.banners = append(t.banners, name)
 	t.bannerIDs[name] = uint16(len(t.banners) - 1)
 	return uint16(len(t.banners) - 1)
 }
 
+// sshLine returns the identification line of SSH (RFC 4253, section 4.2), nil
+// where b does not begin with one.
+func sshLine(b []byte) []byte {
+	if !bytes.HasPrefix(b, []byte("SSH-")) {
+		return nil
+	}
+	line, _, _ := bytes.Cut(b[:min(len(b), 255)], []byte("\n"))
+	return bytes.TrimRight(line, "\r")
+}
+
 // application returns a protocol's word for the octets that begin one
-// direction of a connection; of SSH the identification line (RFC 4253, section
-// 4.2). It returns "" where they fit nothing that it knows.
+// direction of a connection; of SSH the identification line. It returns "" where
+// they fit nothing that it knows.
 func application(b []byte) tcp.Untrusted {
+	if line := sshLine(b); line != nil {
+		return tcp.Untrusted(line)
+	}
 	switch {
-	case bytes.HasPrefix(b, []byte("SSH-")):
-		line, _, _ := bytes.Cut(b[:min(len(b), 255)], []byte("\n"))
-		return tcp.Untrusted(bytes.TrimRight(line, "\r"))
 	case len(b) >= 6 && b[0] == 22 && b[1] == 3 && b[2] <= 4 && (b[5] == 1 || b[5] == 2):
 		return "tls"
 	case isHTTP(b):
@@ -137,11 +161,9 @@ func applicationWord(b []byte) int {
 
 var bgpMarker = bytes.Repeat([]byte{0xff}, 16)
 
+// isHTTP compares with constants one by one, which needs no calls.
 func isHTTP(b []byte) bool {
-	for _, word := range [...]string{"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "HTTP/1."} {
-		if bytes.HasPrefix(b, []byte(word)) {
-			return true
-		}
-	}
-	return false
+	return bytes.HasPrefix(b, []byte("GET ")) || bytes.HasPrefix(b, []byte("HTTP/1.")) || bytes.HasPrefix(b, []byte("POST ")) ||
+		bytes.HasPrefix(b, []byte("PUT ")) || bytes.HasPrefix(b, []byte("HEAD ")) || bytes.HasPrefix(b, []byte("DELETE ")) ||
+		bytes.HasPrefix(b, []byte("OPTIONS ")) || bytes.HasPrefix(b, []byte("PATCH ")) || bytes.HasPrefix(b, []byte("CONNECT "))
 }

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/tcp"
@@ -15,59 +16,102 @@ const (
 	closedLimit = 65_536
 )
 
-// closedRows holds what remains of flows that ended well.
+// closedRows holds what remains of flows that ended well. Between two prunings
+// it holds a few more than are kept, so that a row costs little to keep.
 type closedRows struct {
 	rows    []Closed
-	heap    []printed // one per row, the highest print on top
+	prints  []uint32 // one per row
+	spare   []uint32 // rows that were not kept: the next ones take their places
+	below   uint64   // prints from here on are not kept; 0: there is no bound yet
 	dropped uint64
 }
 
-// printed is the print of a row and its place among the rows.
-type printed struct{ print, at uint32 }
+// closedSlack is how many rows more than closedLimit are held before the
+// highest prints are looked for.
+const closedSlack = 8192
 
-// wants reports whether a row of this print is among those that are kept.
-func (c *closedRows) wants(print uint32) bool {
-	return len(c.rows) < closedLimit || print < c.heap[0].print
-}
+// wants reports whether a row of this print may be among those that are kept.
+func (c *closedRows) wants(print uint32) bool { return c.below == 0 || uint64(print) < c.below }
 
-func (c *closedRows) keep(row *Closed, print uint32) {
-	if len(c.rows) < closedLimit {
-		c.heap = append(c.heap, printed{print, uint32(len(c.rows))})
-		c.rows = append(c.rows, *row)
-		c.rise(len(c.heap) - 1)
-		return
+// place returns where a row of this print goes.
+func (c *closedRows) place(print uint32) *Closed {
+	if len(c.rows) >= closedLimit+closedSlack && len(c.spare) == 0 {
+		c.prune()
 	}
-	c.dropped++
-	c.rows[c.heap[0].at] = *row
-	c.heap[0].print = print
-	c.sink(0)
+	at := uint32(len(c.rows))
+	if n := len(c.spare); n > 0 {
+		at, c.spare = c.spare[n-1], c.spare[:n-1]
+		c.prints[at] = print
+	} else {
+		c.rows, c.prints = append(c.rows, Closed{}), append(c.prints, print)
+	}
+	return &c.rows[at]
 }
 
-func (c *closedRows) rise(i int) {
-	for i > 0 {
-		above := (i - 1) / 2
-		if c.heap[above].print >= c.heap[i].print {
-			return
+// prune makes room among the rows: those of the lowest prints stay, of equal
+// prints the first.
+func (c *closedRows) prune() {
+	highest := nth(c.prints, closedLimit-1)
+	equal := closedLimit // that stay
+	for _, print := range c.prints {
+		if print < highest {
+			equal--
 		}
-		c.heap[above], c.heap[i] = c.heap[i], c.heap[above]
-		i = above
 	}
+	for at, print := range c.prints {
+		if print == highest && equal > 0 {
+			equal--
+		} else if print >= highest {
+			c.spare = append(c.spare, uint32(at))
+		}
+	}
+	c.dropped += uint64(len(c.spare))
+	c.below = uint64(highest)
 }
 
-func (c *closedRows) sink(i int) {
-	for {
-		most := i
-		for below := 2*i + 1; below <= 2*i+2 && below < len(c.heap); below++ {
-			if c.heap[below].print > c.heap[most].print {
-				most = below
+// settle leaves just the rows that are kept.
+func (c *closedRows) settle() {
+	if held := len(c.rows) - len(c.spare); held > closedLimit {
+		c.dropSpare()
+		c.prune()
+	}
+	c.dropSpare()
+}
+
+// dropSpare closes the gaps among the rows.
+func (c *closedRows) dropSpare() {
+	slices.Sort(c.spare)
+	to := 0
+	for from := range c.rows {
+		if len(c.spare) > 0 && c.spare[0] == uint32(from) {
+			c.spare = c.spare[1:]
+			continue
+		}
+		c.rows[to], c.prints[to] = c.rows[from], c.prints[from]
+		to++
+	}
+	c.rows, c.prints, c.spare = c.rows[:to], c.prints[:to], nil
+}
+
+// nth returns the value that would stand at place n if the values were sorted,
+// digit by digit: no order of them makes it slow.
+func nth(values []uint32, n int) uint32 {
+	found, known := uint32(0), uint32(0)
+	for _, shift := range [...]int{22, 11, 0} {
+		const digit = 1<<11 - 1
+		var count [digit + 1]int
+		for _, v := range values {
+			if v&known == found {
+				count[v>>shift&digit]++
 			}
 		}
-		if most == i {
-			return
+		d := 0
+		for ; n >= count[d]; d++ {
+			n -= count[d]
 		}
-		c.heap[most], c.heap[i] = c.heap[i], c.heap[most]
-		i = most
+		found, known = found|uint32(d)<<shift, known|uint32(digit)<<shift
 	}
+	return found
 }
 
 // isnPrint ranks a flow by its initial sequence numbers alone, so that all
@@ -78,15 +122,14 @@ func isnPrint(isn [2]tcp.Seq) uint32 {
 
 // finished queues a flow that has just ended.
 func (t *Table) finished(p *pool, slot uint32) {
-	t.ended = append(t.ended, p.handle(slot))
-	if len(t.ended) <= wholeClosed {
+	handle := p.handle(slot)
+	if len(t.ended) < wholeClosed {
+		t.ended = append(t.ended, handle)
 		return
 	}
-	old := t.ended[0]
-	t.ended = t.ended[1:]
-	if cap(t.ended) > 4*wholeClosed && len(t.ended) < cap(t.ended)/2 {
-		t.ended = append(make([]uint32, 0, 2*wholeClosed), t.ended...)
-	}
+	old := t.ended[t.oldest]
+	t.ended[t.oldest] = handle
+	t.oldest = (t.oldest + 1) % wholeClosed
 	q, s := t.at(old)
 	if c := q.cold(s); c.flags&coldUsed != 0 && c.flags&coldEnded != 0 && c.flags&coldOddEnd == 0 {
 		t.shrink(q, s)
@@ -98,16 +141,13 @@ func (t *Table) shrink(p *pool, slot uint32) {
 	c := p.cold(slot)
 	print := isnPrint(c.isns())
 	wanted := t.closed.wants(print)
-	if t.Options.Retired != nil || wanted {
+	if t.Options.Retired != nil {
 		row := t.closedRow(p, slot)
-		if t.Options.Retired != nil {
-			t.Options.Retired(&row, Ended)
-		}
-		if wanted {
-			t.closed.keep(&row, print)
-		}
+		t.Options.Retired(&row, Ended)
 	}
-	if !wanted {
+	if wanted {
+		*t.closed.place(print) = t.closedRow(p, slot)
+	} else {
 		t.closed.dropped++
 	}
 	t.drop(p, slot)

@@ -16,6 +16,7 @@ import (
 // here.
 type hostTable struct {
 	rows    map[hostKey]*hostRow
+	recent  [256]*hostRow            // of rows, by a hash of the addresses: the same hosts come again
 	asked   map[netip.Addr][]Control // for a host's hardware address, by the host
 	cards   map[netip.Addr]uint32    // a digest of the hardware address that a host named last
 	moves   []Move
@@ -38,6 +39,7 @@ const maxMoves = 1024
 type hostKey struct{ a, b [4]uint32 }
 
 type hostRow struct {
+	key         hostKey
 	first, last [2]tcp.Instant
 	frames      [2]uint64
 	controls    []Control
@@ -50,6 +52,10 @@ const (
 
 func (t *hostTable) row(a, b [4]uint32) *hostRow {
 	k := hostKey{a, b}
+	recent := &t.recent[mix(uint64(a[3])<<32|uint64(b[3]), uint64(a[1])<<32|uint64(b[1])^0x9e3779b97f4a7c15)>>56]
+	if r := *recent; r != nil && r.key == k {
+		return r
+	}
 	r := t.rows[k]
 	if r == nil {
 		if len(t.rows) >= maxHosts {
@@ -59,9 +65,10 @@ func (t *hostTable) row(a, b [4]uint32) *hostRow {
 		if t.rows == nil {
 			t.rows = make(map[hostKey]*hostRow)
 		}
-		r = &hostRow{}
+		r = &hostRow{key: k}
 		t.rows[k] = r
 	}
+	*recent = r
 	return r
 }
 

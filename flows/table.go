@@ -25,10 +25,12 @@ type Table struct {
 	copies       copies
 	banners      []tcp.Untrusted
 	bannerIDs    map[tcp.Untrusted]uint16
+	lastNames    [16]uint16 // of banners: those that came last
 	routers      []routerAddr
 	splits       map[capture.Key]uint32 // conversations told apart by their ways, by their common key
 	ways         bool                   // some packet came by a VLAN or a numbered tunnel
-	ended        []uint32               // handles of flows that ended well, oldest first
+	ended        []uint32               // handles of flows that ended well: a ring, once it is full
+	oldest       int                    // in that ring
 	closed       closedRows
 	byHosts      byHosts
 	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
@@ -71,7 +73,7 @@ func (t *Table) init() {
 	}
 	t.short = t.Options.Label == nil && t.Options.Revise == nil && t.Options.Touched == nil && t.Options.Prior == nil
 	t.rare = make(map[uint32]*rare)
-	t.bannerIDs = make(map[tcp.Untrusted]uint16)
+	t.bannerIDs = map[tcp.Untrusted]uint16{"": 0}
 	t.banners = append(t.banners, "")
 }
 
@@ -124,7 +126,7 @@ func (t *Table) Limits() []string {
 	if t.folded > 0 {
 		hit = append(hit, plural(t.folded, "event")+" folded away, the story arena being full")
 	}
-	if t.closed.dropped > 0 {
+	if t.closed.settle(); t.closed.dropped > 0 {
 		hit = append(hit, plural(t.closed.dropped, "closed flow")+" no longer listed")
 	}
 	return hit
@@ -134,10 +136,13 @@ func (t *Table) Limits() []string {
 func (t *Table) Evicted() int { return int(t.evicted) }
 
 // ClosedCount returns how many flows ended well and were shrunk or dropped.
-func (t *Table) ClosedCount() int { return len(t.closed.rows) + int(t.closed.dropped) }
+func (t *Table) ClosedCount() int {
+	return len(t.closed.rows) - len(t.closed.spare) + int(t.closed.dropped)
+}
 
 // ClosedFlows yields what remains of flows that ended well, in stream order.
 func (t *Table) ClosedFlows() iter.Seq[*Closed] {
+	t.closed.settle()
 	rows := make([]*Closed, len(t.closed.rows))
 	for i := range t.closed.rows {
 		rows[i] = &t.closed.rows[i]
@@ -246,20 +251,17 @@ func (t *Table) drop(p *pool, slot uint32) {
 	k := p.key(slot)
 	t.hosts.flow(&k, p.hot(slot), c)
 	hash := p.index.hash(&k)
-	if current, ok := p.find(hash, &k); ok && current == slot {
-		if c.older != 0 && t.isOlder(p, c.older-1, &k) {
-			p.index.replace(hash, slot, c.older-1)
-		} else {
-			p.index.remove(hash, slot)
-		}
-	} else if ok {
+	if c.older != 0 && t.isOlder(p, c.older-1, &k) && p.index.replace(hash, slot, c.older-1) || p.index.remove(hash, slot) {
+		// It was the current instance of its key.
+	} else if current, ok := p.find(hash, &k); ok {
 		t.unchain(p, current, slot)
 	}
 	t.arena.release(&c.story)
-	delete(t.rare, handle)
+	if c.flags&coldRare != 0 {
+		delete(t.rare, handle)
+	}
 	t.dropSamples(handle)
-	*c = cold{}
-	*p.hot(slot) = hot{}
+	c.flags = 0 // take clears the rest
 	p.free = append(p.free, slot)
 	p.live--
 }

@@ -119,9 +119,7 @@ func (t *Table) youth(p *pool, slot uint32, b *capture.Batch, i int) bool {
 		h.next[d] += tcp.Seq(seg.Len)
 		c.octets[d] += uint64(seg.Len)
 		if seg.Len > 0 && c.app[d] == 0 && c.octets[d] <= 4096 {
-			if name := application(b.Payload(i)); name != "" {
-				c.app[d] = t.banner(name)
-			}
+			c.app[d] = t.speaks(b.Payload(i))
 		}
 	}
 	h.una[e] = seg.Ack
