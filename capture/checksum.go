@@ -1,5 +1,7 @@
 package capture
 
+import "math/bits"
+
 // ipv4Sum returns the ones' complement sum over an IPv4 header: 0xffff where
 // its checksum is right (RFC 1071).
 func ipv4Sum(h []byte) uint16 {
@@ -12,12 +14,19 @@ func ipv4Sum(h []byte) uint16 {
 
 // sum16 adds b, padded to whole 16-bit words, to a ones' complement sum.
 func sum16(sum uint64, b []byte) uint64 {
+	var carry uint64 // of 64 bits: worth 1 in ones' complement
 	for ; len(b) >= 16; b = b[16:] {
-		x, y := be64(b), be64(b[8:16])
-		sum += x>>32 + x&0xffffffff + y>>32 + y&0xffffffff
+		sum, carry = bits.Add64(sum, be64(b), carry)
+		sum, carry = bits.Add64(sum, be64(b[8:16]), carry)
 	}
-	for ; len(b) >= 4; b = b[4:] {
+	if len(b) >= 8 {
+		sum, carry = bits.Add64(sum, be64(b), carry)
+		b = b[8:]
+	}
+	sum = sum>>32 + sum&0xffffffff + carry
+	if len(b) >= 4 {
 		sum += uint64(be32(b))
+		b = b[4:]
 	}
 	if len(b) >= 2 {
 		sum += uint64(be16(b))
@@ -31,10 +40,10 @@ func sum16(sum uint64, b []byte) uint64 {
 
 // fold brings a ones' complement sum to 16 bits.
 func fold(sum uint64) uint16 {
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return uint16(sum)
+	sum = sum>>32 + sum&0xffffffff
+	sum = sum>>16 + sum&0xffff
+	sum = sum>>16 + sum&0xffff
+	return uint16(sum>>16 + sum&0xffff)
 }
 
 // tcpChecksumOK reports whether the checksum of a TCP segment is right. src

@@ -7,9 +7,8 @@ import (
 )
 
 // plain decodes what most of those are in turn: a whole Ethernet frame without
-// a tag, IPv4 without options, TCP with no option but timestamps. Every field
-// lies at a fixed offset. It reports whether the frame is such a one; of any
-// other it writes nothing.
+// a tag, IPv4 without options, TCP. Every field lies at a fixed offset. It
+// reports whether the frame is such a one; of any other it writes nothing.
 func plain(frame []byte, base uint32, p *Packet) bool {
 	if len(frame) < 54 {
 		return false
@@ -21,17 +20,16 @@ func plain(frame []byte, base uint32, p *Packet) bool {
 		return false
 	}
 	s := &p.Seg
-	switch size {
-	case 40:
-	case 52:
+	switch {
+	case size == 40:
+	case size < 40:
+		return false
+	case size == 52 && be32(frame[54:58]) == nopNopTimestamps:
 		o := (*[12]byte)(frame[54:66])
-		if be32(o[0:]) != nopNopTimestamps {
-			return false
-		}
 		s.TSVal, s.TSEcr = be32(o[4:]), be32(o[8:])
 		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
 	default:
-		return false
+		readOptions(s, frame[54:14+size])
 	}
 	s.Len = total - size
 	p.Data, p.DataLen = base+14+size, total-size
@@ -68,17 +66,16 @@ func plain6(frame []byte, base uint32, p *Packet) bool {
 		return false
 	}
 	s := &p.Seg
-	switch size {
-	case 20:
-	case 32:
+	switch {
+	case size == 20:
+	case size < 20:
+		return false
+	case size == 32 && be32(frame[74:78]) == nopNopTimestamps:
 		o := (*[12]byte)(frame[74:86])
-		if be32(o[0:]) != nopNopTimestamps {
-			return false
-		}
 		s.TSVal, s.TSEcr = be32(o[4:]), be32(o[8:])
 		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
 	default:
-		return false
+		readOptions(s, frame[74:54+size])
 	}
 	s.Len = total - size
 	p.Data, p.DataLen = base+54+size, total-size

@@ -46,8 +46,12 @@ const (
 func (t *Table) segment(b *capture.Batch, i int) {
 	pkt, slot := &b.Pkts[i], t.plan.slot[i]-1
 	if p := t.poolOf(&pkt.Key); slot < p.used && t.short && !t.plan.old && !t.ways && pkt.Way == 0 {
-		if r := p.record(slot); p.holds(r, slot, &pkt.Key) && r.hot.state != [2]uint16{} {
-			if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
+		if r := p.record(slot); p.holds(r, slot, &pkt.Key) {
+			if r.hot.state == [2]uint16{} {
+				if !r.young() || !t.youth(p, slot, b, i) {
+					t.taken(b, i, pkt, p, slot, true)
+				}
+			} else if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
 				t.taken(b, i, pkt, p, slot, true)
 			}
 			return
