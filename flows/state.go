@@ -219,12 +219,13 @@ func (p *pool) key(slot uint32) capture.Key {
 	return capture.Key{Lo: capture.V4Words(h.lo), Hi: capture.V4Words(h.hi), Ports: h.ports}
 }
 
-// holds reports whether r, the record of a slot, is of a flow of a key.
+// holds reports whether r, the record of a slot, is or was of a flow of a key. One
+// that has left the table has no state and is not coldUsed.
 func (p *pool) holds(r *record, slot uint32, k *capture.Key) bool {
 	if p.wide {
-		return sameKey(&p.keys[slot>>chunkBits][slot&(chunkSize-1)], k) && r.cold.flags&coldUsed != 0
+		return sameKey(&p.keys[slot>>chunkBits][slot&(chunkSize-1)], k)
 	}
-	return r.hot.ports == k.Ports && r.hot.lo == k.Lo[3] && r.hot.hi == k.Hi[3] && r.cold.flags&coldUsed != 0
+	return r.hot.ports == k.Ports && r.hot.lo == k.Lo[3] && r.hot.hi == k.Hi[3]
 }
 
 // sameKey is == without a call: ports differ most often.

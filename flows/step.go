@@ -47,14 +47,18 @@ func (t *Table) segment(b *capture.Batch, i int) {
 	pkt, slot := &b.Pkts[i], t.plan.slot[i]-1
 	if p := t.poolOf(&pkt.Key); slot < p.used && t.short && !t.plan.old && !t.ways && pkt.Way == 0 {
 		if r := p.record(slot); p.holds(r, slot, &pkt.Key) {
-			if r.hot.state == [2]uint16{} {
+			if r.hot.state != [2]uint16{} {
+				if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
+					t.taken(b, i, pkt, p, slot, true)
+				}
+				return
+			}
+			if r.cold.flags&coldUsed != 0 {
 				if !r.young() || !t.youth(p, slot, b, i) {
 					t.taken(b, i, pkt, p, slot, true)
 				}
-			} else if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
-				t.taken(b, i, pkt, p, slot, true)
+				return
 			}
-			return
 		}
 	}
 	t.anySegment(b, i)
@@ -66,7 +70,7 @@ func (t *Table) anySegment(b *capture.Batch, i int) {
 	pkt := &b.Pkts[i]
 	p, hash := t.poolOf(&pkt.Key), t.plan.hash[i]
 	slot, ok := t.plan.slot[i]-1, false
-	if slot < p.used && !t.plan.old && p.holds(p.record(slot), slot, &pkt.Key) {
+	if slot < p.used && !t.plan.old && p.holds(p.record(slot), slot, &pkt.Key) && p.cold(slot).flags&coldUsed != 0 {
 		ok = true
 	} else {
 		slot, ok = p.find(hash, &pkt.Key)

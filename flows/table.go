@@ -261,7 +261,7 @@ func (t *Table) drop(p *pool, slot uint32) {
 		delete(t.rare, handle)
 	}
 	t.dropSamples(handle)
-	c.flags = 0 // take clears the rest
+	c.flags, p.hot(slot).state = 0, [2]uint16{} // take clears the rest
 	p.free = append(p.free, slot)
 	p.live--
 }
