@@ -151,6 +151,9 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 	if n > b.N && f.first == 0 {
 		f.first = b.Pkts[b.N].At
 	}
+	if b.N == 0 {
+		r.plain = n
+	}
 	f.last = last
 	r.frames += uint64(n - b.N)
 	r.ord, b.N = ord, n

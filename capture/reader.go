@@ -119,6 +119,7 @@ type reader struct {
 	rewrite func(*Frame) // nil: frames are taken as they are
 	asIs    bool         // nobody asks for frames or changes them
 	begins  [8]int       // where in the window the newest records began, in a ring
+	plain   int          // so many packets at the front of the batch are of TCP and in time order
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of

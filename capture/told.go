@@ -10,8 +10,16 @@ import (
 func (s *Set) account(b *Batch) {
 	f := s.file
 	first, last, segments := f.First, f.Last, uint64(0)
-	for i := range b.Pkts[:b.N] {
-		p := &b.Pkts[i]
+	n := min(s.plain, b.N)
+	if n > 0 {
+		if at := b.Pkts[0].At; at < first || first == 0 {
+			first = at
+		}
+		last, segments = max(last, b.Pkts[n-1].At), uint64(n)
+	}
+	s.plain = 0
+	for i := range b.Pkts[n:b.N] {
+		p := &b.Pkts[n+i]
 		if p.Proto == TCP {
 			segments++
 		}
