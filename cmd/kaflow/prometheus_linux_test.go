@@ -155,7 +155,7 @@ scrape_configs:
 			if err == nil && got == want {
 				break
 			}
-			if time.Since(asked) > time.Minute {
+			if time.Since(asked) > hangGuard {
 				t.Fatalf("%s is %q, want %s: %v\n%s", expr, got, want, err, log.String())
 			}
 		}
