@@ -265,6 +265,7 @@ func TestDeathsSeenLive(t *testing.T) {
 		hole = hole || ev.Event == "not-observed" && strings.HasPrefix(ev.Says, "not recorded since ")
 		return back && hole
 	})
+	eventually(t, "all deaths are posted", func() bool { return posted.Load() >= number })
 	if err := watch.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -135,14 +137,24 @@ func TestWatchPostsDeaths(t *testing.T) {
 	}
 }
 
+// freePort returns an address of this host at which nobody listens, and which no
+// connection is given by chance before a program listens there.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 // Metrics can be scraped while a pipe stays open, and are gone afterwards.
 func TestWatchServesMetrics(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := freePort(t)
 	c, in := start(t, io.Discard, "watch", "-r", "-", "--metrics", address)
 	if _, err := in.Write(talk(t, "3")); err != nil {
 		t.Fatal(err)
