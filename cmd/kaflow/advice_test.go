@@ -56,6 +56,7 @@ func played(ctx context.Context, t *testing.T, s lab.Scenario) *lab.Run {
 	if outcome.Err != nil {
 		t.Fatal(outcome.Err)
 	}
+	t.Cleanup(func() { keepFailed(t, outcome, s.Seed) })
 	return outcome.Run
 }
 
