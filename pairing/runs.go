@@ -90,7 +90,8 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	seen := countSeen(l.far, l.from, from, to.Add(l.slack))
 	if seen < f.Count {
 		if l.tailAcked(e) {
-			f.Missing = max(0, l.sentBefore(e, l.recordedUntil(from, to))-seen)
+			late := countSeen(l.far, l.from, from, to.Add(longestDelay)) // what came late was not missed
+			f.Missing = max(0, l.sentBefore(e, l.recordedUntil(from, to))-late)
 		}
 		f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, of which %s holds %d in that time", f.Count, l.farName(), seen)
 		return
