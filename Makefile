@@ -25,8 +25,8 @@ fuzz: ## every fuzz target for FUZZTIME each (default 60s)
 	@./scripts/fuzz.sh
 
 lab: ## the network namespace scenarios alone, verbose, all of them (root); LABFLAGS go to the test binary
-	LAB=require $(GO) test -count 1 -timeout 30m -v ./internal/lab/... $(if $(LABFLAGS),-args $(LABFLAGS))
-	LAB=require LAB_SEED=$${LAB_SEED:-$$(date +%N | sed 's/^0*//')} $(GO) test -count 1 -timeout 30m -v -run TestFresh ./cmd/kaflow
+	LAB=require $(GO) test -count 1 -timeout 60m -v ./internal/lab/... $(if $(LABFLAGS),-args $(LABFLAGS))
+	LAB=require LAB_SEED=$${LAB_SEED:-$$(date +%N | sed 's/^0*//')} $(GO) test -count 1 -timeout 60m -v -run TestFresh ./cmd/kaflow
 
 soak: ## watch for long: 14 simulated days, a flood, every packet counted over minutes (root); make test runs short forms
 	SOAK=long LAB=require $(GO) test -count 1 -timeout 60m -v -run Soak ./monitor ./cmd/kaflow

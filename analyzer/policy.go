@@ -81,8 +81,8 @@ func trains(f *flows.Flow, side uint8) []train {
 			active = nil
 		case ev.From != side && ev.Kind == flows.RST:
 			// Where it arrived nothing is asked any more; where it did not, it is no activity.
-		case ev.From != side && (ev.Kind == flows.KeepaliveProbe || ev.Kind == flows.ZeroWindowProbe) && ev.Run == nil:
-			// Receiving a probe, of either kind, does not count as activity.
+		case ev.From != side && (ev.Kind == flows.KeepaliveProbe || ev.Kind == flows.ZeroWindowProbe && ev.Run == nil):
+			// Receiving a probe, of either kind, does not count as activity; a run of them neither.
 		case ev.From != side && (ev.Kind == flows.KeepaliveACK || ev.Answers != 0):
 			heard = ev.At
 		default:

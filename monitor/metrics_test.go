@@ -131,7 +131,7 @@ func TestMetricsServer(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, c := range []struct {
 		host, path string
 		status     int

@@ -156,13 +156,15 @@ func (m *matcher) missesElsewhere(p *Pair, counts []recorder) []float64 {
 }
 
 // covered reports whether the far point was recording when a segment must have
-// passed it.
+// passed it, and did not stop while it was on its way.
 func (m *matcher) covered(p *Pair, f *Fate) bool {
 	for i := range p.Seen {
 		if s := &p.Seen[i]; s.Vantage == f.Between[1] {
 			from, to, known := m.clocks.window(f.Between[0], s.Vantage, f.Sent.At)
-			r := m.sides[s.Vantage].recorded([]hostsKey{hostsOf(&s.Flow.Key)}, nil, from, to)
-			return known && r.how == Lost && !r.assumed
+			side := m.sides[s.Vantage]
+			r := side.recorded([]hostsKey{hostsOf(&s.Flow.Key)}, nil, from, to)
+			_, stopped := side.hole(nil, from, to.Add(m.clocks.slack(f.Between[0], s.Vantage)))
+			return known && r.how == Lost && !r.assumed && !stopped
 		}
 	}
 	return false

@@ -3,6 +3,7 @@ package pairing
 import (
 	"fmt"
 
+	"kaflow/capture"
 	"kaflow/flows"
 	"kaflow/tcp"
 )
@@ -88,8 +89,9 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	_, to, _ := l.m.clocks.window(l.x, l.y, e.Run.Until)
 	seen := countSeen(l.far, l.from, from, to.Add(l.slack))
 	if seen < f.Count {
-		if l.tailAcked(e) && l.wasRecording(from, to) {
-			f.Missing = f.Count - seen
+		if l.tailAcked(e) {
+			late := countSeen(l.far, l.from, from, to.Add(longestDelay)) // what came late was not missed
+			f.Missing = max(0, l.sentBefore(e, l.recordedUntil(from, to))-late)
 		}
 		f.Reason, f.Why = InRun, fmt.Sprintf("a run of %d segments, of which %s holds %d in that time", f.Count, l.farName(), seen)
 		return
@@ -103,12 +105,50 @@ func (l *leg) runFate(f *Fate, i int, e *flows.Event) {
 	f.Seen = l.m.sides[l.y].refAt(l.y, 0, e.Kind, 0)
 }
 
-// wasRecording reports whether the far point provably recorded these hosts from
-// one moment to another. A run that goes on after its capture ends, or after what
-// a stream has told so far, says nothing of what it missed.
-func (l *leg) wasRecording(from, to tcp.Instant) bool {
-	r := l.m.sides[l.y].recorded(l.m.namesAt(l.s, l.y), nil, from, to)
-	return r.how == Lost && !r.assumed
+// recordedUntil returns how far between two moments the far point provably
+// recorded these hosts; 0 where it did not. Of a run that goes on after its
+// capture ends, or after what a stream has told so far, it misses nothing there.
+func (l *leg) recordedUntil(from, to tcp.Instant) tcp.Instant {
+	side, names := l.m.sides[l.y], l.m.namesAt(l.s, l.y)
+	if r := side.recorded(names, nil, from, to); r.how == Lost && !r.assumed {
+		return to
+	}
+	until := to
+	for _, k := range names {
+		_, last, _ := side.proven(&capture.Key{Lo: k.lo, Hi: k.hi})
+		until = min(until, last)
+	}
+	for _, h := range side.holes {
+		if h.To >= from {
+			until = min(until, h.From-1)
+		}
+	}
+	if r := side.recorded(names, nil, from, until); len(names) == 0 || until <= from || r.how != Lost || r.assumed {
+		return 0
+	}
+	return until
+}
+
+// sentBefore returns how many segments of a run had surely been sent before a
+// moment at the far point: all, or of the even steps of keepalives those before.
+func (l *leg) sentBefore(e *flows.Event, until tcp.Instant) int {
+	_, to, _ := l.m.clocks.window(l.x, l.y, e.Run.Until)
+	_, from, _ := l.m.clocks.window(l.x, l.y, e.At)
+	from = from.Add(l.slack) // the first one has arrived
+	switch p := e.Run.Period; {
+	case until == 0:
+		return 0
+	case until >= to:
+		return int(e.Run.Count[l.from])
+	case e.Kind != flows.KeepaliveProbe || !p.Known || p.Max <= 0 || until < from:
+		return 0
+	default:
+		n := int(until.Sub(from) / p.Max)
+		if e.From == l.from {
+			n++
+		}
+		return min(int(e.Run.Count[l.from]), n)
+	}
 }
 
 // tailAcked reports whether the last segment of a run of the sender's was

@@ -41,7 +41,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
-	ctx, stop = context.WithTimeout(ctx, time.Minute) // a hang guard
+	ctx, stop = context.WithTimeout(ctx, 5*time.Minute) // a hang guard
 	t.Cleanup(stop)
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Skipf("Chromium does not start here: %v", err)

@@ -74,4 +74,4 @@ else
 	echo "warning: no working C compiler: tests run without the race detector" >&2
 fi
 step go test "${race[@]}"
-exec "$go" test "${race[@]}" -timeout 20m ./...
+exec "$go" test "${race[@]}" -timeout 60m ./... # a hang guard: the lab takes ten minutes here, and more where the machine is busy

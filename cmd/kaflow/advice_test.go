@@ -27,7 +27,7 @@ func TestAdvisedSettingsSaveTheSession(t *testing.T) {
 		t.Skipf("no lab: %s", why)
 	}
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // a hang guard
 	defer cancel()
 	before := played(ctx, t, lab.BeforeAdvice())
 	judge(t, before)
@@ -56,6 +56,7 @@ func played(ctx context.Context, t *testing.T, s lab.Scenario) *lab.Run {
 	if outcome.Err != nil {
 		t.Fatal(outcome.Err)
 	}
+	t.Cleanup(func() { keepFailed(t, outcome, s.Seed) })
 	return outcome.Run
 }
 

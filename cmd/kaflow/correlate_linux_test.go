@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kaflow/internal/lab"
 )
 
 // twoEnds is a client (the test's namespace), a server that runs sshd, and a
@@ -184,8 +186,9 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := newFirstWord() // of the far watch
+	var told bytes.Buffer   // by it
 	go func() {
-		_, _ = io.Copy(io.MultiWriter(begun, in), r)
+		_, _ = io.Copy(io.MultiWriter(begun, &told, in), r)
 		in.Close()
 	}()
 	out, err := both.StdoutPipe()
@@ -221,7 +224,7 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	}()
 	var died *together
 	lost := 0
-	limit := time.After(time.Minute)
+	limit := time.After(hangGuard)
 	for died == nil {
 		select {
 		case l, ok := <-lines:
@@ -235,7 +238,7 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 				died = &l
 			}
 		case <-limit:
-			t.Fatal("no death was told within a minute")
+			t.Fatalf("no death was told within %v", hangGuard)
 		}
 	}
 	t.Logf("told %v after the firewall forgot it: %+v", time.Since(forgotten).Round(100*time.Millisecond), died)
@@ -251,21 +254,23 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	_ = near.Process.Signal(syscall.SIGTERM)
 	outcome(t, near)
 	_ = far.Process.Signal(syscall.SIGTERM)
-	_ = far.Wait()
+	outcome(t, far)
 	verdicts := map[string]string{}
 	for l := range lines {
 		if l.Verdict != nil {
 			verdicts[l.Server] = l.Verdict.ID
 		}
 	}
-	if err := both.Wait(); err != nil {
-		t.Errorf("correlate: %v", err)
+	if got := outcome(t, both).ExitCode(); got != statusDone {
+		t.Errorf("correlate: exit status %d", got)
 	}
 	if got := verdicts[fmt.Sprintf("%s:%d", awayAddr, living)]; got != "healthy" {
 		t.Errorf("the connection that lives: %q, of %v", got, verdicts)
 	}
 	if t.Failed() {
 		t.Logf("deaths as they were told:\n%s", strings.Join(deaths, "\n"))
+		near, err := os.ReadFile(local)
+		t.Logf("the client's stream:\n%s\nthe server's:\n%s\n%v", near, told.String(), err)
 	}
 }
 
@@ -308,8 +313,14 @@ func TestBothEndsOverSSHByTcpdump(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := newFirstWord() // the header, once the far capture is open
+	remote := filepath.Join(x.dir, "server.pcap")
+	file, err := os.Create(remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
 	go func() {
-		_, _ = io.Copy(io.MultiWriter(begun, in), r)
+		_, _ = io.Copy(io.MultiWriter(begun, file, in), r)
 		in.Close()
 	}()
 	var out bytes.Buffer
@@ -322,13 +333,26 @@ func TestBothEndsOverSSHByTcpdump(t *testing.T) {
 	client := x.conversation(dying, living)
 	time.Sleep(2500 * time.Millisecond)
 	x.forget(dying)
-	time.Sleep(6 * time.Second) // three probes, a second each, and the end
-	_ = near.Process.Signal(syscall.SIGINT)
-	_ = near.Wait()
-	_ = far.Process.Signal(syscall.SIGINT)
-	_ = far.Wait()
-	if err := both.Wait(); err != nil {
-		t.Errorf("kaflow: %v", err)
+	var ended time.Time
+	eventually(t, "this end gives up", func() bool { // after three probes, a second each
+		frames, _ := lab.ReadPcap(local) // its last frame may be cut as yet
+		for _, f := range frames {
+			if f.Flags&lab.FlagRST != 0 && f.Src.String() == client {
+				ended = f.At
+			}
+		}
+		return !ended.IsZero()
+	})
+	eventually(t, "the far end records beyond that", func() bool { // the other connection's keepalives
+		frames, _ := lab.ReadPcap(remote)
+		return len(frames) > 0 && frames[len(frames)-1].At.After(ended.Add(time.Second))
+	})
+	_ = near.Process.Signal(syscall.SIGTERM) // not SIGINT, which stays ignored where tests run in the background
+	outcome(t, near)
+	_ = far.Process.Signal(syscall.SIGTERM)
+	outcome(t, far)
+	if got := outcome(t, both).ExitCode(); got != statusDone {
+		t.Errorf("kaflow: exit status %d", got)
 	}
 	var doc struct {
 		Flows []struct {

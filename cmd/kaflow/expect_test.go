@@ -2,13 +2,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"kaflow/internal/dialogue"
 	"kaflow/internal/lab"
 )
 
@@ -33,6 +38,59 @@ func verify(t *testing.T, wanted string, captures ...string) (verified, int) {
 		t.Fatalf("policy --expect %s: status %d, %v: %s", wanted, status, err, stderr.String())
 	}
 	return answer, status
+}
+
+// Two ends that probe at one pace, now one first and now the other: the probes of
+// its peer are no activity, alone or in a row, and neither idle time seems longer
+// for them.
+func TestBothEndsProbeAtOnePace(t *testing.T) {
+	const trip = 18500 * time.Microsecond
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		upTo := func(most time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(most))) }
+		type sent struct {
+			at   time.Duration
+			line string
+		}
+		var all []sent
+		for _, probe := range []string{"C > S ACK seq 99 ack 900", "S > C ACK seq 899 ack 100"} {
+			at, answer, later := time.Second+trip, "S > C ACK seq 900 ack 100", trip
+			if probe[0] == 'S' { // as the client sees it
+				answer, later = "C > S ACK seq 100 ack 900", 40*time.Microsecond
+			}
+			for at += upTo(30 * time.Millisecond); at < 18*time.Second; {
+				busy := time.Duration(0)
+				if rng.IntN(5) == 0 {
+					busy = upTo(120 * time.Millisecond)
+				}
+				all = append(all, sent{at, probe}, sent{at + later + busy, answer})
+				at += trip + busy + time.Second + upTo(32*time.Millisecond) // timers are late
+			}
+		}
+		slices.SortStableFunc(all, func(a, b sent) int { return cmp.Compare(a.at, b.at) })
+		text := "0 C > S SYN seq 99\n+18ms S > C SYN,ACK seq 899 ack 100\n+40us C > S ACK seq 100 ack 900\n"
+		for _, s := range all {
+			text += fmt.Sprintf("%dus %s\n", s.at.Microseconds(), s.line)
+		}
+		script, err := dialogue.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := script.WritePcap(&b, "client"); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "client.pcap")
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if told, status := verify(t, "client:idle=1,interval=1", path); status != statusDone {
+			t.Errorf("seed %d: idle=1 was set: status %d, %+v", seed, status, told)
+		}
+		if told, status := verify(t, "client:idle=2,interval=1", path); status != statusMatched {
+			t.Errorf("seed %d: idle=2 was never set: status %d, %+v", seed, status, told)
+		}
+	}
 }
 
 // What real kernels were told must never fail, and what they were not told

@@ -47,7 +47,7 @@ func TestExtcap(t *testing.T) {
 	script := `ip link set lo up || exit 99
 cat "$1/fifo" > "$1/out" & reader=$!
 "$0" extcap --capture --extcap-interface kaflow-lo --fifo "$1/fifo" & capture=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.3; (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null; grep -q 'kaflow: rst' "$1/out" && break; done
+for i in {1..600}; do sleep 0.3; (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null; grep -q 'kaflow: rst' "$1/out" && break; done
 kill -TERM $capture; wait $capture; code=$?; wait $reader; exit $code`
 	c := exec.Command("bash", "-c", script, os.Args[0], dir)
 	c.Env = append(os.Environ(), actAsKaflow+"=1")

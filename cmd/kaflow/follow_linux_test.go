@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -54,24 +55,32 @@ func TestFollowedRotations(t *testing.T) {
 			})
 			report := filepath.Join(dir, "report.json")
 			begun := newFirstWord()
-			watch, _ := start(t, begun, "watch", "-r", first, "--follow", "--plain", "--report", report)
-			talkOverLoopback(t, 5_000_000, 5*time.Second)
+			const metrics = "127.0.0.1:9469"
+			watch, _ := start(t, begun, "watch", "-r", first, "--follow", "--plain", "--report", report, "--metrics", metrics)
+			talkOverLoopback(t, 50_000, 100*time.Millisecond, func() {})
 			begun.wait(t)
-			time.Sleep(1500 * time.Millisecond) // the last packets are written and read
-			_ = writer.Process.Signal(syscall.SIGINT)
-			_ = writer.Wait()
-			time.Sleep(1500 * time.Millisecond)
+			read, written := transferred(t, watch.Process.Pid, "rchar"), transferred(t, writer.Process.Pid, "wchar")
+			const octets, ahead = 5_000_000, 500_000
+			talkOverLoopback(t, octets, 5*time.Second, func() { // a ring's files are not written over before they are read
+				eventually(t, "the watch comes up", func() bool {
+					return transferred(t, writer.Process.Pid, "wchar")-written-(transferred(t, watch.Process.Pid, "rchar")-read) < ahead
+				})
+			})
+			eventually(t, "what was sent is written", func() bool { return transferred(t, writer.Process.Pid, "wchar")-written >= octets })
+			_ = writer.Process.Signal(syscall.SIGTERM)
+			outcome(t, writer)
+			m := regexp.MustCompile(`(\d+) packets captured`).FindStringSubmatch(said.String())
+			if m == nil {
+				t.Fatalf("tcpdump said %q", said.String())
+			}
+			captured, _ := strconv.Atoi(m[1])
+			eventually(t, "all that was written is read", func() bool { return metric(t, metrics, "kaflow_packets_total") >= captured })
 			if err := watch.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
 			if got := outcome(t, watch).ExitCode(); got != 143 {
 				t.Errorf("exit status %d, want 143", got)
 			}
-			m := regexp.MustCompile(`(\d+) packets captured`).FindStringSubmatch(said.String())
-			if m == nil {
-				t.Fatalf("tcpdump said %q", said.String())
-			}
-			captured, _ := strconv.Atoi(m[1])
 			frames, paths := framesByFile(t, report)
 			t.Logf("tcpdump captured %d packets, the watch read %d of %d files: %s", captured, frames, len(paths), strings.Join(paths, " "))
 			if frames != captured || len(paths) < c.files {
@@ -106,8 +115,27 @@ func framesByFile(t *testing.T, report string) (frames int, names []string) {
 	return frames, names
 }
 
-// talkOverLoopback sends octets over one connection, evenly over a while.
-func talkOverLoopback(t *testing.T, octets int, while time.Duration) {
+// transferred returns how many octets a process has read (rchar) or written
+// (wchar) so far.
+func transferred(t *testing.T, pid int, what string) (n int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, what+":"); ok {
+			if _, err := fmt.Sscan(rest, &n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return n
+}
+
+// talkOverLoopback sends octets over one connection, evenly over a while or
+// more slowly: hold is asked before each piece.
+func talkOverLoopback(t *testing.T, octets int, while time.Duration, hold func()) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -128,6 +156,7 @@ func talkOverLoopback(t *testing.T, octets int, while time.Duration) {
 	const piece = 10_000
 	begun := time.Now()
 	for sent := 0; sent < octets; sent += piece {
+		hold()
 		if _, err := c.Write(make([]byte, piece)); err != nil {
 			t.Fatal(err)
 		}

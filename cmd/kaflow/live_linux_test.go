@@ -126,7 +126,7 @@ func (f *far) dial(port int) net.Conn {
 
 func (f *far) dialTo(address string) net.Conn {
 	f.t.Helper()
-	d := net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 3}}
+	d := net.Dialer{Timeout: hangGuard, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 3}}
 	c, err := d.Dial("tcp4", address)
 	if err != nil {
 		f.t.Fatal(err)
@@ -168,7 +168,7 @@ func events(t *testing.T, args ...string) (*exec.Cmd, <-chan told) {
 // await collects events until one fits.
 func await(t *testing.T, from <-chan told, all *[]told, what string, fits func(told) bool) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(hangGuard)
 	for {
 		select {
 		case ev, open := <-from:
@@ -179,7 +179,7 @@ func await(t *testing.T, from <-chan told, all *[]told, what string, fits func(t
 				return
 			}
 		case <-limit:
-			t.Fatalf("%s: not within 30 s; the newest of %d: %+v", what, len(*all), (*all)[max(0, len(*all)-5):])
+			t.Fatalf("%s: not within %v; the newest of %d: %+v", what, hangGuard, len(*all), (*all)[max(0, len(*all)-5):])
 		}
 	}
 }
@@ -265,6 +265,7 @@ func TestDeathsSeenLive(t *testing.T) {
 		hole = hole || ev.Event == "not-observed" && strings.HasPrefix(ev.Says, "not recorded since ")
 		return back && hole
 	})
+	eventually(t, "all deaths are posted", func() bool { return posted.Load() >= number })
 	if err := watch.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -9,14 +9,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"kaflow/internal/dialogue"
 )
+
+// hangGuard is how long a test waits for what must come: so long that no build
+// server, however busy, is taken for a program that hangs.
+const hangGuard = 3 * time.Minute
 
 // start runs kaflow with a pipe as its stdin.
 func start(t *testing.T, stdout io.Writer, args ...string) (*exec.Cmd, io.WriteCloser) {
@@ -59,8 +66,33 @@ func (w *firstWord) wait(t *testing.T) {
 	t.Helper()
 	select {
 	case <-w.said:
-	case <-time.After(time.Minute):
+	case <-time.After(hangGuard):
 		t.Fatal("no output")
+	}
+}
+
+// drained waits until a program has taken all that was written into its stdin.
+func drained(t *testing.T, in io.WriteCloser) {
+	t.Helper()
+	pipe, ok := in.(*os.File)
+	if !ok {
+		t.Fatalf("stdin is a %T", in)
+	}
+	request := uint(0x4004667f) // FIONREAD
+	if runtime.GOOS == "linux" {
+		request = 0x541b
+	}
+	for asked := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		left, err := unix.IoctlGetInt(int(pipe.Fd()), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left == 0 {
+			return
+		}
+		if time.Since(asked) > hangGuard {
+			t.Fatalf("%d octets are not read", left)
+		}
 	}
 }
 
@@ -89,9 +121,9 @@ func outcome(t *testing.T, c *exec.Cmd) *os.ProcessState {
 		if err != nil && !errors.As(err, &exit) {
 			t.Fatal(err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(hangGuard):
 		c.Process.Kill()
-		t.Fatal("still running after a minute")
+		t.Fatalf("%s: still running after %v", c, hangGuard)
 	}
 	return c.ProcessState
 }
@@ -103,7 +135,8 @@ func TestInterruptedOnAQuietPipe(t *testing.T) {
 		if _, err := in.Write(talk(t, "3")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1500 * time.Millisecond) // nothing more comes, and the pipe stays open
+		drained(t, in)
+		time.Sleep(1500 * time.Millisecond) // it is worked on; nothing more comes, and the pipe stays open
 		if err := c.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}

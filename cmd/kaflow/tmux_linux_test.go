@@ -93,13 +93,12 @@ func (x *terminal) do(args ...string) string {
 func (x *terminal) shows(text string) string {
 	x.t.Helper()
 	before := ""
-	for range 100 {
+	for asked := time.Now(); time.Since(asked) < hangGuard; time.Sleep(150 * time.Millisecond) {
 		now := x.do("capture-pane", "-p")
 		if now == before && strings.Contains(now, text) {
 			return now
 		}
 		before = now
-		time.Sleep(150 * time.Millisecond)
 	}
 	x.t.Fatalf("the screen does not show %q:\n%s", text, before)
 	return ""

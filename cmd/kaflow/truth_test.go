@@ -423,7 +423,7 @@ func TestFreshCapturesGiveTheTruth(t *testing.T) {
 	for i := range scenarios {
 		scenarios[i].Seed = seed
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute) // a hang guard
 	defer cancel()
 	var told confusion
 	for _, outcome := range lab.Play(ctx, t.TempDir(), scenarios) {

@@ -252,7 +252,7 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	} else {
 		err = run(c.Context())
 	}
-	s.carryOn(true)
+	s.carryOn(time.Now(), true)
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
 
@@ -425,7 +425,9 @@ func setcapLine() string {
 const drainFor = time.Second
 
 // watchLive feeds the engine until ctx ends. Packet time goes on with the clock
-// while nothing comes, except while an interface is away: nothing can be
+// while nothing comes, but no further than to where it was asked for packets in
+// vain: what came since may lie in the ring, however long a busy machine has kept
+// this process from it. While an interface is away it stands: nothing can be
 // concluded then.
 func (s *watcher) watchLive(ctx context.Context) error {
 	var b capture.Batch
@@ -439,6 +441,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 			s.src.leave() // what the ring held when the end came was read, or counts as dropped
 			return nil
 		}
+		asked := time.Now()
 		if err := s.src.Read(&b); err != nil {
 			return liveError{err}
 		}
@@ -450,9 +453,9 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		case b.N > 0:
 			last, seen = s.engine.Table.Now(), time.Now()
 		case last != 0 && len(s.away) == 0:
-			s.engine.Advance(last.Add(time.Since(seen)))
+			s.engine.Advance(last.Add(asked.Sub(seen)))
 		}
-		s.carryOn(false)
+		s.carryOn(asked, false)
 	}
 	return nil
 }
@@ -497,7 +500,7 @@ func (s *watcher) watchFile(ctx context.Context) error {
 			s.reading = false
 			s.sel.trim(&b, &first)
 			s.add(&b)
-			s.carryOn(false)
+			s.carryOn(time.Now(), false)
 			if err != nil {
 				s.engine.Finish()
 				s.out.update(s)

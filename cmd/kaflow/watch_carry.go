@@ -51,14 +51,15 @@ func (s *watcher) add(b *capture.Batch) {
 	s.memory.pace(time.Now())
 }
 
-// carryOn writes headers of segments that are due, all at the end.
-func (s *watcher) carryOn(end bool) {
+// carryOn writes headers of segments that are due, all at the end. What came
+// before read was read.
+func (s *watcher) carryOn(read time.Time, end bool) {
 	if s.carrier == nil {
 		return
 	}
 	now := s.engine.Table.Now()
 	if now == 0 && s.src.away != nil && len(s.away) == 0 {
-		now = tcp.Instant(time.Now().UnixNano()) // nothing came so far
+		now = tcp.Instant(read.UnixNano()) // nothing came so far
 	}
 	write := s.carrier.Tick
 	if end {

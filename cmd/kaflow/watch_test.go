@@ -5,7 +5,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -135,20 +137,30 @@ func TestWatchPostsDeaths(t *testing.T) {
 	}
 }
 
+// freePort returns an address of this host at which nobody listens, and which no
+// connection is given by chance before a program listens there.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 // Metrics can be scraped while a pipe stays open, and are gone afterwards.
 func TestWatchServesMetrics(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := freePort(t)
 	c, in := start(t, io.Discard, "watch", "-r", "-", "--metrics", address)
 	if _, err := in.Write(talk(t, "3")); err != nil {
 		t.Fatal(err)
 	}
 	var body []byte
-	for range 100 { // ten seconds
+	for asked := time.Now(); time.Since(asked) < hangGuard; time.Sleep(100 * time.Millisecond) {
 		if answer, err := http.Get("http://" + address + "/metrics"); err == nil {
 			body, _ = io.ReadAll(answer.Body)
 			answer.Body.Close()
@@ -156,7 +168,6 @@ func TestWatchServesMetrics(t *testing.T) {
 		if bytes.Contains(body, []byte("kaflow_keepalive_probes_sent_total{side=\"client\"} 3\n")) {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	for _, want := range []string{"kaflow_keepalive_probes_sent_total{side=\"client\"} 3", "kaflow_packets_total 6", "kaflow_flow_table_flows 1", "kaflow_idle_gap_seconds_count 3"} {
 		if !bytes.Contains(body, []byte(want+"\n")) {

@@ -75,6 +75,11 @@ func drawShortLife(t *Timers, rng *rand.Rand) {
 	t.Count = 3 + rng.IntN(3)
 }
 
+// betweenProbes is how long after whole seconds a host wakes up: the probes of
+// its peer come at whole seconds, a little later each time, and one that comes
+// while it wakes up is neither surely heard nor surely not.
+const betweenProbes = 500 * time.Millisecond
+
 // asleep is the time that a host slept.
 type asleep struct{ from, until time.Time }
 
@@ -130,7 +135,7 @@ table netdev asleep {
 		return err
 	}
 	s.note("the client's host is suspended")
-	if err := s.sleep(s.time.Pause); err != nil {
+	if err := s.sleep(s.time.Pause + betweenProbes); err != nil {
 		return err
 	}
 	n, err := s.established(servicePort)
@@ -138,10 +143,10 @@ table netdev asleep {
 		return err
 	}
 	gaveUp := n == 0
-	if s.truth.Path.Unheard, err = s.client.droppedHere(); err != nil {
+	if err := s.client.run("nft", "delete", "chain", "netdev", "asleep", "in"); err != nil { // what it counted stays
 		return err
 	}
-	if err := s.client.run("nft", "delete", "table", "netdev", "asleep"); err != nil {
+	if s.truth.Path.Unheard, err = s.client.droppedHere(); err != nil {
 		return err
 	}
 	if err := p.client.SetKeepAlive(true); err != nil {

@@ -62,7 +62,7 @@ func (s *stage) endTap(at string) error {
 	t := s.taps[at]
 	delete(s.taps, at)
 	_ = t.proc.Process.Signal(unix.SIGINT)
-	return waitOrKill(t.proc, 5*time.Second)
+	return waitOrKill(t.proc, time.Minute)
 }
 
 // undelivered counts what the router cannot deliver because nobody answers at

@@ -54,7 +54,7 @@ func TestLab(t *testing.T) {
 	for i := range scenarios {
 		scenarios[i].Seed = seed
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute) // a hang guard
 	defer cancel()
 	// Not as parallel subtests: those are limited by the number of processors,
 	// and scenarios sleep.

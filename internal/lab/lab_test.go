@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,38 @@ func TestStoredCapturesAgreeWithTheKernelCounters(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "NOTE.md")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A run in which a heartbeat came late tells of a busy machine.
+func TestRunsWithUnevenHeartbeatsAreThrownAway(t *testing.T) {
+	beating := 0
+	for _, dir := range stored(t) {
+		run, client, server := load(t, dir)
+		captures := map[string][]Frame{AtClient: client, AtServer: server}
+		if err := run.Truth.onBeat(captures); err != nil {
+			t.Error(err)
+		}
+		for at, end := range run.Truth.Ends {
+			if end.Alive == nil {
+				continue
+			}
+			beating++
+			silent := run.Truth.Moments[slices.IndexFunc(run.Truth.Moments, func(m Moment) bool { return m.What == fallsSilent })].At
+			var asks []int
+			for i, f := range captures[at] {
+				if f.Len > 0 && f.Src.Addr().String() == end.Address && f.At.After(silent) {
+					asks = append(asks, i)
+				}
+			}
+			captures[at][asks[1]].At = captures[at][asks[1]].At.Add(offBeat)
+			if err := run.Truth.onBeat(captures); err == nil {
+				t.Errorf("%s: a heartbeat of the %s that came late is not noticed", run.Truth.Scenario, at)
+			}
+		}
+	}
+	if beating == 0 {
+		t.Error("no heartbeats in the stored captures")
 	}
 }
 

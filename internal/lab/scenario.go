@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -110,6 +111,9 @@ func (r *Run) Check() error {
 	if err := r.Truth.check(captures[AtClient], captures[AtServer]); err != nil || len(r.Truth.Flows) > 100 {
 		return err
 	}
+	if err := r.Truth.onBeat(captures); err != nil {
+		return err
+	}
 	for _, flight := range flights(captures[AtClient], captures[AtServer], r.Truth.Ends) {
 		if d := flight.until.Sub(flight.from); d > tooSlow {
 			return fmt.Errorf("%s: a packet was %s on its way", r.Truth.Scenario, d.Round(time.Millisecond))
@@ -122,6 +126,49 @@ func (r *Run) Check() error {
 // machine that is busy with something else the relay stands still now and then,
 // and what was played is another path than the scenario's.
 const tooSlow = 150 * time.Millisecond
+
+// offBeat is how much longer one interval between ssh's own heartbeats may be than
+// another in a run that is judged: they come when their program gets to run, and
+// their rhythm is all that tells them.
+const offBeat = 80 * time.Millisecond
+
+// onBeat is an error where the heartbeats of an end, each by its first sending,
+// did not come evenly as long as nothing but time went by.
+func (t *Truth) onBeat(captures map[string][]Frame) error {
+	silent := slices.IndexFunc(t.Moments, func(m Moment) bool { return m.What == fallsSilent })
+	for at, end := range t.Ends {
+		if end.Alive == nil || silent < 0 {
+			continue
+		}
+		until := t.CountersAt
+		if silent+1 < len(t.Moments) {
+			until = t.Moments[silent+1].At
+		}
+		var asked, said time.Time
+		var next uint32
+		var gaps []time.Duration
+		for _, f := range captures[at] {
+			if !f.TCP || f.Len == 0 || !within(f.At, t.Moments[silent].At, until) {
+				continue
+			}
+			own := f.Src.Addr().String() == end.Address
+			if own && f.At.Sub(said) > time.Second && (asked.IsZero() || int32(f.next()-next) > 0) {
+				if !asked.IsZero() {
+					gaps = append(gaps, f.At.Sub(asked))
+				}
+				asked = f.At
+			}
+			if own {
+				next = f.next()
+			}
+			said = f.At
+		}
+		if len(gaps) > 0 && slices.Max(gaps)-slices.Min(gaps) > offBeat {
+			return fmt.Errorf("%s: the heartbeats of the %s came after %v", t.Scenario, at, gaps)
+		}
+	}
+	return nil
+}
 
 func (t *Truth) check(client, server []Frame) error {
 	var errs []error

@@ -201,6 +201,9 @@ func (x *session) work(pause time.Duration) error {
 	return nil
 }
 
+// leeway is how long a busy machine may take to do what is due.
+const leeway = 10 * time.Second
+
 // waitDeath waits until ssh has ended by itself.
 func (x *session) waitDeath(patience time.Duration) error {
 	ended := make(chan struct{})
@@ -212,7 +215,7 @@ func (x *session) waitDeath(patience time.Duration) error {
 	case <-ended:
 		x.stage.note("ssh gives up: " + complaints(x.log))
 		return nil
-	case <-time.After(patience):
+	case <-time.After(patience + leeway):
 		return fmt.Errorf("ssh lives %s after the silence began", patience)
 	case <-x.stage.ctx.Done():
 		return x.stage.ctx.Err()

@@ -367,12 +367,15 @@ func (s *stage) sent() (int, error) {
 		errors.Join(errClient, errServer)
 }
 
-// endTaps interrupts the tcpdumps and waits until they have written all.
+// endTaps ends the tcpdumps, all at one moment, and waits until they have written
+// all.
 func (s *stage) endTaps() error {
 	var errs []error
+	for _, t := range s.taps {
+		_ = t.proc.Process.Signal(syscall.SIGTERM) // not SIGINT, which may be ignored where tests run in the background
+	}
 	for at, t := range s.taps {
-		_ = t.proc.Process.Signal(os.Interrupt)
-		if err := waitOrKill(t.proc, 5*time.Second); err != nil {
+		if err := waitOrKill(t.proc, time.Minute); err != nil {
 			errs = append(errs, fmt.Errorf("tcpdump at %s: %w", at, err))
 		}
 		delete(s.taps, at)
@@ -389,7 +392,7 @@ func waitOrKill(c *exec.Cmd, patience time.Duration) error {
 
 // until polls for something that takes moments to come about.
 func (s *stage) until(what string, ready func() bool) error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !ready() {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited in vain until %s", what)

@@ -182,7 +182,7 @@ func (c *Correlator) Look(now time.Time) {
 		}
 		return ok
 	})
-	c.answer(due, now)
+	c.answer(due)
 }
 
 // due reports whether all streams have told of the time of a question, or will
@@ -213,7 +213,7 @@ func (s *stream) knows(i int, a *ask, now time.Time) bool {
 }
 
 // answer tells what is known of connections, those of the same hosts together.
-func (c *Correlator) answer(due []ask, now time.Time) {
+func (c *Correlator) answer(due []ask) {
 	for i := range due { // an event does not tell of an overlay, its segments do
 		if r := c.streams[due[i].stream].record(due[i].client, due[i].server); r != nil {
 			due[i].key = r.key
@@ -229,7 +229,7 @@ func (c *Correlator) answer(due []ask, now time.Time) {
 				rest = append(rest, a)
 			}
 		}
-		c.ask(group, now)
+		c.ask(group)
 		due = rest
 	}
 }
@@ -240,19 +240,14 @@ func (c *Correlator) uncut(p place) bool {
 }
 
 // ask answers questions on connections of the same hosts.
-func (c *Correlator) ask(group []ask, now time.Time) {
+func (c *Correlator) ask(group []ask) {
 	focus := map[capture.Key]bool{}
-	open := make([]bool, len(c.streams)) // may have more to tell of that time
 	for _, a := range group {
 		if c.streams[a.stream].records[a.key] != nil {
 			focus[a.key] = true
 		}
-		for i, s := range c.streams {
-			open[i] = open[i] || !s.whole && !s.knows(i, &a, now)
-		}
 	}
-	stream := group[0].stream
-	cases := c.diagnose(stream, focus, open)
+	cases := c.diagnose(group[0].stream, focus)
 	for _, a := range group {
 		d := cases[a.key]
 		if d == nil {
@@ -347,12 +342,8 @@ func (c *Correlator) tellProbe(a *ask, x *diagnosis) {
 // is known, and tells a verdict on every other connection. now is the reader's
 // time.
 func (c *Correlator) Finish(now time.Time) {
-	c.answer(c.asks, now)
+	c.answer(c.asks)
 	c.asks = nil
-	open := make([]bool, len(c.streams))
-	for i, s := range c.streams {
-		open[i] = !s.whole
-	}
 	type hosts struct {
 		stream int
 		lo, hi [4]uint32
@@ -395,7 +386,7 @@ func (c *Correlator) Finish(now time.Time) {
 			if len(focus) == 0 {
 				continue
 			}
-			cases := c.diagnose(i, focus, open)
+			cases := c.diagnose(i, focus)
 			for _, k := range keys {
 				d := cases[k]
 				if d == nil || !focus[k] {

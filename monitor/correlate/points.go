@@ -35,13 +35,12 @@ type diagnosis struct {
 
 // diagnose asks the rules about connections of the same hosts at a stream, with
 // what the other streams and other connections of these hosts say of them.
-// From a stream that is open nothing may be concluded beyond what it has told.
-func (c *Correlator) diagnose(i int, focus map[capture.Key]bool, open []bool) map[capture.Key]*diagnosis {
+func (c *Correlator) diagnose(i int, focus map[capture.Key]bool) map[capture.Key]*diagnosis {
 	chosen := c.choose(i, focus)
 	points := make([]pairing.Point, len(c.streams))
 	know := pairing.Options{Covers: map[int][]capture.Interval{}, Roles: c.o.Roles}
 	for n, s := range c.streams {
-		points[n] = s.point(chosen[n], open[n])
+		points[n] = s.point(chosen[n])
 		if from := s.from(chosen[n]); !s.selected && s.complete > from && from > 0 {
 			know.Covers[n] = []capture.Interval{{From: from, To: s.complete}}
 		}
@@ -158,8 +157,10 @@ func (s *stream) from(chosen map[capture.Key]*record) tcp.Instant {
 	return from
 }
 
-// point builds a capture of some connections, as this stream tells of them.
-func (s *stream) point(chosen map[capture.Key]*record, open bool) pairing.Point {
+// point builds a capture of some connections, as this stream tells of them. Until
+// its watch has ended nothing may be concluded beyond where it is complete: of one
+// connection it may have told more, while it still holds what another one sent.
+func (s *stream) point(chosen map[capture.Key]*record) pairing.Point {
 	from := s.from(chosen)
 	var frames []frame
 	for _, r := range chosen {
@@ -171,7 +172,7 @@ func (s *stream) point(chosen map[capture.Key]*record, open bool) pairing.Point 
 	}
 	slices.SortFunc(frames, func(a, b frame) int { return cmp.Compare(a.ord, b.ord) })
 	holes := slices.Clone(s.holes)
-	if open { // what it has not told may have happened
+	if !s.whole { // what it has not told may have happened
 		holes = append(holes, capture.Interval{From: s.complete + 1, To: tcp.Instant(math.MaxInt64)})
 	}
 	file := capture.File{Path: tcp.Untrusted(s.name), Format: "events", Complete: true, Drops: s.drops, DropsKnown: true, Unfiltered: !s.selected, First: from, Last: max(s.complete, from)}
