@@ -88,7 +88,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 			o.crossed[p.From] = append(o.crossed[p.From], i)
 		}
 	}
-	o.assumed = s.Passages[first].Assumed
+	o.assumed = s.Passages[first].Assumed || s.provenLost(&o) < 2
 	o.between = s.Passages[first].Between
 	if lost < 2 {
 		return o, false
@@ -96,6 +96,18 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// provenLost returns how many segments are lost since the onset beyond doubt.
+func (s *Subject) provenLost(o *onset) (n int) {
+	for side := range o.lost {
+		for _, i := range o.lost[side] {
+			if p := &s.Passages[i]; !p.Assumed {
+				n += max(1, p.Count)
+			}
+		}
+	}
+	return n
 }
 
 // cameFrom reports whether passage p shows that something of a side arrived,

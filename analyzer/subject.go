@@ -267,7 +267,6 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	answer := *probes
 	answer.From, answer.Kind, answer.Run = answerer, flows.KeepaliveACK, nil
 	answer.Seq, answer.Ack = probes.Ack, probes.Seq+1
-	last := c.to(s.Base, near.Vantage, near.Flow.Last)
 	p := Passage{
 		Event: &answer, From: answerer, Kind: flows.KeepaliveACK, At: from, Until: to, Count: int(probes.Run.Count[answerer]),
 		Refs: []pairing.Ref{s.ref(far, probes.Run.UntilOrd, flows.KeepaliveACK, probes.Run.Until)},
@@ -276,8 +275,9 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	if how, assumed, why := s.Doubt(near.Vantage, p.Count); why != "" {
 		p.How, p.Assumed, p.Why = how, assumed, why
 	}
-	if last < to && p.How == pairing.Lost {
-		p.Assumed, p.Why = true, s.Points[near.Vantage].Name+" may have stopped recording before the last of them"
+	first, last := c.to(s.Base, near.Vantage, near.Flow.First), c.to(s.Base, near.Vantage, near.Flow.Last)
+	if first > from || last < to { // it does not show that it was recording
+		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" does not hold all of that time"
 	}
 	if holesAt(near.Flow.Missing, from, to) {
 		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" misses frames at that time"

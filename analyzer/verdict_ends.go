@@ -36,6 +36,16 @@ func notEstablished(s *Subject) Answer {
 		return Answer{}
 	}
 	p := &s.Passages[syn]
+	if slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Complete }) {
+		return Answer{} // another capture shows that it was
+	}
+	asked := p // what nobody has answered, by those who would hold the answer
+	if synack >= 0 {
+		asked = &s.Passages[synack]
+	}
+	if reset < 0 && icmp < 0 && s.goesOn(asked) < time.Second {
+		return Answer{} // the captures end before the handshake could
+	}
 	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
 	switch {
 	case reset >= 0 && s.Passages[reset].From != p.From:
@@ -57,11 +67,19 @@ func notEstablished(s *Subject) Answer {
 			v.Summary = fmt.Sprintf("The SYN arrived and was answered, but the SYN-ACK is lost between %s and %s.", s.Points[q.Between[0]].Name, s.Points[q.Between[1]].Name)
 			v.Between = q.Between
 		}
-		if ends := s.Ends[1].Sub(q.At); ends < time.Second {
-			return Answer{} // the capture ends before the handshake could
-		}
 	}
 	return Answer{Verdict: v}
+}
+
+// goesOn returns for how long every capture that holds the connection went on
+// after a passage.
+func (s *Subject) goesOn(p *Passage) time.Duration {
+	c, least := clockwork(s.Clocks), s.Ends[1].Sub(p.At)
+	for i := range s.Seen {
+		v := s.Seen[i].Vantage
+		least = min(least, c.to(s.Base, v, s.lastAt(v)).Sub(p.At))
+	}
+	return least
 }
 
 func (s *Subject) whereSYNDied(v *Verdict, p *Passage) {

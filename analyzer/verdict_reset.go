@@ -88,11 +88,13 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
 	if !s.recorded(origin, rst.At) {
-		v.Confidence = Likely
+		v.Confidence = s.byLooksAlone(i, trigger)
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
 	}
 	if misses > 0 {
-		v.Confidence = Likely
+		if v.Confidence == Proven {
+			v.Confidence = Likely
+		}
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" misses other segments that arrived, and may miss the RST")
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
