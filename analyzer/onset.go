@@ -74,6 +74,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		if p.From > flows.Server || !p.Known || p.Kind == flows.ICMPError {
 			continue
 		}
+		if p.How == pairing.Unknowable && i <= over && passed(s, i) { // answered: it arrived, whatever the other capture holds
+			o.crossed[p.From] = append(o.crossed[p.From], i)
+		}
 		switch p.How {
 		case pairing.Lost:
 			o.lost[p.From] = append(o.lost[p.From], i)

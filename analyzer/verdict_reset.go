@@ -180,7 +180,7 @@ func (s *Subject) recorded(seen *pairing.Sighting, at tcp.Instant) bool {
 		return true
 	}
 	if point.Table != nil {
-		if hp, ok := point.Table.HostPair(&seen.Flow.Key); ok && max(hp.Last[0], hp.Last[1]) > at {
+		if hp, ok := point.Table.HostPair(&seen.Flow.Key); ok && firstOfHosts(&hp) < at && max(hp.Last[0], hp.Last[1]) > at {
 			return true
 		}
 	}
@@ -190,6 +190,16 @@ func (s *Subject) recorded(seen *pairing.Sighting, at tcp.Instant) bool {
 		}
 	}
 	return false
+}
+
+// firstOfHosts returns when anything of two hosts was first seen.
+func firstOfHosts(hp *flows.HostPair) (first tcp.Instant) {
+	for d, n := range hp.Frames {
+		if n > 0 && (first == 0 || hp.First[d] < first) {
+			first = hp.First[d]
+		}
+	}
+	return first
 }
 
 // distance returns how many hops a side's segments came, and whether all of
