@@ -43,7 +43,7 @@ func notEstablished(s *Subject) Answer {
 	if synack >= 0 {
 		asked = &s.Passages[synack]
 	}
-	if reset < 0 && icmp < 0 && s.goesOn(asked) < time.Second {
+	if reset < 0 && icmp < 0 && (synack >= 0 || s.TwoSided()) && s.goesOn(asked) < time.Second {
 		return Answer{} // the captures end before the handshake could
 	}
 	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
@@ -77,7 +77,9 @@ func (s *Subject) goesOn(p *Passage) time.Duration {
 	c, least := clockwork(s.Clocks), s.Ends[1].Sub(p.At)
 	for i := range s.Seen {
 		v := s.Seen[i].Vantage
-		least = min(least, c.to(s.Base, v, s.lastAt(v)).Sub(p.At))
+		if last := s.lastAt(v); last != 0 { // of a file
+			least = min(least, c.to(s.Base, v, last).Sub(p.At))
+		}
 	}
 	return least
 }
@@ -198,7 +200,10 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "socketless-rst",
 		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
 		Suggests: "its host knows no such connection: rebooted, or the socket is gone", Evidence: refs}}}
-	if s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed {
+	crossed := s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed
+	if crossed && !s.knownAs(rst.From, trigger) {
+		v.Confidence = Possible // it may have had another name before
+	} else if crossed {
 		v.Confidence = Proven
 		v.Summary = fmt.Sprintf("The %s lost the connection: the %s arrives there after %s of silence and its own host answers with a RST, as one does that knows no such connection. It sent neither FIN nor RST before.",
 			peer, trigger.Kind, facts.Compact(silence))

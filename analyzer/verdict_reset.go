@@ -202,6 +202,25 @@ func firstOfHosts(hp *flows.HostPair) (first tcp.Instant) {
 	return first
 }
 
+// knownAs reports whether a side knew the connection before a passage by the
+// addresses and ports that it has now: they are the same at all points, or its
+// own capture holds earlier segments.
+func (s *Subject) knownAs(side uint8, p *Passage) bool {
+	at := &s.Seen[0]
+	if side == flows.Server {
+		at = &s.Seen[len(s.Seen)-1]
+	}
+	if !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Key != at.Flow.Key }) {
+		return true
+	}
+	for _, r := range p.Refs {
+		if r.Vantage == at.Vantage {
+			return at.Flow.First < r.At
+		}
+	}
+	return false
+}
+
 // distance returns how many hops a side's segments came, and whether all of
 // them came as many but the RST of passage i.
 func (s *Subject) distance(side uint8, i int) (far int, constant bool) {

@@ -212,6 +212,9 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 	c.stream = t.streams
 	c.first, c.firstOrd = pkt.At, pkt.Ord
 	t.streams++
+	if t.byHosts.heads != nil {
+		t.indexHost(p, slot, k)
+	}
 	if hasOlder {
 		t.plan.old = true
 		c.older = older + 1
@@ -245,6 +248,9 @@ func (t *Table) drop(p *pool, slot uint32) {
 	c, handle := p.cold(slot), p.handle(slot)
 	k := p.key(slot)
 	t.hosts.flow(&k, p.hot(slot), c)
+	if t.byHosts.heads != nil {
+		t.unindexHost(p, slot, &k)
+	}
 	hash := p.index.hash(&k)
 	if current, ok := p.find(hash, &k); ok && current == slot {
 		if c.older != 0 && t.isOlder(p, c.older-1, &k) {
