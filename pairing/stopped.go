@@ -64,8 +64,9 @@ func (l *leg) heardLater() bool {
 	names := l.m.namesAt(l.s, l.y)
 	for _, k := range names {
 		pair, ok := far.hostPair(&capture.Key{Lo: k.lo, Hi: k.hi})
-		if !ok || pair.Frames[0] == 0 || pair.Frames[1] == 0 || max(pair.Last[0], pair.Last[1]) >= left {
-			return false // it does not see both directions, or went on
+		sees := ok && pair.Frames[0] > 0 && pair.Frames[1] > 0 || l.far != nil && l.far.Sides[opposite(l.from)].Segments > 0
+		if !sees || max(pair.Last[0], pair.Last[1]) >= left {
+			return false // it does not see that direction, or went on
 		}
 	}
 	return len(names) > 0
