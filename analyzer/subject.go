@@ -262,6 +262,22 @@ func (s *Subject) heard(c clockwork, seen *pairing.Sighting, side uint8, from, t
 	return false
 }
 
+// countOfSide counts what a vantage point saw of a side between from and to, on
+// Base's clock; runs that touch that time count whole.
+func (s *Subject) countOfSide(c clockwork, seen *pairing.Sighting, side uint8, from, to tcp.Instant) (n int) {
+	for i := range seen.Flow.Events {
+		ev := &seen.Flow.Events[i]
+		switch {
+		case c.to(s.Base, seen.Vantage, ev.At) > to || c.to(s.Base, seen.Vantage, ev.End()) < from:
+		case ev.Run != nil:
+			n += int(ev.Run.Count[side])
+		case ev.From == side:
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from, to tcp.Instant, c clockwork) Passage {
 	answerer := other(probes.From)
 	answer := *probes
@@ -276,7 +292,7 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 		p.How, p.Assumed, p.Why = how, assumed, why
 	}
 	first, last := c.to(s.Base, near.Vantage, near.Flow.First), c.to(s.Base, near.Vantage, near.Flow.Last)
-	if first > from || last < to { // it does not show that it was recording
+	if first > from || last < to || s.countOfSide(c, near, probes.From, from.Add(-time.Second), to.Add(time.Second)) < int(probes.Run.Count[probes.From]) { // it does not show that it was recording
 		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" does not hold all of that time"
 	}
 	if holesAt(near.Flow.Missing, from, to) {

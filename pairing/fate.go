@@ -171,6 +171,10 @@ func (l *leg) missing(f *Fate, i int, e *flows.Event) {
 	if l.strayed(f, e) {
 		return
 	}
+	if e.Kind == flows.KeepaliveACK && e.Answers != 0 && l.far != nil && !l.crossedBack(e.Answers) {
+		f.Reason, f.Why = NotRecording, fmt.Sprintf("%s does not hold what it answers, either", l.farName())
+		return
+	}
 	if r, ok := l.arrived(e, from, to.Add(l.slack)); ok {
 		f.Reason, f.Why = r.reason, r.why
 		return
