@@ -18,7 +18,8 @@ type Table struct {
 
 	narrow, wide pool
 	arena        arena
-	rare         map[uint32]*rare    // by handle, for flows with coldRare
+	rare         map[uint32]*rare // by handle, for flows with coldRare
+	rares        rareRing
 	samples      map[uint32]*samples // by handle, for flows with data and without timestamps
 	sampled      int                 // samples of all flows
 	hosts        hostTable
@@ -123,6 +124,9 @@ func (t *Table) Limits() []string {
 	}
 	if t.folded > 0 {
 		hit = append(hit, plural(t.folded, "event")+" folded away, the story arena being full")
+	}
+	if t.rares.dropped > 0 {
+		hit = append(hit, plural(t.rares.dropped, "flow")+" without side notes (missing octets, shut windows, heartbeats), too many having some")
 	}
 	if t.closed.dropped > 0 {
 		hit = append(hit, plural(t.closed.dropped, "closed flow")+" no longer listed")
@@ -341,14 +345,4 @@ func worth(c *cold) int {
 		return 3
 	}
 	return 4
-}
-
-func (t *Table) rareOf(handle uint32, c *cold) *rare {
-	r := t.rare[handle]
-	if r == nil {
-		r = &rare{}
-		t.rare[handle] = r
-		c.flags |= coldRare
-	}
-	return r
 }
