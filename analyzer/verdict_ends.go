@@ -169,8 +169,11 @@ func (s *Subject) spoke(side uint8, from, to int) bool {
 // gaveUpBefore reports whether a side had reset the connection before passage
 // i, whether or not that arrived: its RST of now is then only an echo.
 func (s *Subject) gaveUpBefore(side uint8, i int) bool {
-	if s.endingOf(side) == flows.EndHeartbeat {
+	switch s.endingOf(side) {
+	case flows.EndHeartbeat:
 		return true // its application did, whenever its host says so
+	case flows.EndGaveUp, flows.EndUserTimeout:
+		return true // it asked in vain: whatever clocks say of the order, it knew the connection
 	}
 	for j := range i {
 		if p := &s.Passages[j]; p.From == side && p.Kind == flows.RST {
@@ -201,9 +204,11 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
 		Suggests: "its host knows no such connection: rebooted, or the socket is gone", Evidence: refs}}}
 	crossed := s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed
-	if crossed && !s.knownAs(rst.From, trigger) {
-		v.Confidence = Possible // it may have had another name before
-	} else if crossed {
+	misses := s.MissRate(s.nearestSighting(rst.From).Vantage)
+	switch {
+	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
+		v.Confidence = Possible // it may have had another name before, or have ended unseen
+	case crossed:
 		v.Confidence = Proven
 		v.Summary = fmt.Sprintf("The %s lost the connection: the %s arrives there after %s of silence and its own host answers with a RST, as one does that knows no such connection. It sent neither FIN nor RST before.",
 			peer, trigger.Kind, facts.Compact(silence))
