@@ -207,7 +207,7 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	misses := s.MissRate(s.nearestSighting(rst.From).Vantage)
 	switch {
 	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
-		v.Confidence = Possible // it may have had another name before, or have ended unseen
+		v.Confidence = Possible // it may have had another name before, or the end may have given up unseen
 	case crossed:
 		v.Confidence = Proven
 		v.Summary = fmt.Sprintf("The %s lost the connection: the %s arrives there after %s of silence and its own host answers with a RST, as one does that knows no such connection. It sent neither FIN nor RST before.",

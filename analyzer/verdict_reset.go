@@ -202,17 +202,11 @@ func firstOfHosts(hp *flows.HostPair) (first tcp.Instant) {
 	return first
 }
 
-// knownAs reports whether a side knew the connection before a passage by the
-// addresses and ports that it has now: they are the same at all points, or its
-// own capture holds earlier segments.
+// knownAs reports whether a side's own capture holds segments of the connection
+// from before a passage: then it had the name that it has now, and what the side
+// did since is in that capture.
 func (s *Subject) knownAs(side uint8, p *Passage) bool {
-	at := &s.Seen[0]
-	if side == flows.Server {
-		at = &s.Seen[len(s.Seen)-1]
-	}
-	if !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Key != at.Flow.Key }) {
-		return true
-	}
+	at := s.nearestSighting(side)
 	for _, r := range p.Refs {
 		if r.Vantage == at.Vantage {
 			return at.Flow.First < r.At
