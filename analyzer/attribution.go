@@ -271,6 +271,16 @@ func (s *Subject) forgedByItsLooks(i, trigger int) Answer {
 	}}
 }
 
+// byLooksAlone returns how sure it is that a device sent the RST of passage i,
+// where only the RST itself tells.
+func (s *Subject) byLooksAlone(i, trigger int) Confidence {
+	a := s.attribute(i, trigger)
+	if a.ranked()[0] == byDevice && slices.ContainsFunc(a.clues, func(c clue) bool { return c.suspect == byDevice && c.points >= decisive }) {
+		return Likely
+	}
+	return Possible
+}
+
 // attributed tells of every other connection that a RST ended who may have sent
 // it, as far as its looks tell.
 func attributed(s *Subject, d *Diagnosis) []Finding {

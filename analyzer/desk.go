@@ -204,13 +204,21 @@ type brief struct {
 	causeSure bool
 	survived  time.Duration
 	killed    time.Duration
-	from, at  tcp.Instant // the silence before the death
-	path      [2]string   // of connections that say something of a path
-	bracket   IdleBracket
+	from, at  tcp.Instant   // the silence before the death
+	path      [2]string     // of connections that say something of a path
+	bracket   *IdleBracket  // of these; nil: nothing
 	causeWhy  string        // where all connections together raised the cause
 	interval  time.Duration // of the keepalives seen; 0 none
 	port      int           // of the server
 	way       [2]int8       // routers that the client's and the server's segments had passed; -1 not constant
+}
+
+// limits returns what the connection says of a path.
+func (b *brief) limits() IdleBracket {
+	if b.bracket == nil {
+		return IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}
+	}
+	return *b.bracket
 }
 
 // cases gives every connection its verdict.
@@ -282,11 +290,11 @@ func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
 		index: index, id: id, danger: dangerOf(v.ID, v.Confidence), verdict: v.ID, cause: v.Cause,
 		proven: v.Confidence == Proven, causeSure: v.CauseConfidence == Proven,
 		interval: intervalOf(diag.Policies), port: int(s.flow.Sides[flows.Server].Addr.Port()),
-		survived: diag.Idle.Survived, killed: diag.Idle.Killed, from: v.At.Add(-v.Silence), at: v.At, bracket: diag.Idle,
-		way: wayOf(s),
+		survived: diag.Idle.Survived, killed: diag.Idle.Killed, from: v.At.Add(-v.Silence), at: v.At, way: wayOf(s),
 	}
-	if b.survived > 0 || b.killed > 0 || b.bracket.SurvivedRelearned > 0 {
-		b.path = pathOf(s)
+	if b.survived > 0 || b.killed > 0 || diag.Idle.SurvivedRelearned > 0 {
+		idle := diag.Idle // alone: the diagnosis is not kept
+		b.path, b.bracket = pathOf(s), &idle
 	}
 	return b
 }
@@ -429,7 +437,7 @@ func (d *desk) answer(cases []brief, r *Report) {
 // circumstances are what a WhatIf asks about; of a connection that was plain,
 // diag knows more than the brief.
 func (b *brief) circumstances(known []Path, diag *Diagnosis) *circumstances {
-	c := &circumstances{verdict: b.verdict, cause: b.cause, limit: b.bracket, interval: b.interval, port: b.port}
+	c := &circumstances{verdict: b.verdict, cause: b.cause, limit: b.limits(), interval: b.interval, port: b.port}
 	if diag != nil {
 		c.verdict, c.cause = diag.Verdict.ID, diag.Verdict.Cause
 	}

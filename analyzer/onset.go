@@ -74,6 +74,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		if p.From > flows.Server || !p.Known || p.Kind == flows.ICMPError {
 			continue
 		}
+		if p.How == pairing.Unknowable && i <= over && passed(s, i) { // answered: it arrived, whatever the other capture holds
+			o.crossed[p.From] = append(o.crossed[p.From], i)
+		}
 		switch p.How {
 		case pairing.Lost:
 			o.lost[p.From] = append(o.lost[p.From], i)
@@ -88,7 +91,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 			o.crossed[p.From] = append(o.crossed[p.From], i)
 		}
 	}
-	o.assumed = s.Passages[first].Assumed
+	o.assumed = s.Passages[first].Assumed || s.provenLost(&o) < 2
 	o.between = s.Passages[first].Between
 	if lost < 2 {
 		return o, false
@@ -96,6 +99,18 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// provenLost returns how many segments are lost since the onset beyond doubt.
+func (s *Subject) provenLost(o *onset) (n int) {
+	for side := range o.lost {
+		for _, i := range o.lost[side] {
+			if p := &s.Passages[i]; !p.Assumed {
+				n += max(1, p.Count)
+			}
+		}
+	}
+	return n
 }
 
 // cameFrom reports whether passage p shows that something of a side arrived,

@@ -72,7 +72,8 @@ func sideNamed(name string) uint8 {
 
 // join adds what one connection shows.
 func (p *pathLimit) join(b *brief) {
-	x := &b.bracket
+	limits := b.limits()
+	x := &limits
 	for side := uint8(0); side < 2; side++ {
 		if x.SurvivedBy[side] >= time.Second {
 			p.survive(survivor{x.SurvivedBy[side], side, b.way, *x})

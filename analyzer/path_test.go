@@ -16,7 +16,7 @@ const (
 // lived is a connection that survived a silence of so many seconds, ended by a
 // side, over so many routers each way.
 func lived(seconds int, by uint8, way int8) brief {
-	b := brief{way: [2]int8{way, way}, bracket: IdleBracket{Survived: time.Duration(seconds) * time.Second, RefreshedBy: "unknown"}}
+	b := brief{way: [2]int8{way, way}, bracket: &IdleBracket{Survived: time.Duration(seconds) * time.Second, RefreshedBy: "unknown"}}
 	b.bracket.SurvivedBy[by] = b.bracket.Survived
 	return b
 }
@@ -25,7 +25,7 @@ func lived(seconds int, by uint8, way int8) brief {
 // given seconds.
 func died(from, to int, by uint8, way int8) brief {
 	return brief{way: [2]int8{way, way}, from: at(float64(from)), at: at(float64(to)),
-		bracket: IdleBracket{Killed: time.Duration(to-from) * time.Second, Direction: sideName(by), RefreshedBy: "unknown"}}
+		bracket: &IdleBracket{Killed: time.Duration(to-from) * time.Second, Direction: sideName(by), RefreshedBy: "unknown"}}
 }
 
 // TestSilencesOfAPath: what connections survived and died of gives a bracket,

@@ -262,12 +262,27 @@ func (s *Subject) heard(c clockwork, seen *pairing.Sighting, side uint8, from, t
 	return false
 }
 
+// countOfSide counts what a vantage point saw of a side between from and to, on
+// Base's clock; runs that touch that time count whole.
+func (s *Subject) countOfSide(c clockwork, seen *pairing.Sighting, side uint8, from, to tcp.Instant) (n int) {
+	for i := range seen.Flow.Events {
+		ev := &seen.Flow.Events[i]
+		switch {
+		case c.to(s.Base, seen.Vantage, ev.At) > to || c.to(s.Base, seen.Vantage, ev.End()) < from:
+		case ev.Run != nil:
+			n += int(ev.Run.Count[side])
+		case ev.From == side:
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from, to tcp.Instant, c clockwork) Passage {
 	answerer := other(probes.From)
 	answer := *probes
 	answer.From, answer.Kind, answer.Run = answerer, flows.KeepaliveACK, nil
 	answer.Seq, answer.Ack = probes.Ack, probes.Seq+1
-	last := c.to(s.Base, near.Vantage, near.Flow.Last)
 	p := Passage{
 		Event: &answer, From: answerer, Kind: flows.KeepaliveACK, At: from, Until: to, Count: int(probes.Run.Count[answerer]),
 		Refs: []pairing.Ref{s.ref(far, probes.Run.UntilOrd, flows.KeepaliveACK, probes.Run.Until)},
@@ -276,8 +291,9 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	if how, assumed, why := s.Doubt(near.Vantage, p.Count); why != "" {
 		p.How, p.Assumed, p.Why = how, assumed, why
 	}
-	if last < to && p.How == pairing.Lost {
-		p.Assumed, p.Why = true, s.Points[near.Vantage].Name+" may have stopped recording before the last of them"
+	first, last := c.to(s.Base, near.Vantage, near.Flow.First), c.to(s.Base, near.Vantage, near.Flow.Last)
+	if first > from || last < to || s.countOfSide(c, near, probes.From, from.Add(-time.Second), to.Add(time.Second)) < int(probes.Run.Count[probes.From]) { // it does not show that it was recording
+		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" does not hold all of that time"
 	}
 	if holesAt(near.Flow.Missing, from, to) {
 		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" misses frames at that time"

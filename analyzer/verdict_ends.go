@@ -36,6 +36,16 @@ func notEstablished(s *Subject) Answer {
 		return Answer{}
 	}
 	p := &s.Passages[syn]
+	if slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Complete }) {
+		return Answer{} // another capture shows that it was
+	}
+	asked := p // what nobody has answered, by those who would hold the answer
+	if synack >= 0 {
+		asked = &s.Passages[synack]
+	}
+	if reset < 0 && icmp < 0 && (synack >= 0 || s.TwoSided()) && s.goesOn(asked) < time.Second {
+		return Answer{} // the captures end before the handshake could
+	}
 	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
 	switch {
 	case reset >= 0 && s.Passages[reset].From != p.From:
@@ -57,11 +67,21 @@ func notEstablished(s *Subject) Answer {
 			v.Summary = fmt.Sprintf("The SYN arrived and was answered, but the SYN-ACK is lost between %s and %s.", s.Points[q.Between[0]].Name, s.Points[q.Between[1]].Name)
 			v.Between = q.Between
 		}
-		if ends := s.Ends[1].Sub(q.At); ends < time.Second {
-			return Answer{} // the capture ends before the handshake could
-		}
 	}
 	return Answer{Verdict: v}
+}
+
+// goesOn returns for how long every capture that holds the connection went on
+// after a passage.
+func (s *Subject) goesOn(p *Passage) time.Duration {
+	c, least := clockwork(s.Clocks), s.Ends[1].Sub(p.At)
+	for i := range s.Seen {
+		v := s.Seen[i].Vantage
+		if last := s.lastAt(v); last != 0 { // of a file
+			least = min(least, c.to(s.Base, v, last).Sub(p.At))
+		}
+	}
+	return least
 }
 
 func (s *Subject) whereSYNDied(v *Verdict, p *Passage) {
@@ -149,8 +169,11 @@ func (s *Subject) spoke(side uint8, from, to int) bool {
 // gaveUpBefore reports whether a side had reset the connection before passage
 // i, whether or not that arrived: its RST of now is then only an echo.
 func (s *Subject) gaveUpBefore(side uint8, i int) bool {
-	if s.endingOf(side) == flows.EndHeartbeat {
+	switch s.endingOf(side) {
+	case flows.EndHeartbeat:
 		return true // its application did, whenever its host says so
+	case flows.EndGaveUp, flows.EndUserTimeout:
+		return true // it asked in vain: whatever clocks say of the order, it knew the connection
 	}
 	for j := range i {
 		if p := &s.Passages[j]; p.From == side && p.Kind == flows.RST {
@@ -180,7 +203,12 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "socketless-rst",
 		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
 		Suggests: "its host knows no such connection: rebooted, or the socket is gone", Evidence: refs}}}
-	if s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed {
+	crossed := s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed
+	misses := s.MissRate(s.nearestSighting(rst.From).Vantage)
+	switch {
+	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
+		v.Confidence = Possible // it may have had another name before, or the end may have given up unseen
+	case crossed:
 		v.Confidence = Proven
 		v.Summary = fmt.Sprintf("The %s lost the connection: the %s arrives there after %s of silence and its own host answers with a RST, as one does that knows no such connection. It sent neither FIN nor RST before.",
 			peer, trigger.Kind, facts.Compact(silence))

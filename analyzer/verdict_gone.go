@@ -37,11 +37,20 @@ func peerGone(s *Subject) Answer {
 			continue
 		}
 		since := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack)
-		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since, neighboursAsked)
-		if len(near.Asked) < neighboursAsked || near.Last >= since {
+		fewest := neighboursAsked
+		if s.TwoSided() && len(s.Seen) > 1 && v != s.Passages[t.first].First().Vantage {
+			fewest = 1 // what was lost has come to its last hop, as far as the capture there goes
+		}
+		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since, fewest)
+		if len(near.Asked) < fewest || near.Last >= since {
 			continue
 		}
-		return s.goneFrom(t, v, near)
+		a := s.goneFrom(t, v, near)
+		if len(near.Asked) < neighboursAsked {
+			a.Verdict.Confidence = Possible
+			a.Verdict.Unknown = append(a.Verdict.Unknown, "whether the host answers a later request: "+s.Points[v].Name+" ends too soon to tell")
+		}
+		return a
 	}
 	return absentPeer(s)
 }

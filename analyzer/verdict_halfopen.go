@@ -14,12 +14,17 @@ import (
 // does not want.
 const atOnce = 2 * time.Second
 
+// saidSomething reports whether any capture holds data of a side.
+func (s *Subject) saidSomething(side uint8) bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Sides[side].Octets > 0 })
+}
+
 // turnedAway holds where a server that keeps a session which its client has
 // forgotten turns new ones of the same client away: it accepts and closes them
 // at once, or refuses them, while it still holds the old one.
 func turnedAway(s *Subject) Answer {
 	last := s.lastOf(flows.Client)
-	if last < 0 || s.flow.Sides[flows.Client].Octets == 0 || s.hasFIN(flows.Client, len(s.Passages)) || s.hasFIN(flows.Server, len(s.Passages)) {
+	if last < 0 || !s.saidSomething(flows.Client) || s.hasFIN(flows.Client, len(s.Passages)) || s.hasFIN(flows.Server, len(s.Passages)) {
 		return Answer{}
 	}
 	quiet := &s.Passages[last]

@@ -372,6 +372,10 @@ func (s *Subject) oneWay(o *onset) Answer {
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
+	if !o.explained && s.Ends[1].Sub(v.At) < promptly {
+		v.Confidence = Possible // retransmissions need longer to outlast a burst of losses
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the direction works again a little later: the captures end %s after the first loss, and a short disturbance looks the same", facts.Compact(s.Ends[1].Sub(v.At))))
+	}
 	var lost, crossed []pairing.Ref
 	n := 0
 	for _, i := range o.lost[dead] {

@@ -88,11 +88,13 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
 	if !s.recorded(origin, rst.At) {
-		v.Confidence = Likely
+		v.Confidence = s.byLooksAlone(i, trigger)
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
 	}
 	if misses > 0 {
-		v.Confidence = Likely
+		if v.Confidence == Proven {
+			v.Confidence = Likely
+		}
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" misses other segments that arrived, and may miss the RST")
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
@@ -178,13 +180,36 @@ func (s *Subject) recorded(seen *pairing.Sighting, at tcp.Instant) bool {
 		return true
 	}
 	if point.Table != nil {
-		if hp, ok := point.Table.HostPair(&seen.Flow.Key); ok && max(hp.Last[0], hp.Last[1]) > at {
+		if hp, ok := point.Table.HostPair(&seen.Flow.Key); ok && firstOfHosts(&hp) < at && max(hp.Last[0], hp.Last[1]) > at {
 			return true
 		}
 	}
 	for i := range point.Files {
 		if f := &point.Files[i]; f.Unfiltered && f.First < at && f.Last > at {
 			return true
+		}
+	}
+	return false
+}
+
+// firstOfHosts returns when anything of two hosts was first seen.
+func firstOfHosts(hp *flows.HostPair) (first tcp.Instant) {
+	for d, n := range hp.Frames {
+		if n > 0 && (first == 0 || hp.First[d] < first) {
+			first = hp.First[d]
+		}
+	}
+	return first
+}
+
+// knownAs reports whether a side's own capture holds segments of the connection
+// from before a passage: then it had the name that it has now, and what the side
+// did since is in that capture.
+func (s *Subject) knownAs(side uint8, p *Passage) bool {
+	at := s.nearestSighting(side)
+	for _, r := range p.Refs {
+		if r.Vantage == at.Vantage {
+			return at.Flow.First < r.At
 		}
 	}
 	return false

@@ -222,27 +222,27 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 	}, true
 }
 
-// flowsOf looks the host pair up in an index that is made anew when flows
-// have come or gone since it was last asked for.
+// flowsOf looks the host pair up in an index that is made when it is asked for
+// the second time, and kept from then on: live, whoever floods a table with
+// connections that end at once would else have it read whole for each.
 func (t *Table) flowsOf(k *capture.Key) []uint32 {
-	if !t.ready {
+	x := &t.byHosts
+	switch {
+	case !t.ready:
 		return nil
-	}
-	stamp := uint64(t.streams)<<32 | uint64(t.narrow.live+t.wide.live)
-	if t.byHosts.at != stamp { // asked for the first time since flows came or went: live, that is the only time
-		t.byHosts = byHosts{at: stamp}
+	case !x.asked:
+		x.asked = true
 		return t.scanHosts(k)
-	}
-	if t.byHosts.heads == nil {
+	case x.heads == nil || t.narrow.live+t.wide.live > 2*len(x.heads):
 		t.indexHosts()
 	}
 	var rows []streamed
-	for next := t.byHosts.heads[t.byHosts.bucket(k)]; next != 0; {
+	for next := x.heads[x.bucket(k)]; next != 0; {
 		p, slot := t.at(next - 1)
 		if key := p.key(slot); key.Lo == k.Lo && key.Hi == k.Hi {
 			rows = append(rows, streamed{p.cold(slot).stream, next - 1})
 		}
-		next = t.byHosts.next[p.number()][slot]
+		next = x.links[p.number()][slot].next
 	}
 	return inOrder(rows)
 }
@@ -250,10 +250,14 @@ func (t *Table) flowsOf(k *capture.Key) []uint32 {
 // byHosts is an index of flows by their hosts: chains of handles plus 1, one for
 // each hash of a host pair.
 type byHosts struct {
-	at    uint64 // the state of the table that it was made for
-	heads []uint32
-	next  [2][]uint32 // by slot, narrow and wide
+	asked bool
+	heads []uint32  // nil: not made yet
+	links [2][]link // by slot, narrow and wide
 }
+
+// link is a flow's place in its chain: its neighbours' handles plus 1, 0 at
+// either end.
+type link struct{ prev, next uint32 }
 
 func (x *byHosts) bucket(k *capture.Key) uint32 {
 	h := mix(uint64(k.Lo[3])<<32|uint64(k.Hi[3]), 0xa0761d6478bd642f)
@@ -267,16 +271,49 @@ func (t *Table) indexHosts() {
 	x := &t.byHosts
 	x.heads = make([]uint32, 1<<bits.Len(uint(t.narrow.live+t.wide.live)))
 	for i, p := range []*pool{&t.narrow, &t.wide} {
-		x.next[i] = make([]uint32, p.used)
+		x.links[i] = make([]link, p.used)
 		for slot := range p.used {
-			if p.cold(slot).flags&coldUsed == 0 {
-				continue
+			if p.cold(slot).flags&coldUsed != 0 {
+				key := p.key(slot)
+				t.indexHost(p, slot, &key)
 			}
-			key := p.key(slot)
-			head := &x.heads[x.bucket(&key)]
-			x.next[i][slot], *head = *head, p.handle(slot)+1
 		}
 	}
+}
+
+// indexHost adds a flow to the index.
+func (t *Table) indexHost(p *pool, slot uint32, k *capture.Key) {
+	x := &t.byHosts
+	links := &x.links[p.number()]
+	if int(slot) >= len(*links) {
+		*links = append(*links, make([]link, int(slot)+1-len(*links))...)
+	}
+	head := &x.heads[x.bucket(k)]
+	(*links)[slot] = link{next: *head}
+	if *head != 0 {
+		*t.linkOf(*head) = link{prev: p.handle(slot) + 1, next: t.linkOf(*head).next}
+	}
+	*head = p.handle(slot) + 1
+}
+
+// unindexHost takes a flow out of the index.
+func (t *Table) unindexHost(p *pool, slot uint32, k *capture.Key) {
+	x := &t.byHosts
+	l := x.links[p.number()][slot]
+	if l.next != 0 {
+		t.linkOf(l.next).prev = l.prev
+	}
+	if l.prev != 0 {
+		t.linkOf(l.prev).next = l.next
+	} else {
+		x.heads[x.bucket(k)] = l.next
+	}
+}
+
+// linkOf returns the place of a flow that is named as links name it.
+func (t *Table) linkOf(named uint32) *link {
+	p, slot := t.at(named - 1)
+	return &t.byHosts.links[p.number()][slot]
 }
 
 // number is the pool's place among the two.

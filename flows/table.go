@@ -18,7 +18,8 @@ type Table struct {
 
 	narrow, wide pool
 	arena        arena
-	rare         map[uint32]*rare    // by handle, for flows with coldRare
+	rare         map[uint32]*rare // by handle, for flows with coldRare
+	rares        rareRing
 	samples      map[uint32]*samples // by handle, for flows with data and without timestamps
 	sampled      int                 // samples of all flows
 	hosts        hostTable
@@ -126,6 +127,9 @@ func (t *Table) Limits() []string {
 	if t.folded > 0 {
 		hit = append(hit, plural(t.folded, "event")+" folded away, the story arena being full")
 	}
+	if t.rares.dropped > 0 {
+		hit = append(hit, plural(t.rares.dropped, "flow")+" without side notes (missing octets, shut windows, heartbeats), too many having some")
+	}
 	if t.closed.settle(); t.closed.dropped > 0 {
 		hit = append(hit, plural(t.closed.dropped, "closed flow")+" no longer listed")
 	}
@@ -217,6 +221,9 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 	c.stream = t.streams
 	c.first, c.firstOrd = pkt.At, pkt.Ord
 	t.streams++
+	if t.byHosts.heads != nil {
+		t.indexHost(p, slot, k)
+	}
 	if hasOlder {
 		t.plan.old = true
 		c.older = older + 1
@@ -250,6 +257,9 @@ func (t *Table) drop(p *pool, slot uint32) {
 	c, handle := p.cold(slot), p.handle(slot)
 	k := p.key(slot)
 	t.hosts.flow(&k, p.hot(slot), c)
+	if t.byHosts.heads != nil {
+		t.unindexHost(p, slot, &k)
+	}
 	hash := p.index.hash(&k)
 	if c.older != 0 && t.isOlder(p, c.older-1, &k) && p.index.replace(hash, slot, c.older-1) || p.index.remove(hash, slot) {
 		// It was the current instance of its key.
@@ -337,14 +347,4 @@ func worth(c *cold) int {
 		return 3
 	}
 	return 4
-}
-
-func (t *Table) rareOf(handle uint32, c *cold) *rare {
-	r := t.rare[handle]
-	if r == nil {
-		r = &rare{}
-		t.rare[handle] = r
-		c.flags |= coldRare
-	}
-	return r
 }

@@ -171,15 +171,19 @@ func (l *leg) missing(f *Fate, i int, e *flows.Event) {
 	if l.strayed(f, e) {
 		return
 	}
+	if e.Kind == flows.KeepaliveACK && e.Answers != 0 && l.far != nil && !l.crossedBack(e.Answers) {
+		f.Reason, f.Why = NotRecording, fmt.Sprintf("%s does not hold what it answers, either", l.farName())
+		return
+	}
 	if r, ok := l.arrived(e, from, to.Add(l.slack)); ok {
 		f.Reason, f.Why = r.reason, r.why
 		return
 	}
-	l.absent(f, from, to.Add(l.slack), known)
+	l.absent(f, e, from, to.Add(l.slack), known)
 }
 
 // absent fills in what follows from absence at the far point.
-func (l *leg) absent(f *Fate, from, to tcp.Instant, known bool) {
+func (l *leg) absent(f *Fate, e *flows.Event, from, to tcp.Instant, known bool) {
 	far := l.m.sides[l.y]
 	switch {
 	case l.far == nil && l.m.closedAt(l.s, l.y):
@@ -197,6 +201,11 @@ func (l *leg) absent(f *Fate, from, to tcp.Instant, known bool) {
 		return
 	}
 	r := far.recorded(l.m.namesAt(l.s, l.y), l.far, from, to)
+	if r.assumed {
+		if late, ok := l.stopped(e); ok {
+			r = late
+		}
+	}
 	f.How, f.Reason, f.Why, f.Assumed = r.how, r.reason, r.why, r.assumed
 	if f.How == Lost && !known {
 		f.Assumed, f.Reason = true, ClockUnknown

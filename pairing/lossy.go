@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"kaflow/capture"
+	"kaflow/flows"
 	"kaflow/tcp"
 )
 
@@ -108,6 +110,7 @@ func (m *matcher) countMissed(pairs []*Pair) []recorder {
 	own := make([]recorder, len(m.sides))
 	for _, p := range pairs {
 		m.countFates(p, counts)
+		m.countUnsent(p, counts)
 		for i := range p.Seen {
 			s := &p.Seen[i]
 			own[s.Vantage].held += int(s.Flow.Frames)
@@ -139,6 +142,45 @@ func (m *matcher) countFates(p *Pair, counts []recorder) {
 			counts[far].held += f.Count - f.Missing
 		case f.Count == 1 && f.Reason == Acknowledged && m.covered(p, f):
 			counts[far].missed++
+		}
+	}
+}
+
+// countUnsent adds the keepalives that a point holds and the one nearer to their
+// sender does not: they passed there, too. Answers and RSTs may be a device's.
+func (m *matcher) countUnsent(p *Pair, counts []recorder) {
+	if p.SamePoint || len(p.Seen) < 2 {
+		return
+	}
+	type sighting struct {
+		vantage int
+		ord     tcp.Ordinal
+	}
+	arrived := map[sighting]bool{}
+	for i := range p.Fates {
+		if f := &p.Fates[i]; f.Seen.Ord != 0 {
+			arrived[sighting{f.Seen.Vantage, f.Seen.Ord}] = true
+		}
+	}
+	for side := uint8(0); side < 2; side++ {
+		for i := range p.Seen[1:] {
+			near, far := &p.Seen[i], &p.Seen[i+1]
+			if side == flows.Server {
+				near, far = far, near
+			}
+			for j := range far.Flow.Events {
+				e := &far.Flow.Events[j]
+				if e.From != side || e.Kind != flows.KeepaliveProbe || e.Run != nil || arrived[sighting{far.Vantage, e.Ord}] {
+					continue
+				}
+				from, to, known := m.clocks.window(far.Vantage, near.Vantage, e.At)
+				from, to = from.Add(-longestDelay), to.Add(time.Second)
+				hidden := slices.ContainsFunc(near.Flow.Events, func(g flows.Event) bool { return g.Run != nil && g.At <= to && g.Run.Until >= from })
+				r := m.sides[near.Vantage].recorded([]hostsKey{hostsOf(&near.Flow.Key)}, nil, from, to)
+				if known && !hidden && r.how == Lost && !r.assumed {
+					counts[near.Vantage].missed++
+				}
+			}
 		}
 	}
 }

@@ -75,6 +75,8 @@ type matcher struct {
 	strays   []map[strayKey]stray  // by point
 	nexts    []map[[2]tcp.Seq]bool // by point: where its connections have come to
 	services map[passing]bool      // servers whose connections are seen elsewhere too
+
+	heard []map[hostsKey][2]tcp.Instant // by point: when each of two hosts was last heard
 }
 
 func matchSides(sides []*side, o Options) *Result {

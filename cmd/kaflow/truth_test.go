@@ -30,6 +30,7 @@ type said struct {
 			ID, Confidence, Cause string
 			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
+			Unknown               []string
 		}
 		Findings   []struct{ Rule string }
 		Hypotheses []reading

@@ -27,7 +27,7 @@ func injections() []Scenario {
 			Name:   "late-rst",
 			Doc:    "Everything between the hosts stops for longer than the client has patience; it gives up and its RST is lost. When the path works again the server, whose keepalives come later, asks, and the client's host answers with a RST.",
 			Look:   "The client's probes and its RST are in its capture alone, as is a fresh SYN. The server's probe afterwards is in both, and so is the RST that answers it.",
-			timers: Timers{Idle: 5 * time.Second, Interval: time.Second, Count: 3, Peer: Probing{14 * time.Second, time.Second, 5}}, draw: drawLate, play: lateReset,
+			Stored: true, timers: Timers{Idle: 5 * time.Second, Interval: time.Second, Count: 3, Peer: Probing{14 * time.Second, time.Second, 5}}, draw: drawLate, play: lateReset,
 		},
 	}
 }
