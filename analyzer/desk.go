@@ -40,6 +40,7 @@ type plainKind uint8
 // In the order in which they are listed.
 const (
 	plainUnanswered plainKind = iota
+	plainGap
 	plainIdle
 	plainHealthy
 	plainClosed
@@ -63,7 +64,8 @@ func plainOrClosed(closed bool) plainKind {
 // in the end are counted at a glance: a million of them would
 // take as long as the reading. What only a close look tells, as that another
 // connection took one up under a new port, is told of that other one. Of SYNs
-// that nobody answered the first mostInDanger get that look.
+// that nobody answered the first mostInDanger get that look, and of single
+// segments of connections of which nothing else was seen.
 const (
 	manyFlows = 50_000
 	longIdle  = time.Minute
@@ -76,6 +78,18 @@ func silentAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 		return plainIdle
 	}
 	return plainHealthy
+}
+
+// loneAtGlance is what a connection comes to of which one segment is all that was
+// seen, in a capture that ends at end.
+func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
+	switch {
+	case g.Lone == flows.LoneRST:
+		return plainClosed
+	case end.Sub(g.Last) < 2*time.Second:
+		return plainGap
+	}
+	return plainIdle
 }
 
 // mostInDanger bounds the connections that are told in full because something
@@ -236,7 +250,7 @@ func (d *desk) cases(r *Report) []brief {
 	} else {
 		end := d.spans[0].last
 		live := d.points[0].Table.Live()
-		crowded, unanswered := live > manyFlows, 0
+		crowded, unanswered, lone := live > manyFlows, 0, 0
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))
@@ -251,6 +265,12 @@ func (d *desk) cases(r *Report) []brief {
 			if crowded && g.Unanswered {
 				if unanswered++; unanswered > mostInDanger { // a flood
 					d.setAside(plainUnanswered, plainCase(g.ID))
+					continue
+				}
+			}
+			if crowded && g.Lone != flows.NotLone {
+				if lone++; lone > mostInDanger { // a flood, too, or a scan
+					d.setAside(loneAtGlance(&g, end), plainCase(g.ID))
 					continue
 				}
 			}
@@ -273,7 +293,7 @@ func (d *desk) cases(r *Report) []brief {
 	return out
 }
 
-var plainVerdicts = [...]string{plainUnanswered: NotEstablished, plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}
+var plainVerdicts = [...]string{plainUnanswered: NotEstablished, plainGap: CaptureGap, plainIdle: Idle, plainHealthy: Healthy, plainClosed: ClosedNormally}
 
 func (d *desk) setAside(kind plainKind, c plainCase) {
 	if cap(d.plain[kind]) == 0 && d.single() {

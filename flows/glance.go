@@ -23,6 +23,7 @@ type Glance struct {
 	Answered    bool          // somebody answered somebody
 	Closing     time.Duration // silence before the first FIN
 	Unanswered  bool          // a SYN, perhaps sent again, and nothing else by anybody
+	Lone        Lone          // whether one segment that is neither SYN nor FIN is all there is
 
 	// What other vantage points can know it by. Indexes are Client and Server.
 	ClientHi   bool // the client is the key's Hi end
@@ -36,6 +37,16 @@ type Glance struct {
 	Fingerprint [2]uint32 // of each side's SYN; 0 where it was not seen
 	Octets      [2]uint64 // new payload octets of each
 }
+
+// Lone says which single segment is all that was seen of a flow.
+type Lone uint8
+
+// The single segments. Of SYNs see Glance.Unanswered.
+const (
+	NotLone Lone = iota
+	LoneRST
+	LoneOther // data or an acknowledgment
+)
 
 // idleClosing is the silence before a FIN from which on it may be the work of a
 // timer.
@@ -96,7 +107,23 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 		}
 	}
 	g.Unanswered = g.RolesKnown && g.ISNKnown[Client] && g.Segments[Server] == 0 && c.flags&(coldRare|coldMidway) == 0 && t.onlySYNs(c)
+	g.Lone = t.lone(c)
 	return g
+}
+
+// lone says which single segment a flow consists of, if it does.
+func (t *Table) lone(c *cold) Lone {
+	evs := t.arena.events(c.story)
+	if c.segments[0]+c.segments[1] != 1 || len(evs) != 1 || c.icmps != 0 || c.flags&(coldRare|coldRoles) != 0 {
+		return NotLone
+	}
+	switch flags := tcp.Flags(evs[0].flags); {
+	case flags.Any(tcp.SYN | tcp.FIN):
+		return NotLone
+	case flags.Has(tcp.RST):
+		return LoneRST
+	}
+	return LoneOther
 }
 
 // onlySYNs reports whether a story holds nothing but SYNs without data.
