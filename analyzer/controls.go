@@ -60,7 +60,7 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 			lived = max(p.At, p.Until)
 		}
 		at := c.to(of.Base, s.Base, p.At)
-		if at < since && !(p.Event.Run != nil && c.to(of.Base, s.Base, p.Until) >= since) || p.From > flows.Server || p.Kind == flows.ICMPError {
+		if at < since && c.to(of.Base, s.Base, s.heardUntil(p)) < since || p.From > flows.Server || p.Kind == flows.ICMPError {
 			continue
 		}
 		if p.Kind == flows.SYN {
@@ -86,9 +86,51 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 			continue
 		}
 		seenFlow = true
-		out = append(out, Control{At: at, What: "another connection", Alive: passed(s, i), Proof: true, Refs: p.Refs})
+		control := Control{At: at, What: "another connection", Alive: passed(s, i), Proof: true, Refs: p.Refs}
+		if !control.Alive {
+			control.Until = c.to(of.Base, s.Base, s.lostUntil(i))
+		}
+		out = append(out, control)
 	}
 	return out
+}
+
+// heardUntil returns when a passage last showed that both ends hear each other. Of
+// a run that ends with a segment of its sender's own that is before that one,
+// which may be the first that is lost.
+func (s *Subject) heardUntil(p *Passage) tcp.Instant {
+	run := p.Event.Run
+	switch {
+	case run == nil:
+		return p.At
+	case p.Kind == flows.KeepaliveProbe || run.LastFrom != p.From:
+		return p.Until
+	case run.OtherUntil == 0:
+		return p.At
+	}
+	return clockwork(s.Clocks).to(s.Base, p.First().Vantage, run.OtherUntil)
+}
+
+// lostUntil returns when the connection, of which passage i is lost, surely was
+// so last: nothing of it crossed in between.
+func (s *Subject) lostUntil(i int) (last tcp.Instant) {
+	for ; i < len(s.Passages) && !passed(s, i); i++ {
+		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed {
+			last = max(last, p.At, p.Until)
+		}
+	}
+	return last
+}
+
+// lostBeside returns a connection of the hosts that died with this one and was
+// lost for longest, nil where none did.
+func (s *Subject) lostBeside() (longest *Control) {
+	for i := range s.Controls {
+		if c := &s.Controls[i]; c.Until > 0 && (longest == nil || c.Until > longest.Until) {
+			longest = c
+		}
+	}
+	return longest
 }
 
 // handshake says whether a SYN was answered, and whether that (or its loss) is

@@ -103,6 +103,12 @@ func (s *Subject) crossedAndLost(o *onset) Finding {
 
 func (s *Subject) bothWays(o *onset) Answer {
 	alive, dead := s.controlsSay(s.lastLoss(o))
+	beside := s.lostBeside()
+	if alive != nil || beside == nil || beside.Until <= s.lastLoss(o) {
+		beside = nil
+	} else if alive, _ = s.controlsSay(beside.Until); alive == nil {
+		beside = nil
+	}
 	idle := o.silence >= time.Second
 	switch {
 	case dead != nil && alive == nil && !s.freshLost():
@@ -138,7 +144,15 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.blame(&f, announced, o, alive)
 		a.Findings = append(a.Findings, f)
 	}
-	if alive != nil {
+	switch {
+	case beside != nil: // its own last loss lies before what crosses
+		if v.Confidence == Proven {
+			v.Confidence = Likely
+		}
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether it was still lost when %s crossed: nothing of it is surely lost after that, as is what %s sends that died with it", aControl(alive), aControl(beside)))
+		a.Findings = append(a.Findings, Finding{Rule: "control-crosses", Says: fmt.Sprintf("%s between the same hosts crosses while %s, lost in the same stretch, still is", aControl(alive), aControl(beside)),
+			Suggests: "the path works; the state of several connections is gone", Evidence: append(slices.Clone(alive.Refs), beside.Refs...)})
+	case alive != nil:
 		a.Findings = append(a.Findings, Finding{Rule: "control-crosses", Says: aControl(alive) + " between the same hosts crosses meanwhile",
 			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})
 	}

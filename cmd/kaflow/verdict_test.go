@@ -68,6 +68,46 @@ drop both
 +10s   D > S ACK     seq 4999 ack 8000 @client
 +11ms  S > D ACK     seq 8000 ack 5000 @client
 `, 10), "silent-drop proven", "-", "-"},
+	{"two sessions in use are lost together", `
+` + session + `
++1s    D > S SYN     seq 4999 mss 1460
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
++11ms  D > S ACK     seq 5000 ack 8000
++1ms   D > S PSH,ACK seq 5000 ack 8000 len 11
++11ms  S > D ACK     seq 8000 ack 5011
++11ms  C > S PSH,ACK seq 157 ack 900 ts 43112 46057 len 11
++11ms  S > C ACK     seq 900 ack 168 ts 47123 43112
++200ms C > S PSH,ACK seq 168 ack 900 ts 43312 47123 len 11 lost
++1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++200ms C > S PSH,ACK seq 168 ack 900 ts 43513 47123 len 11 lost
++1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++400ms C > S PSH,ACK seq 168 ack 900 ts 43914 47123 len 11 lost
++400ms D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++1s    D > S PSH,ACK seq 5011 ack 8000 len 11 lost
+`, "undecided possible", "not silent-drop", "not silent-drop"},
+	{"a fresh login crosses while another session is lost that died with it", `
+E 192.0.2.1:40002
+` + session + `
++1s    D > S SYN     seq 4999 mss 1460
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
++11ms  D > S ACK     seq 5000 ack 8000
++1ms   D > S PSH,ACK seq 5000 ack 8000 len 11
++11ms  S > D ACK     seq 8000 ack 5011
++11ms  C > S PSH,ACK seq 157 ack 900 ts 43112 46057 len 11
++11ms  S > C ACK     seq 900 ack 168 ts 47123 43112
++200ms C > S PSH,ACK seq 168 ack 900 ts 43312 47123 len 11 lost
++1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++200ms C > S PSH,ACK seq 168 ack 900 ts 43513 47123 len 11 lost
++1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++400ms C > S PSH,ACK seq 168 ack 900 ts 43914 47123 len 11 lost
++50ms  E > S SYN     seq 14999 mss 1460
++11ms  S > E SYN,ACK seq 17999 ack 15000 mss 1460
++11ms  E > S ACK     seq 15000 ack 18000
++400ms D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++1s    D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++5s    E > S PSH,ACK seq 15000 ack 18000 len 11
++11ms  S > E ACK     seq 18000 ack 15011
+`, "silent-drop likely state-lost likely", "not silent-drop", "not silent-drop"},
 	{"a fresh login crosses while the old session is lost", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
