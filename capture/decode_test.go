@@ -282,12 +282,14 @@ func TestPlainCasesAndWalkAgree(t *testing.T) {
 	stamps := "0101080a 00001111 00002222"
 	header := "c822 0016 00001000 00002000 8018 01f5 0000 0000" + stamps
 	bare := "c822 0016 00001000 00002000 5018 01f5 0000 0000"
+	syn := "c822 0016 00001000 00000000 a002 faf0 0000 0000 0204 05b4 0402 080a 00001111 00000000 0103 0307"
 	taken := 0
 	for _, frame := range [][]byte{
 		eth("0800", ip4(6, client4, server4, header, "aabbcc")), eth("0800", ip4(6, server4, client4, bare, "aabbccddeeff00112233445566778899")),
 		eth("0800", ip4(6, client4, client4, header)), eth("0800", ip4(6, server4, client4, header), "000000"),
 		eth("86dd", ip6(6, client6, server6, header, "aabbcc")), eth("86dd", ip6(6, server6, client6, bare, "aabbccddeeff00112233445566778899")),
 		eth("86dd", ip6(6, client6, client6, header)), eth("86dd", ip6(6, server6, client6, header), "000000"),
+		eth("0800", ip4(6, client4, server4, syn)), eth("86dd", ip6(6, client6, server6, syn, "aabbcc")),
 	} {
 		for at := range frame {
 			for value := range 256 {

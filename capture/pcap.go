@@ -148,6 +148,13 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 		last = when
 		at += 16 + int(size)
 	}
+	r.took(b, f, n, last)
+	return at
+}
+
+// took notes that the packets of the batch from b.N up to n are plain frames of
+// an interface, the last of them seen at an instant.
+func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 	if n > b.N && f.first == 0 {
 		f.first = b.Pkts[b.N].At
 	}
@@ -156,8 +163,8 @@ func takePlain(r *reader, b *Batch, tick int64) (next int) {
 	}
 	f.last = last
 	r.frames += uint64(n - b.N)
-	r.ord, b.N = ord, n
-	return at
+	r.ord += tcp.Ordinal(n - b.N)
+	b.N = n
 }
 
 // take takes records from offset at of the buffer on, until the batch has most,

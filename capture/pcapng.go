@@ -102,12 +102,14 @@ func (g *pcapng) stamp(b []byte) uint64 {
 
 func (g *pcapng) records(r *reader, b *Batch) (int, error) {
 	for b.N < BatchSize {
+		if r.asIs && !g.swap && r.empty == 0 {
+			if r.at = takePlainBlocks(r, b); b.N == BatchSize {
+				break
+			}
+		}
 		rest := r.buf[r.at:r.end]
 		if len(rest) < minBlock {
 			return minBlock, nil
-		}
-		if len(rest) > prefetchAhead {
-			prefetch(&rest[prefetchAhead])
 		}
 		kind := g.u32(rest)
 		swap := g.swap
@@ -146,6 +148,59 @@ func (g *pcapng) records(r *reader, b *Batch) (int, error) {
 		r.at += int(size)
 	}
 	return 0, nil
+}
+
+// takePlainBlocks takes the enhanced packet blocks without options that stand in
+// a row, are of one Ethernet interface and hold plain frames (see plain), up to
+// the first that is anything else. It does what enhanced and packet do, as
+// takePlain does for pcap.
+func takePlainBlocks(r *reader, b *Batch) (next int) {
+	const head, tail = 28, 4
+	buf, at, n, ord := r.buf[:r.end], r.at, b.N, r.ord
+	if len(buf)-at < head+tail {
+		return at
+	}
+	number := le32(buf[at+8:])
+	if uint64(number) >= uint64(len(r.ifaces)) {
+		return at
+	}
+	f := &r.ifaces[number]
+	if f.link != linkEthernet || f.fcs != 0 || f.mul == 0 || f.div > 1 || f.shift != 0 || f.offset != 0 {
+		return at
+	}
+	last, most := f.last, uint64(tcp.MaxInstant)/f.mul
+	for n < BatchSize {
+		rest := buf[at:]
+		if len(rest) < head+tail {
+			break
+		}
+		if len(rest) > prefetchAhead {
+			prefetch(&rest[prefetchAhead])
+		}
+		h := (*[head]byte)(rest)
+		size, held := le32(h[4:]), le32(h[20:])
+		stamp := uint64(le32(h[12:]))<<32 | uint64(le32(h[16:]))
+		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held != le32(h[24:]) || held > maxRecord || size != head+tail+(held+3)&^3 ||
+			uint64(len(rest)) < uint64(size) || le32(rest[size-tail:]) != size || stamp > most {
+			break
+		}
+		when := tcp.Instant(stamp * f.mul)
+		if when < last || when == 0 {
+			break
+		}
+		p := &b.Pkts[n]
+		*p = Packet{}
+		if frame := rest[head : head+held]; !plain(frame, uint32(at)+head, p) && !plain6(frame, uint32(at)+head, p) {
+			break
+		}
+		n++
+		ord++
+		p.At, p.Ord, p.Iface, p.Rec = when, ord, f.number, uint32(at)
+		last = when
+		at += int(size)
+	}
+	r.took(b, f, n, last)
+	return at
 }
 
 func order32(x uint32, swap bool) uint32 {
