@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -129,7 +128,7 @@ func judgeCut(t *testing.T, set *lab.Run, r recordings, client, server []lab.Fra
 			case v.ID == f.Expect.Verdict || !sure:
 			case f.Expect.Verdict == "path-cut" && v.ID == "silent-drop":
 				// The lost controls are what was cut off: an outage then looks like this.
-			case v.ID == "silent-drop" && v.Confidence == "likely" && slices.ContainsFunc(got.Verdict.Unknown, func(u string) bool { return strings.Contains(u, "nothing shows that it was still running") }):
+			case v.ID == "silent-drop" && v.Confidence == "likely" && assumesRecording(got.Verdict.Unknown):
 				// A death, and one capture ends with what crossed last: said to be assumed.
 			default:
 				t.Errorf("%s, %s: %+v, want %+v or less sure (%s)", name, f.Client, v, f.Expect, f.Happened)
