@@ -111,11 +111,11 @@ func (s *Subject) heardUntil(p *Passage) tcp.Instant {
 	return clockwork(s.Clocks).to(s.Base, p.First().Vantage, run.OtherUntil)
 }
 
-// lostUntil returns when the connection, of which passage i is lost, surely was
-// so last: nothing of it crossed in between.
+// lostUntil returns when the connection, of which passage i is lost, was so last:
+// nothing of it crossed in between.
 func (s *Subject) lostUntil(i int) (last tcp.Instant) {
 	for ; i < len(s.Passages) && !passed(s, i); i++ {
-		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed {
+		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost {
 			last = max(last, p.At, p.Until)
 		}
 	}

@@ -61,7 +61,7 @@ func (p *Passage) First() pairing.Ref { return p.Refs[0] }
 // not part of its own connection.
 type Control struct {
 	At    tcp.Instant // on Base's clock
-	Until tcp.Instant // of another connection that is lost: when it surely was so last
+	Until tcp.Instant // of another connection that is lost: when it was so last
 	What  string      // "fresh SYN", "ICMP echo", "flow"
 	Alive bool        // it crossed, or was answered
 	Proof bool        // two captures show it, or an answer does

@@ -15,7 +15,8 @@ type growing struct {
 	path string
 	wait func() bool
 	idle int
-	next string // file that goes on; "" not there yet
+	next string                 // file that goes on; "" not there yet
+	left map[string]fs.FileInfo // files of the rotation that were read to their ends, as they were then
 }
 
 // lookAround is at every how many waits the folder is looked at for the next
@@ -31,7 +32,7 @@ func (g *growing) Read(b []byte) (int, error) {
 			return n, err
 		}
 		if g.idle++; g.idle%lookAround == 1 {
-			if g.next = nextOf(g.path); g.next != "" {
+			if g.next = nextOf(g.path, g.left); g.next != "" {
 				continue // what was written before the next file was begun is there now
 			}
 		}
@@ -46,14 +47,18 @@ func (s *Set) follow() bool {
 	if s.following == nil || s.following.next == "" {
 		return false
 	}
+	if info, err := s.following.file.Stat(); err == nil {
+		s.asLeft[s.following.path] = info
+	}
 	s.paths = append(s.paths, s.following.next)
 	s.step, s.following = namingOf(s.paths), nil
 	return true
 }
 
 // nextOf returns the file that goes on where a file of a rotation ended, by its
-// name and its age: "" where there is none (yet).
-func nextOf(path string) string {
+// name and its age: "" where there is none (yet). left tells how the files were
+// that were read already.
+func nextOf(path string, left map[string]fs.FileInfo) string {
 	this := parseName(path)
 	ended, err := os.Stat(path)
 	if err != nil { // gone: renamed, packed or removed
@@ -65,6 +70,7 @@ func nextOf(path string) string {
 	}
 	var best, first string
 	var bestName, firstName fileName
+	var lowest fs.DirEntry
 	for _, e := range entries {
 		other := filepath.Join(filepath.Dir(path), e.Name())
 		if filepath.Dir(path) == "." && filepath.Base(path) == path {
@@ -78,16 +84,27 @@ func nextOf(path string) string {
 			best, bestName = other, name
 		}
 		if this.family().scheme == numbered && name.before(this) && (first == "" || name.before(firstName)) {
-			first, firstName = other, name
-			if !younger(e, ended) {
-				first = ""
-			}
+			first, firstName, lowest = other, name, e
 		}
 	}
-	if best == "" { // a ring of files that begins anew: the first one was overwritten
+	if best == "" && first != "" && overwritten(lowest, left[first], ended) { // a ring of files that begins anew
 		return first
 	}
 	return best
+}
+
+// overwritten reports whether the first file of a ring was begun anew: it is not
+// as it was left or, where it was not read, it was written after the one that
+// ended. At the same moment the file before may have been written last.
+func overwritten(e fs.DirEntry, left, ended fs.FileInfo) bool {
+	info, err := e.Info()
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return false
+	case left != nil:
+		return info.Size() < left.Size() || info.ModTime().After(left.ModTime()) || !os.SameFile(info, left)
+	}
+	return ended == nil || info.ModTime().After(ended.ModTime())
 }
 
 // before reports whether a file of a rotation is older than another one by

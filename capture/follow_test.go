@@ -43,8 +43,54 @@ func TestNextOfARotation(t *testing.T) {
 		if want != "" {
 			want = filepath.Join(dir, want)
 		}
-		if got := nextOf(filepath.Join(dir, c.after)); got != want {
+		if got := nextOf(filepath.Join(dir, c.after), nil); got != want {
 			t.Errorf("%s: behind %s comes %q, want %q", c.name, c.after, got, want)
 		}
+	}
+}
+
+// A file that was begun in the very moment in which the one before was written
+// last is no reason to go back to that one.
+func TestRotationWithinAMoment(t *testing.T) {
+	dir := t.TempDir()
+	moment := time.Unix(1_700_000_000, 0)
+	left := map[string]os.FileInfo{}
+	write := func(name string, octets int) {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, make([]byte, octets), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, moment, moment); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave := func(name string) {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		left[filepath.Join(dir, name)] = info
+	}
+	after := func(name, want string) {
+		t.Helper()
+		if want != "" {
+			want = filepath.Join(dir, want)
+		}
+		for _, known := range []map[string]os.FileInfo{left, nil} {
+			if got := nextOf(filepath.Join(dir, name), known); got != want {
+				t.Errorf("behind %s comes %q, want %q", name, got, want)
+			}
+		}
+	}
+	write("out.pcap", 5000)
+	leave("out.pcap")
+	write("out.pcap1", 5000)
+	after("out.pcap1", "")
+	leave("out.pcap1")
+	write("out.pcap2", 24)
+	after("out.pcap2", "")
+	write("out.pcap", 24) // the ring begins anew, still within the moment
+	if got, want := nextOf(filepath.Join(dir, "out.pcap2"), left), filepath.Join(dir, "out.pcap"); got != want {
+		t.Errorf("behind out.pcap2 comes %q, want %q, which is shorter than it was left", got, want)
 	}
 }

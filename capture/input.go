@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -75,7 +76,10 @@ func (s *Set) source(path string) (io.Reader, error) {
 	case info.IsDir():
 		return nil, &fileError{path, errors.New("is a directory")}
 	case info.Mode().IsRegular() && s.o.Wait != nil && s.cur == len(s.paths)-1:
-		s.following = &growing{file: f, path: path, wait: s.o.Wait}
+		if s.asLeft == nil {
+			s.asLeft = map[string]fs.FileInfo{}
+		}
+		s.following = &growing{file: f, path: path, wait: s.o.Wait, left: s.asLeft}
 		return s.following, nil
 	case info.Mode().IsRegular():
 		s.in.size = info.Size()

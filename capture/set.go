@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sort"
 
@@ -80,7 +81,8 @@ type Set struct {
 	all    []Interval
 	hosts  hostCount
 
-	following *growing // the last file, where more is waited for
+	following *growing               // the last file, where more is waited for
+	asLeft    map[string]fs.FileInfo // files that were followed, as they were left
 
 	done   bool   // the reading reached the end
 	first  []File // what the first whole reading found; nil during it

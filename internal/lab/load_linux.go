@@ -72,7 +72,14 @@ func flushUnderLoad(s *stage) error {
 	if _, err := fresh.client.Write([]byte("a request\r\n")); err != nil {
 		return err
 	}
-	return s.sleep(4 * time.Second)
+	if err := s.sleep(3500 * time.Millisecond); err != nil {
+		return err
+	}
+	// Nothing that was sent before is on its way any more when the captures end.
+	if _, err := fresh.client.Write([]byte("a last request\r\n")); err != nil {
+		return err
+	}
+	return s.sleep(500 * time.Millisecond)
 }
 
 func userTimeout(s *stage) error {
