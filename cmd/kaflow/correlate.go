@@ -141,7 +141,7 @@ func (r *correlation) read(ctx context.Context) {
 		}
 	}
 	if r.failed == nil {
-		r.correlator.Finish(time.Now())
+		r.correlator.Finish()
 	}
 }
 

@@ -339,9 +339,8 @@ func (c *Correlator) tellProbe(a *ask, x *diagnosis) {
 }
 
 // Finish answers what still waits, asks again about what was told, now that all
-// is known, and tells a verdict on every other connection. now is the reader's
-// time.
-func (c *Correlator) Finish(now time.Time) {
+// is known, and tells a verdict on every other connection.
+func (c *Correlator) Finish() {
 	c.answer(c.asks)
 	c.asks = nil
 	type hosts struct {

@@ -75,7 +75,7 @@ func told(client, server []byte) (out []correlate.Told, err error) {
 		c.End(i)
 		c.Look(now)
 	}
-	c.Finish(now)
+	c.Finish()
 	return out, err
 }
 
