@@ -55,12 +55,9 @@ func sshLine(b []byte) []byte {
 }
 
 // application returns a protocol's word for the octets that begin one
-// direction of a connection; of SSH the identification line. It returns "" where
-// they fit nothing that it knows.
+// direction of a connection, other than SSH. It returns "" where they fit nothing
+// that it knows.
 func application(b []byte) tcp.Untrusted {
-	if line := sshLine(b); line != nil {
-		return tcp.Untrusted(line)
-	}
 	switch {
 	case len(b) >= 6 && b[0] == 22 && b[1] == 3 && b[2] <= 4 && (b[5] == 1 || b[5] == 2):
 		return "tls"
@@ -125,9 +122,13 @@ func PublicWords(payload []byte, length int, ports ...uint16) (words [][2]int) {
 // connection tell which protocol it speaks, and hold nothing of a user's; 0
 // where they fit nothing that is known.
 func applicationWord(b []byte) int {
-	switch name := application(b); name {
-	case "":
-		return 0
+	switch {
+	case bytes.HasPrefix(b, []byte("SSH-2.0-")):
+		return len("SSH-2.0-")
+	case bytes.HasPrefix(b, []byte("SSH-")):
+		return len("SSH-")
+	}
+	switch application(b) {
 	case "tls":
 		return 6
 	case "http":
@@ -153,10 +154,7 @@ func applicationWord(b []byte) int {
 	case "smtp or ftp":
 		return bytes.IndexByte(b, ' ') + 1
 	}
-	if bytes.HasPrefix(b, []byte("SSH-2.0-")) {
-		return len("SSH-2.0-")
-	}
-	return len("SSH-")
+	return 0
 }
 
 var bgpMarker = bytes.Repeat([]byte{0xff}, 16)

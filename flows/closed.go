@@ -48,8 +48,7 @@ func (c *closedRows) place(print uint32) *Closed {
 	return &c.rows[at]
 }
 
-// prune makes room among the rows: those of the lowest prints stay, of equal
-// prints the first.
+// prune makes room among the rows: those of the lowest prints stay.
 func (c *closedRows) prune() {
 	highest := nth(c.prints, closedLimit-1)
 	equal := closedLimit // that stay

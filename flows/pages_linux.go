@@ -13,9 +13,9 @@ func populate[T any](s []T) {
 	if len(s) == 0 {
 		return
 	}
-	const page = 4096
+	page := unix.Getpagesize()
 	octets := unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), len(s)*int(unsafe.Sizeof(s[0])))
-	from := int(-uintptr(unsafe.Pointer(&s[0])) & (page - 1))
+	from := int(-uintptr(unsafe.Pointer(&s[0])) & uintptr(page-1))
 	if n := (len(octets) - from) &^ (page - 1); n > 0 {
 		_ = unix.Madvise(octets[from:from+n], unix.MADV_POPULATE_WRITE)
 	}
