@@ -57,7 +57,7 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 			silent = p.At.Sub(lived)
 		}
 		if passed(s, i) {
-			lived = max(p.At, p.Until)
+			lived = s.heardUntil(p)
 		}
 		at := c.to(of.Base, s.Base, p.At)
 		if at < since && c.to(of.Base, s.Base, s.heardUntil(p)) < since || p.From > flows.Server || p.Kind == flows.ICMPError {
@@ -122,15 +122,19 @@ func (s *Subject) lostUntil(i int) (last tcp.Instant) {
 	return last
 }
 
-// lostBeside returns a connection of the hosts that died with this one and was
-// lost for longest, nil where none did.
-func (s *Subject) lostBeside() (longest *Control) {
+// besideAnother returns what crossed when the connection's own last loss was over
+// and another one, that died with it, was still lost: had the path been cut, that
+// one would have crossed again, too.
+func (s *Subject) besideAnother(last tcp.Instant) (alive, longest *Control) {
 	for i := range s.Controls {
-		if c := &s.Controls[i]; c.Until > 0 && (longest == nil || c.Until > longest.Until) {
+		if c := &s.Controls[i]; c.Until > last && (longest == nil || c.Until > longest.Until) {
 			longest = c
 		}
 	}
-	return longest
+	if longest != nil {
+		alive, _ = s.controlsSay(longest.Until)
+	}
+	return alive, longest
 }
 
 // handshake says whether a SYN was answered, and whether that (or its loss) is

@@ -66,8 +66,13 @@ func plainOrClosed(closed bool) plainKind {
 // connection took one up under a new port, is told of that other one. Of SYNs
 // that nobody answered the first mostInDanger get that look, and of single
 // segments of connections of which nothing else was seen.
+const manyFlows = 50_000
+
+// A silence at the end of a capture means nothing while it is shorter than
+// shortIdle and, from longIdle on, whatever was survived before, that the
+// connection is idle.
 const (
-	manyFlows = 50_000
+	shortIdle = 2 * time.Second
 	longIdle  = time.Minute
 )
 
@@ -86,10 +91,29 @@ func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 	switch {
 	case g.Lone == flows.LoneRST:
 		return plainClosed
-	case end.Sub(g.Last) < 2*time.Second:
+	case end.Sub(g.Last) < shortIdle:
 		return plainGap
 	}
 	return plainIdle
+}
+
+// crowd counts the connections of a kind that comes in floods.
+type crowd struct{ unanswered, lone int }
+
+// atGlance returns what one of very many connections comes to without a close
+// look; ok is false where it gets one.
+func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok bool) {
+	switch {
+	case g.Plain && g.Answered && !g.Closed:
+		return silentAtGlance(g, end), true
+	case g.Unanswered:
+		c.unanswered++
+		return plainUnanswered, c.unanswered > mostInDanger
+	case g.Lone != flows.NotLone:
+		c.lone++
+		return loneAtGlance(g, end), c.lone > mostInDanger
+	}
+	return 0, false
 }
 
 // mostInDanger bounds the connections that are told in full because something
@@ -249,30 +273,17 @@ func (d *desk) cases(r *Report) []brief {
 		}
 	} else {
 		end := d.spans[0].last
-		live := d.points[0].Table.Live()
-		crowded, unanswered, lone := live > manyFlows, 0, 0
+		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{}
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))
 				d.survived, d.period = max(d.survived, g.Survived), max(d.period, g.Period)
 				continue
 			}
-			if crowded && g.Plain && g.Answered && !g.Closed {
-				d.setAside(silentAtGlance(&g, end), plainCase(g.ID))
+			if kind, ok := many.atGlance(&g, end); crowded && ok {
+				d.setAside(kind, plainCase(g.ID))
 				d.survived = max(d.survived, g.Survived)
 				continue
-			}
-			if crowded && g.Unanswered {
-				if unanswered++; unanswered > mostInDanger { // a flood
-					d.setAside(plainUnanswered, plainCase(g.ID))
-					continue
-				}
-			}
-			if crowded && g.Lone != flows.NotLone {
-				if lone++; lone > mostInDanger { // a flood, too, or a scan
-					d.setAside(loneAtGlance(&g, end), plainCase(g.ID))
-					continue
-				}
 			}
 			if s := d.fetch(g.ID); s != nil {
 				d.stir(s)

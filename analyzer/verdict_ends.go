@@ -486,7 +486,7 @@ func idleAtEnd(s *Subject) Answer {
 		return Answer{}
 	}
 	longest := longestSurvived(s, len(s.Passages))
-	if tail < 2*time.Second || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < time.Minute {
+	if tail < shortIdle || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < longIdle {
 		return Answer{}
 	}
 	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},

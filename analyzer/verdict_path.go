@@ -103,11 +103,9 @@ func (s *Subject) crossedAndLost(o *onset) Finding {
 
 func (s *Subject) bothWays(o *onset) Answer {
 	alive, dead := s.controlsSay(s.lastLoss(o))
-	beside := s.lostBeside()
-	if alive != nil || beside == nil || beside.Until <= s.lastLoss(o) {
-		beside = nil
-	} else if alive, _ = s.controlsSay(beside.Until); alive == nil {
-		beside = nil
+	var beside *Control
+	if alive == nil {
+		alive, beside = s.besideAnother(s.lastLoss(o))
 	}
 	idle := o.silence >= time.Second
 	switch {
@@ -145,7 +143,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 		a.Findings = append(a.Findings, f)
 	}
 	switch {
-	case beside != nil: // its own last loss lies before what crosses
+	case alive != nil && beside != nil: // its own last loss lies before what crosses
 		if v.Confidence == Proven {
 			v.Confidence = Likely
 		}
