@@ -150,6 +150,9 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 		if p.Last.Frame != 0 {
 			d.AliveRef = p.Last
 		}
+		if _, lost := s.lostTail(i+1, i); lost {
+			d.AliveUntil, d.AliveRef = s.heardUntil(p), pairing.Ref{}
+		}
 	}
 	d.Findings = append(d.Findings, findings(s, &d)...)
 	return d

@@ -11,10 +11,11 @@ import (
 // onset is the moment from which on nothing of a connection crosses, as two or
 // more captures prove it.
 type onset struct {
-	lost      [2][]int // passages lost since then, by sender
-	crossed   [2][]int // passages that crossed since then
-	first     int      // the first lost passage
-	last      int      // the last passage before it that crossed or was answered; -1 none
+	lost      [2][]int    // passages lost since then, by sender
+	crossed   [2][]int    // passages that crossed since then
+	first     int         // the first lost passage
+	tail      pairing.Ref // the segment before it that was lost, too: the last one of a run; zero where none was
+	last      int         // the last passage before it that crossed or was answered; -1 none
 	silence   time.Duration
 	assumed   bool // the loss that matters rests on recording that is assumed only
 	between   [2]int
@@ -59,6 +60,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	}
 	o.first, o.at = first, s.Passages[first].At
 	o.silence, o.last = s.silence(first)
+	if tail, ok := s.lostTail(first, o.last); ok {
+		o.tail, o.at, o.silence = tail, s.Passages[o.last].Until, 0
+	}
 	if o.last >= 0 && !s.alive(o.last) {
 		o.silence, o.last = 0, -1 // what was sent last may not have arrived: how long the path was idle is not known
 	}
@@ -99,6 +103,22 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// lostTail returns the last segment of the run before a lost passage, where that
+// one is the same sent again: the run, whose segments are not told apart any
+// more, ends with the first that was lost.
+func (s *Subject) lostTail(first, before int) (tail pairing.Ref, ok bool) {
+	if before < 0 || first >= len(s.Passages) {
+		return tail, false
+	}
+	p, again := &s.Passages[before], &s.Passages[first]
+	run := p.Event.Run
+	if run == nil || p.Kind == flows.KeepaliveProbe || again.Kind != flows.Retransmission || run.LastFrom != again.From ||
+		run.Seq != again.Event.Seq || p.First().Vantage != again.First().Vantage {
+		return tail, false
+	}
+	return p.Last, true
 }
 
 // provenLost returns how many segments are lost since the onset beyond doubt.
@@ -265,10 +285,58 @@ type silentTail struct {
 	side         uint8
 	asked        []int // passages of that side since its last sign of life from the other
 	first        int
+	tail         pairing.Ref   // what was asked before, as the last segment of a run (see lostTail); zero where nothing was
 	silence      time.Duration // before the first of them
 	lastHeard    int           // last passage of the other side; -1 none
 	probes, data int
 	reset        int // its own RST at the end; -1 none
+}
+
+// tailVerdict begins a verdict on an end that asks in vain.
+func (s *Subject) tailVerdict(id string, sure Confidence, t silentTail, at int) *Verdict {
+	first := &s.Passages[t.first]
+	v := &Verdict{ID: id, Confidence: sure, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{at, at}}
+	if t.tail.Frame != 0 {
+		v.FirstLost, v.At = t.tail, clockwork(s.Clocks).to(s.Base, t.tail.Vantage, t.tail.At)
+	}
+	v.LastCrossed = s.heardLast(t)
+	return v
+}
+
+// heardLast returns the last frame of the other side that is known; zero where
+// that is one of a run that ends with the first question in vain.
+func (s *Subject) heardLast(t silentTail) pairing.Ref {
+	if t.lastHeard < 0 {
+		return pairing.Ref{}
+	}
+	switch p := &s.Passages[t.lastHeard]; {
+	case p.Last.Frame == 0:
+		return p.First()
+	case p.Last == t.tail:
+		return pairing.Ref{}
+	default:
+		return p.Last
+	}
+}
+
+// questions returns what was asked in vain.
+func (s *Subject) questions(t silentTail) (list []pairing.Ref) {
+	if t.tail.Frame != 0 {
+		list = append(list, t.tail)
+	}
+	for _, i := range t.asked {
+		list = append(list, s.Passages[i].First())
+	}
+	return list
+}
+
+// aroundOnset returns what was heard last and the first question in vain.
+func (s *Subject) aroundOnset(t silentTail) []pairing.Ref {
+	first := s.questions(t)[0]
+	if last := s.heardLast(t); last.Frame != 0 {
+		return []pairing.Ref{last, first}
+	}
+	return []pairing.Ref{first}
 }
 
 // findTail looks for an end that asks in vain until the capture's end: probes
@@ -294,7 +362,10 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 			case p.Kind == flows.KeepaliveProbe || p.Kind == flows.Retransmission || p.Kind == flows.FIN || p.Kind == flows.ZeroWindowProbe || p.Event.Len > 0:
 				if t.first < 0 {
 					t.first = i
-					if silence, before := s.silence(i); before >= 0 && s.alive(before) {
+					silence, before := s.silence(i)
+					if tail, ok := s.lostTail(i, before); ok {
+						t.tail, t.data = tail, 1
+					} else if before >= 0 && s.alive(before) {
 						t.silence = silence
 					}
 				}

@@ -56,13 +56,9 @@ func peerGone(s *Subject) Answer {
 }
 
 func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer {
-	first := &s.Passages[t.first]
 	asker, peer := sideName(t.side), sideName(other(t.side))
-	verdict := &Verdict{ID: PeerGone, Confidence: Likely, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{v, v},
-		Unknown: []string{"whether the host is down, asleep or unplugged: look at it, or at its switch port"}}
-	if t.lastHeard >= 0 {
-		verdict.LastCrossed = s.Passages[t.lastHeard].First()
-	}
+	verdict := s.tailVerdict(PeerGone, Likely, t, v)
+	verdict.Unknown = []string{"whether the host is down, asleep or unplugged: look at it, or at its switch port"}
 	if len(s.Seen) > 1 && s.TwoSided() && v != s.Passages[t.first].First().Vantage {
 		verdict.Confidence = Proven
 	}
@@ -72,10 +68,7 @@ func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer
 	for _, x := range near.Asked[:min(len(near.Asked), 8)] {
 		refs = append(refs, refAt(s.Points, v, x.Ord, flows.Unknown, x.At))
 	}
-	var asked []pairing.Ref
-	for _, i := range t.asked {
-		asked = append(asked, s.Passages[i].First())
-	}
+	asked := s.questions(t)
 	return Answer{Verdict: verdict, Findings: []Finding{
 		{Rule: "neighbour-unanswered", Says: fmt.Sprintf("%d requests for the hardware address of the %s's host get no answer", len(near.Asked), peer), Suggests: "nobody is there at the last hop", Evidence: refs},
 		{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer", asker, plural(len(t.asked), "question")), Suggests: "the host to which they went is gone", Evidence: asked},

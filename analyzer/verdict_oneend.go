@@ -21,11 +21,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	if !s.insists(t) && s.Ends[1].Sub(s.Passages[t.first].At) < promptly {
 		return Answer{} // the capture ends before an answer had to come
 	}
-	first := &s.Passages[t.first]
-	v := &Verdict{ID: Undecided, Confidence: Possible, At: first.At, Silence: t.silence, FirstLost: first.First(), Between: [2]int{s.Base, s.Base}}
-	if t.lastHeard >= 0 {
-		v.LastCrossed = s.Passages[t.lastHeard].First()
-	}
+	v := s.tailVerdict(Undecided, Possible, t, s.Base)
 	asker := sideName(t.side)
 	asked := fmt.Sprintf("%d probes", t.probes)
 	switch {
@@ -35,10 +31,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		asked = fmt.Sprintf("%d probes and %d segments with data", t.probes, t.data)
 	}
 	idle := t.silence >= time.Second
-	var evidence []pairing.Ref
-	for _, i := range t.asked {
-		evidence = append(evidence, s.Passages[i].First())
-	}
+	evidence := s.questions(t)
 	finding := Finding{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer", asker, asked),
 		Suggests: "the connection is dead for it; where and why one capture cannot tell", Evidence: evidence}
 	if t.probes == 0 {
@@ -232,14 +225,8 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 	drop := Hypothesis{Verdict: SilentDrop, Next: next}
 	cut := Hypothesis{Verdict: PathCut, Next: next}
 	gone := Hypothesis{Verdict: PeerGone, Next: next}
-	onset := []pairing.Ref{s.Passages[t.first].First()} // the last that was heard, and the first question in vain
-	if t.lastHeard >= 0 {
-		onset = append([]pairing.Ref{s.Passages[t.lastHeard].First()}, onset...)
-	}
-	var asked []pairing.Ref
-	for _, i := range t.asked {
-		asked = append(asked, s.Passages[i].First())
-	}
+	onset := s.aroundOnset(t)
+	asked := s.questions(t)
 	add := func(list *[]Reason, says string, refs ...pairing.Ref) { *list = append(*list, Reason{says, refs}) }
 	if idle {
 		add(&drop.For, fmt.Sprintf("it began right after %s of silence", facts.Compact(t.silence)), onset...)

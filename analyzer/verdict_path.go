@@ -59,6 +59,9 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 			v.LastCrossed = refAt(s.Points, p.Refs[0].Vantage, r.UntilOrd, p.Kind, r.Until)
 		}
 	}
+	if o.tail.Frame != 0 {
+		v.FirstLost, v.LastCrossed = o.tail, s.lastBefore(o.between[1], o.at)
+	}
 	if o.assumed {
 		v.Confidence = Likely
 		v.Unknown = append(v.Unknown, s.Passages[o.first].Why)
@@ -71,6 +74,29 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 		}
 	}
 	return v
+}
+
+// lastBefore returns the last segment of the connection that a vantage point
+// holds from before an instant, on Base's clock.
+func (s *Subject) lastBefore(vantage int, at tcp.Instant) (last pairing.Ref) {
+	c := clockwork(s.Clocks)
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		if seen.Vantage != vantage {
+			continue
+		}
+		for j := range seen.Flow.Events {
+			ev := &seen.Flow.Events[j]
+			if c.to(s.Base, vantage, ev.End()) >= at || ev.Kind == flows.ICMPError {
+				break
+			}
+			last = s.ref(seen, ev.Ord, ev.Kind, ev.At)
+			if ev.Run != nil {
+				last = s.ref(seen, ev.Run.UntilOrd, lastOf(ev), ev.Run.Until)
+			}
+		}
+	}
+	return last
 }
 
 // alongPath orders two vantage points from client to server.
@@ -96,6 +122,10 @@ func (s *Subject) crossedAndLost(o *onset) Finding {
 				refs = append(refs, s.Passages[i].Refs...)
 			}
 		}
+	}
+	if o.tail.Frame != 0 {
+		lost++
+		refs = append(refs, o.tail)
 	}
 	return Finding{Rule: "nothing-crosses", Says: fmt.Sprintf("of %d segments sent since, none is in the other capture", lost),
 		Suggests: "they were lost on the way", Evidence: refs}
