@@ -25,6 +25,23 @@ clock server +1500ms
 +11ms S > C ACK     seq 900 ack 157 ts 46057 42046
 `
 
+// lostTogether opens a second session beside the first, uses both, and then loses
+// what either sends.
+const lostTogether = `
++1s    D > S SYN     seq 4999 mss 1460
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
++11ms  D > S ACK     seq 5000 ack 8000
++1ms   D > S PSH,ACK seq 5000 ack 8000 len 11
++11ms  S > D ACK     seq 8000 ack 5011
++11ms  C > S PSH,ACK seq 157 ack 900 ts 43112 46057 len 11
++11ms  S > C ACK     seq 900 ack 168 ts 47123 43112
++200ms C > S PSH,ACK seq 168 ack 900 ts 43312 47123 len 11 lost
++1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++200ms C > S PSH,ACK seq 168 ack 900 ts 43513 47123 len 11 lost
++1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
++400ms C > S PSH,ACK seq 168 ack 900 ts 43914 47123 len 11 lost
+`
+
 // conversation is a text and what must be said of its first flow: verdict,
 // confidence, cause and its confidence, with both captures (in either order),
 // and with the client's and the server's alone. "-" leaves a place open; of one
@@ -68,38 +85,13 @@ drop both
 +10s   D > S ACK     seq 4999 ack 8000 @client
 +11ms  S > D ACK     seq 8000 ack 5000 @client
 `, 10), "silent-drop proven", "-", "-"},
-	{"two sessions in use are lost together", `
-` + session + `
-+1s    D > S SYN     seq 4999 mss 1460
-+11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
-+11ms  D > S ACK     seq 5000 ack 8000
-+1ms   D > S PSH,ACK seq 5000 ack 8000 len 11
-+11ms  S > D ACK     seq 8000 ack 5011
-+11ms  C > S PSH,ACK seq 157 ack 900 ts 43112 46057 len 11
-+11ms  S > C ACK     seq 900 ack 168 ts 47123 43112
-+200ms C > S PSH,ACK seq 168 ack 900 ts 43312 47123 len 11 lost
-+1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
-+200ms C > S PSH,ACK seq 168 ack 900 ts 43513 47123 len 11 lost
-+1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
-+400ms C > S PSH,ACK seq 168 ack 900 ts 43914 47123 len 11 lost
+	{"two sessions in use are lost together", session + lostTogether + `
 +400ms D > S PSH,ACK seq 5011 ack 8000 len 11 lost
 +1s    D > S PSH,ACK seq 5011 ack 8000 len 11 lost
 `, "undecided possible", "not silent-drop", "not silent-drop"},
 	{"a fresh login crosses while another session is lost that died with it", `
 E 192.0.2.1:40002
-` + session + `
-+1s    D > S SYN     seq 4999 mss 1460
-+11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
-+11ms  D > S ACK     seq 5000 ack 8000
-+1ms   D > S PSH,ACK seq 5000 ack 8000 len 11
-+11ms  S > D ACK     seq 8000 ack 5011
-+11ms  C > S PSH,ACK seq 157 ack 900 ts 43112 46057 len 11
-+11ms  S > C ACK     seq 900 ack 168 ts 47123 43112
-+200ms C > S PSH,ACK seq 168 ack 900 ts 43312 47123 len 11 lost
-+1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
-+200ms C > S PSH,ACK seq 168 ack 900 ts 43513 47123 len 11 lost
-+1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
-+400ms C > S PSH,ACK seq 168 ack 900 ts 43914 47123 len 11 lost
+` + session + lostTogether + `
 +50ms  E > S SYN     seq 14999 mss 1460
 +11ms  S > E SYN,ACK seq 17999 ack 15000 mss 1460
 +11ms  E > S ACK     seq 15000 ack 18000
