@@ -150,7 +150,7 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 		if p.Last.Frame != 0 {
 			d.AliveRef = p.Last
 		}
-		if _, lost := s.lostTail(i+1, i); lost {
+		if s.losesTail(i) {
 			d.AliveUntil, d.AliveRef = s.heardUntil(p), pairing.Ref{}
 		}
 	}

@@ -60,8 +60,8 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	}
 	o.first, o.at = first, s.Passages[first].At
 	o.silence, o.last = s.silence(first)
-	if tail, ok := s.lostTail(first, o.last); ok {
-		o.tail, o.at, o.silence = tail, s.Passages[o.last].Until, 0
+	if tail, of := s.lostTail(first); of >= 0 {
+		o.tail, o.at, o.silence = tail, s.Passages[of].Until, 0
 	}
 	if o.last >= 0 && !s.alive(o.last) {
 		o.silence, o.last = 0, -1 // what was sent last may not have arrived: how long the path was idle is not known
@@ -106,19 +106,36 @@ func findOnset(s *Subject) (o onset, ok bool) {
 }
 
 // lostTail returns the last segment of the run before a lost passage, where that
-// one is the same sent again: the run, whose segments are not told apart any
-// more, ends with the first that was lost.
-func (s *Subject) lostTail(first, before int) (tail pairing.Ref, ok bool) {
-	if before < 0 || first >= len(s.Passages) {
-		return tail, false
+// one is the same sent again, and which passage the run is: the run, whose
+// segments are not told apart any more, ends with the first that was lost. It is
+// -1 where there is none.
+func (s *Subject) lostTail(first int) (tail pairing.Ref, of int) {
+	again := &s.Passages[first]
+	if again.Kind != flows.Retransmission {
+		return tail, -1
 	}
-	p, again := &s.Passages[before], &s.Passages[first]
-	run := p.Event.Run
-	if run == nil || p.Kind == flows.KeepaliveProbe || again.Kind != flows.Retransmission || run.LastFrom != again.From ||
-		run.Seq != again.Event.Seq || p.First().Vantage != again.First().Vantage {
-		return tail, false
+	for i := first - 1; i >= 0; i-- {
+		p := &s.Passages[i]
+		if p.First().Vantage != again.First().Vantage || p.Kind == flows.ICMPError {
+			continue // what another capture has folded otherwise
+		}
+		if run := p.Event.Run; run != nil && p.Kind != flows.KeepaliveProbe && run.LastFrom == again.From && run.Seq == again.Event.Seq {
+			return p.Last, i
+		}
+		return tail, -1
 	}
-	return p.Last, true
+	return tail, -1
+}
+
+// losesTail reports whether the run of passage i ends with a segment that is sent
+// again.
+func (s *Subject) losesTail(i int) bool {
+	for j := i + 1; j < len(s.Passages); j++ {
+		if _, of := s.lostTail(j); of == i {
+			return true
+		}
+	}
+	return false
 }
 
 // provenLost returns how many segments are lost since the onset beyond doubt.
@@ -363,7 +380,7 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 				if t.first < 0 {
 					t.first = i
 					silence, before := s.silence(i)
-					if tail, ok := s.lostTail(i, before); ok {
+					if tail, of := s.lostTail(i); of >= 0 {
 						t.tail, t.data = tail, 1
 					} else if before >= 0 && s.alive(before) {
 						t.silence = silence

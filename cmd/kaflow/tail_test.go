@@ -51,6 +51,7 @@ delay S 10ms
 		last, first int // frames; 0: none is named
 	}{
 		{[]string{client, server}, 27, 28},
+		{[]string{server, client}, 27, 28},
 		{[]string{client}, 0, 28},
 	} {
 		var stdout, stderr bytes.Buffer
