@@ -120,7 +120,9 @@ func (s *Subject) lostTail(first int) (tail pairing.Ref, of int) {
 			continue // what another capture has folded otherwise
 		}
 		if run := p.Event.Run; run != nil && p.Kind != flows.KeepaliveProbe && run.LastFrom == again.From && run.Seq == again.Event.Seq {
-			return p.Last, i
+			tail = p.Last
+			tail.Kind = flows.Data // it is sent again
+			return tail, i
 		}
 		return tail, -1
 	}
@@ -329,7 +331,7 @@ func (s *Subject) heardLast(t silentTail) pairing.Ref {
 	switch p := &s.Passages[t.lastHeard]; {
 	case p.Last.Frame == 0:
 		return p.First()
-	case p.Last == t.tail:
+	case p.Last.Frame == t.tail.Frame && p.Last.Vantage == t.tail.Vantage && p.Last.File == t.tail.File:
 		return pairing.Ref{}
 	default:
 		return p.Last

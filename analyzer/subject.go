@@ -302,12 +302,13 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	return p
 }
 
-// lastOf returns the kind of a run's last segment, as far as the run tells.
+// lastOf returns the kind of a run's last segment, as far as the run tells: of
+// traffic it does not say whether that was data or an acknowledgment.
 func lastOf(run *flows.Event) flows.Kind {
 	if run.Kind == flows.KeepaliveProbe {
 		return flows.KeepaliveACK
 	}
-	return run.Kind
+	return flows.Unknown
 }
 
 // follow takes a segment from where it was first seen to where its way ends.

@@ -56,7 +56,7 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 		p := &s.Passages[o.last]
 		v.LastCrossed = p.Refs[len(p.Refs)-1]
 		if r := p.Event.Run; r != nil {
-			v.LastCrossed = refAt(s.Points, p.Refs[0].Vantage, r.UntilOrd, p.Kind, r.Until)
+			v.LastCrossed = refAt(s.Points, p.Refs[0].Vantage, r.UntilOrd, lastOf(p.Event), r.Until)
 		}
 	}
 	if o.tail.Frame != 0 {

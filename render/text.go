@@ -283,7 +283,10 @@ func (p *page) when(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 // point names a frame: "#118 of client.pcap, ack, 16:31:07.212", the time
 // being the one that the timeline shows.
 func (p *page) point(r *analyzer.Report, d *analyzer.Diagnosis, ref pairing.Ref) string {
-	text := frameName(r, ref) + " of " + vantageName(r, ref.Vantage) + ", " + ref.Kind.String()
+	text := frameName(r, ref) + " of " + vantageName(r, ref.Vantage)
+	if ref.Kind != flows.Unknown {
+		text += ", " + ref.Kind.String()
+	}
 	if at := commonMoment(d, ref); at != 0 {
 		return text + ", " + p.stamp(at)
 	}
