@@ -151,10 +151,26 @@ func (x *twoEnds) conversation(dying, living int) (client string) {
 	return client
 }
 
+// chatter opens a connection that is never quiet, of which a watch therefore holds
+// segments back for as long as it ever does.
+func (x *twoEnds) chatter(port int) {
+	x.t.Helper()
+	address := fmt.Sprintf("%s:%d", awayAddr, port)
+	x.away.listenOn(address)
+	c := x.away.dialTo(address)
+	go func() {
+		for tick := time.Tick(400 * time.Millisecond); ; <-tick {
+			if _, err := c.Write([]byte("x")); err != nil {
+				return // closed with the test
+			}
+		}
+	}()
+}
+
 // A firewall forgets a connection; the watches at both ends, the far one through
 // ssh and that firewall, show together who killed it, live.
 func TestBothEndsLiveOverSSH(t *testing.T) {
-	const dying, living = 7001, 7002
+	const dying, living, busy = 7001, 7002, 7003
 	x := newTwoEnds(t)
 	self, err := os.Executable()
 	if err != nil {
@@ -206,6 +222,7 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	begun.wait(t)
 	client := x.conversation(dying, living)
 	time.Sleep(2500 * time.Millisecond) // probes cross
+	x.chatter(busy)
 	forgotten := time.Now()
 	x.forget(dying)
 	lines := make(chan together, 1000)

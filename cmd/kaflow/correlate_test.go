@@ -295,7 +295,7 @@ func TestDeathsWaitForTheOtherEnd(t *testing.T) {
 			if c.tells {
 				take(1, lines[end/2:end+1])
 				now = now.Add(c.after)
-				take(1, lines[end:end+1]) // it says again how far it goes
+				take(1, [][]byte{shifted(t, lines[end], time.Second)}) // it says again how far it goes
 			}
 			if now = now.Add(time.Second); !c.tells {
 				now = now.Add(c.after)

@@ -78,7 +78,7 @@ type ask struct {
 	what string
 	at   tcp.Instant
 	came time.Time
-	told []int // how often each stream had said how far it goes
+	mark []tcp.Instant // how far each stream went, by its own clock, when it next said so; 0: it did not yet
 
 	client, server string
 }
@@ -105,6 +105,7 @@ func (c *Correlator) Take(i int, text []byte, now time.Time) error {
 	case "capture":
 		if l.Complete != "" { // a report has lines of that type, too
 			err = s.recording(l)
+			c.mark(i)
 		}
 	case "event":
 		s.events++
@@ -127,13 +128,19 @@ func (c *Correlator) event(i int, l *line, now time.Time) error {
 		return nil
 	}
 	if len(c.asks) < mostPending {
-		a := ask{place: place{i, keyOf(l.Client, l.Server)}, what: l.Event, at: at, came: now, client: l.Client, server: l.Server}
-		for _, s := range c.streams {
-			a.told = append(a.told, s.told)
-		}
-		c.asks = append(c.asks, a)
+		c.asks = append(c.asks, ask{place: place{i, keyOf(l.Client, l.Server)}, what: l.Event, at: at, came: now, mark: make([]tcp.Instant, len(c.streams)), client: l.Client, server: l.Server})
 	}
 	return nil
+}
+
+// mark notes how far a stream goes for the questions that came since it last said
+// so.
+func (c *Correlator) mark(i int) {
+	for _, a := range c.asks {
+		if a.mark[i] == 0 {
+			a.mark[i] = c.streams[i].until
+		}
+	}
 }
 
 // keyOf returns the key of a connection that an event names; its overlay is not
@@ -199,17 +206,21 @@ func (c *Correlator) due(a *ask, now time.Time) bool {
 	return true
 }
 
-// knows reports whether a stream has told of the time of a question: it said how
-// far it goes since the question came, and that is far enough, or it has gone on
-// for so long that its clock must be another one.
+// knows reports whether a stream has told of the time of a question: all that it
+// had recorded when it first said how far it goes since the question came, by
+// whatever clock, and beyond the time of the question by its own, unless that
+// seems to be behind. What a watch still holds back of a busy connection is not
+// told.
 func (s *stream) knows(i int, a *ask, now time.Time) bool {
 	switch {
 	case s.whole:
 		return true
 	case i == a.stream:
 		return s.complete >= a.at
+	case a.mark[i] == 0 || s.complete < a.mark[i]:
+		return false
 	}
-	return s.told > a.told[i] && (s.complete >= a.at.Add(after) || s.told > a.told[i]+1 && now.Sub(a.came) >= behind)
+	return s.complete >= a.at.Add(after) || s.until < a.at.Add(after) && now.Sub(a.came) >= behind
 }
 
 // answer tells what is known of connections, those of the same hosts together.

@@ -3,6 +3,8 @@ package correlate_test
 import (
 	"bytes"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,5 +57,69 @@ func TestWhatIsNotToldYetIsNotMissed(t *testing.T) {
 	}
 	if told == 0 {
 		t.Error("the death was never told")
+	}
+}
+
+// A watch holds segments of a connection back while it goes on, and says up to
+// when it told all. What it may still hold is waited for, however long: nothing is
+// concluded, and later it is proven.
+func TestWhatAWatchHoldsBackIsWaitedFor(t *testing.T) {
+	const (
+		held  = "2026-11-21T10:51:17.2Z" // the first lost probe was sent before
+		death = "2026-11-21T10:51:19.9Z"
+	)
+	read := func(name string) [][]byte {
+		text, err := os.ReadFile("testdata/forgotten/" + name + ".ndjson")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	}
+	var told []string
+	c := correlate.New([]string{"server", "client"}, correlate.Options{Tell: func(d correlate.Told) {
+		if d.What == monitor.Died {
+			told = append(told, d.Verdict.ID+" "+string(d.Verdict.Confidence))
+		}
+	}})
+	now := time.Unix(1_700_000_000, 0)
+	take := func(stream int, line []byte) {
+		if err := c.Take(stream, line, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until, complete := regexp.MustCompile(`"until":"([^"]+)"`), regexp.MustCompile(`"complete":"([^"]+)"`)
+	after := func(line []byte, what *regexp.Regexp, at string) bool {
+		m := what.FindSubmatch(line)
+		return m != nil && string(m[1]) > at
+	}
+	server := read("server")
+	asked := slices.IndexFunc(server, func(line []byte) bool { return after(line, until, death) })
+	for i, line := range server {
+		if i == asked {
+			for _, line := range read("client") {
+				take(1, line)
+			}
+		}
+		if bytes.Contains(line, []byte(`198.51.100.2:22"]`)) {
+			continue // they are held
+		}
+		if after(line, complete, held) {
+			line = complete.ReplaceAll(line, []byte(`"complete":"`+held+`"`))
+		}
+		take(0, line)
+		now = now.Add(2 * time.Second)
+		c.Look(now)
+	}
+	if len(told) > 0 {
+		t.Fatalf("told %v while the server's watch held segments back", told)
+	}
+	for _, line := range server {
+		if after(line, complete, held) {
+			take(0, line)
+		}
+	}
+	c.Look(now)
+	if len(told) != 1 || told[0] != "silent-drop proven" {
+		t.Errorf("told %v", told)
 	}
 }

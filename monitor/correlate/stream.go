@@ -27,16 +27,16 @@ type stream struct {
 	foundAt int
 	gone    int // records that had to go for their number
 
-	since, complete tcp.Instant
-	told            int // how often it was said how far it goes
-	drops           uint64
-	frames          uint64
-	selected        bool // it does not tell of every connection
-	holes           []capture.Interval
-	carries         bool // segments came, or it was said how far the recording goes
-	events          uint64
-	ended           bool // nothing more comes
-	whole           bool // its watch said that this is its end
+	since, until tcp.Instant // of the recording
+	complete     tcp.Instant // all up to here was told
+	drops        uint64
+	frames       uint64
+	selected     bool // it does not tell of every connection
+	holes        []capture.Interval
+	carries      bool // segments came, or it was said how far the recording goes
+	events       uint64
+	ended        bool // nothing more comes
+	whole        bool // its watch said that this is its end
 }
 
 // record is what is known of one connection at one vantage point: its segments
@@ -216,6 +216,10 @@ func (s *stream) recording(l *line) error {
 	if err != nil {
 		return err
 	}
+	until, err := instant(l.Until)
+	if err != nil {
+		return err
+	}
 	complete, err := instant(l.Complete)
 	if err != nil {
 		return err
@@ -224,8 +228,7 @@ func (s *stream) recording(l *line) error {
 	if s.since == 0 || since < s.since {
 		s.since = since
 	}
-	s.complete = max(s.complete, complete)
-	s.told++
+	s.until, s.complete = max(s.until, until), max(s.complete, complete)
 	s.frames, s.drops, s.selected = l.Frames, l.Drops, l.Selected
 	s.whole = s.whole || l.End
 	for _, h := range l.Holes {
