@@ -280,7 +280,7 @@ func (d *desk) cases(r *Report) []brief {
 				d.survived, d.period = max(d.survived, g.Survived), max(d.period, g.Period)
 				continue
 			}
-			if kind, ok := many.atGlance(&g, end); crowded && ok {
+			if kind, ok := many.atGlance(g, end); crowded && ok {
 				d.setAside(kind, plainCase(g.ID))
 				d.survived = max(d.survived, g.Survived)
 				continue

@@ -60,12 +60,14 @@ func (g *Glance) Settled(end tcp.Instant) bool {
 }
 
 // Glances yields a glance at every flow that the table holds whole, in stream
-// order.
-func (t *Table) Glances() iter.Seq[Glance] {
-	return func(yield func(Glance) bool) {
+// order. Each holds until the next one.
+func (t *Table) Glances() iter.Seq[*Glance] {
+	return func(yield func(*Glance) bool) {
+		var g Glance
 		for id := range t.Flows() {
 			p, slot := t.at(uint32(id >> 32))
-			if !yield(t.glance(p, slot, id)) {
+			t.glance(&g, p, slot, id)
+			if !yield(&g) {
 				return
 			}
 		}
@@ -78,14 +80,16 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 	if !ok {
 		return Glance{}, false
 	}
-	return t.glance(p, slot, id), true
+	var g Glance
+	t.glance(&g, p, slot, id)
+	return g, true
 }
 
-func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
+func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	t.grow(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
 	t.store(c)
-	g := Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
+	*g = Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
 	bits := h.state[0] | h.state[1]
 	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
 	g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked
@@ -106,9 +110,10 @@ func (t *Table) glance(p *pool, slot uint32, id FlowID) Glance {
 			g.Stamp[side] = h.tsval[e]
 		}
 	}
-	g.Unanswered = g.RolesKnown && g.ISNKnown[Client] && g.Segments[Server] == 0 && c.flags&(coldRare|coldMidway) == 0 && t.onlySYNs(c)
-	g.Lone = t.lone(c)
-	return g
+	if !g.Plain { // nobody answered
+		g.Unanswered = g.RolesKnown && g.ISNKnown[Client] && g.Segments[Server] == 0 && c.flags&(coldRare|coldMidway) == 0 && t.onlySYNs(c)
+		g.Lone = t.lone(c)
+	}
 }
 
 // lone says which single segment a flow consists of, if it does.

@@ -39,7 +39,7 @@ func newSide(p Point, covers []capture.Interval) *side {
 		s.table = p.Table
 		s.cards = make([]flows.Glance, 0, p.Table.Live())
 		for g := range p.Table.Glances() {
-			s.cards = append(s.cards, g)
+			s.cards = append(s.cards, *g)
 		}
 		s.flows = make([]*flows.Flow, len(s.cards))
 		for c := range p.Table.ClosedFlows() {
