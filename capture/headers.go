@@ -46,10 +46,12 @@ func Headers(list []Header, link uint32, data []byte, wire uint32) (Packet, []He
 	return p, list
 }
 
-// pass tells of a header, where somebody asked.
+// pass tells of a header, where somebody asked. One that begins behind what was
+// captured is at its end, and empty.
 func (w *walk) pass(kind HeaderKind, at, size int) {
 	if w.seen != nil {
-		size = max(0, min(size, len(w.b)-at))
+		at = min(at, len(w.b))
+		size = min(size, len(w.b)-at)
 		*w.seen = append(*w.seen, Header{Kind: kind, At: at, Size: size, End: w.end, Quoted: w.quoted})
 	}
 }
