@@ -424,15 +424,30 @@ func setcapLine() string {
 // drainFor is how long the rest of the ring may take when the end has come.
 const drainFor = time.Second
 
-// watchLive feeds the engine until ctx ends. Packet time goes on with the clock
-// while nothing comes, but no further than to where it was asked for packets in
-// vain: what came since may lie in the ring, however long a busy machine has kept
-// this process from it. While an interface is away it stands: nothing can be
-// concluded then.
+// pace moves packet time on with the clock while nothing comes, but no further
+// than to where packets were asked for in vain: what came since may lie in the
+// ring, however long a busy machine has kept this process from it.
+type pace struct {
+	last tcp.Instant // packet time when packets came last
+	seen time.Time   // when that was
+}
+
+// goOn takes that n packets came when they were asked for, and that it is now. While
+// an interface is away time stands: nothing can be concluded then.
+func (p *pace) goOn(e *monitor.Engine, n int, asked, now time.Time, away bool) {
+	switch {
+	case n > 0:
+		p.last, p.seen = e.Table.Now(), now
+	case p.last != 0 && !away:
+		e.Advance(p.last.Add(asked.Sub(p.seen)))
+	}
+}
+
+// watchLive feeds the engine until ctx ends.
 func (s *watcher) watchLive(ctx context.Context) error {
 	var b capture.Batch
-	var last tcp.Instant
-	var seen, until time.Time
+	var p pace
+	var until time.Time
 	for s.failed == nil {
 		if ctx.Err() != nil && until.IsZero() {
 			until = time.Now().Add(drainFor)
@@ -449,12 +464,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 		s.add(&b)
 		s.out.update(s)
 		s.show()
-		switch {
-		case b.N > 0:
-			last, seen = s.engine.Table.Now(), time.Now()
-		case last != 0 && len(s.away) == 0:
-			s.engine.Advance(last.Add(asked.Sub(seen)))
-		}
+		p.goOn(s.engine, b.N, asked, time.Now(), len(s.away) > 0)
 		s.carryOn(asked, false)
 	}
 	return nil

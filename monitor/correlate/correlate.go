@@ -44,8 +44,9 @@ const patience = 30 * time.Second
 // after is how far beyond a death another stream has to have told.
 const after = 500 * time.Millisecond
 
-// behind is how long a stream whose clock seems to be behind is waited for.
-const behind = 5 * time.Second
+// clockError is by how much two clocks at least differ that are told apart from
+// one clock and a pipe that stands still.
+const clockError = patience
 
 // mostTold is how many verdicts are remembered before those on connections that
 // are not are forgotten.
@@ -79,6 +80,7 @@ type ask struct {
 	at   tcp.Instant
 	came time.Time
 	mark []tcp.Instant // how far each stream went, by its own clock, when it next said so; 0: it did not yet
+	told bool          // patience had run out: it is asked again when all have told of its time
 
 	client, server string
 }
@@ -104,7 +106,7 @@ func (c *Correlator) Take(i int, text []byte, now time.Time) error {
 		_, err = s.segments(l)
 	case "capture":
 		if l.Complete != "" { // a report has lines of that type, too
-			err = s.recording(l)
+			err = s.recording(l, now)
 			c.mark(i)
 		}
 	case "event":
@@ -126,6 +128,9 @@ func (c *Correlator) event(i int, l *line, now time.Time) error {
 	if l.Event == monitor.NotObserved || l.Event == monitor.Recovered {
 		c.o.Tell(Told{Event: monitor.Event{At: at, What: l.Event, Client: l.Client, Server: l.Server, Says: c.streams[i].name + ": " + l.Says}, Vantages: []string{c.streams[i].name}})
 		return nil
+	}
+	if len(c.asks) >= mostPending {
+		c.asks = slices.DeleteFunc(c.asks, func(a ask) bool { return a.told })
 	}
 	if len(c.asks) < mostPending {
 		c.asks = append(c.asks, ask{place: place{i, keyOf(l.Client, l.Server)}, what: l.Event, at: at, came: now, mark: make([]tcp.Instant, len(c.streams)), client: l.Client, server: l.Server})
@@ -183,23 +188,24 @@ func (a *ask) same(b *ask) bool { return a.place == b.place && a.what == b.what 
 func (c *Correlator) Look(now time.Time) {
 	var due []ask
 	c.asks = slices.DeleteFunc(c.asks, func(a ask) bool {
-		ok := c.due(&a, now)
-		if ok {
+		known := c.known(&a)
+		if known || !a.told && now.Sub(a.came) > patience {
 			due = append(due, a)
 		}
-		return ok
+		return known || a.what != monitor.Died && now.Sub(a.came) > patience
 	})
+	for i := range c.asks { // a death is asked about again when those that were waited for in vain have told
+		a := &c.asks[i]
+		a.told = a.told || now.Sub(a.came) > patience
+	}
 	c.answer(due)
 }
 
-// due reports whether all streams have told of the time of a question, or will
+// known reports whether all streams have told of the time of a question, or will
 // not any more.
-func (c *Correlator) due(a *ask, now time.Time) bool {
-	if now.Sub(a.came) > patience {
-		return true
-	}
+func (c *Correlator) known(a *ask) bool {
 	for i, s := range c.streams {
-		if !s.ended && !s.knows(i, a, now) {
+		if !s.ended && !c.knows(i, a) {
 			return false
 		}
 	}
@@ -207,11 +213,11 @@ func (c *Correlator) due(a *ask, now time.Time) bool {
 }
 
 // knows reports whether a stream has told of the time of a question: all that it
-// had recorded when it first said how far it goes since the question came, by
-// whatever clock, and beyond the time of the question by its own, unless that
-// seems to be behind. What a watch still holds back of a busy connection is not
-// told.
-func (s *stream) knows(i int, a *ask, now time.Time) bool {
+// had recorded when it first said how far it goes since the question came, and
+// beyond the time of the question, by its own clock. What a watch still holds
+// back of a busy connection is not told.
+func (c *Correlator) knows(i int, a *ask) bool {
+	s := c.streams[i]
 	switch {
 	case s.whole:
 		return true
@@ -220,7 +226,13 @@ func (s *stream) knows(i int, a *ask, now time.Time) bool {
 	case a.mark[i] == 0 || s.complete < a.mark[i]:
 		return false
 	}
-	return s.complete >= a.at.Add(after) || s.until < a.at.Add(after) && now.Sub(a.came) >= behind
+	at := a.at
+	// A clock that seems to be a little behind may be a pipe that stands still, and
+	// waiting for what it shows costs no more than that little.
+	if ahead, ok := s.ahead(c.streams[a.stream]); ok && (ahead > 0 || ahead < -clockError) {
+		at = at.Add(ahead)
+	}
+	return s.complete >= at.Add(after)
 }
 
 // answer tells what is known of connections, those of the same hosts together.

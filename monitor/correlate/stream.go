@@ -29,6 +29,7 @@ type stream struct {
 
 	since, until tcp.Instant // of the recording
 	complete     tcp.Instant // all up to here was told
+	late         lateness
 	drops        uint64
 	frames       uint64
 	selected     bool // it does not tell of every connection
@@ -211,7 +212,7 @@ func (s *stream) forget(r *record) {
 func endsOf(k *capture.Key) [2]string { return [2]string{k.LoEnd().String(), k.HiEnd().String()} }
 
 // recording takes a line that says how far the recording goes.
-func (s *stream) recording(l *line) error {
+func (s *stream) recording(l *line, now time.Time) error {
 	since, err := instant(l.Since)
 	if err != nil {
 		return err
@@ -229,6 +230,7 @@ func (s *stream) recording(l *line) error {
 		s.since = since
 	}
 	s.until, s.complete = max(s.until, until), max(s.complete, complete)
+	s.late.note(time.Duration(now.UnixNano()-int64(until)), now)
 	s.frames, s.drops, s.selected = l.Frames, l.Drops, l.Selected
 	s.whole = s.whole || l.End
 	for _, h := range l.Holes {
@@ -267,4 +269,37 @@ func (s *stream) record(client, server string) *record {
 		}
 	}
 	return nil
+}
+
+// lateness is by how much what a stream says to be now lies before the reader's
+// time when it is read: what the clocks differ by, and the way. The least of some
+// minutes is nearly the clocks alone.
+type lateness struct {
+	since       time.Time // of now
+	now, before time.Duration
+	known, prev bool
+}
+
+// latenessFor is the time over which the least lateness is looked for, at least.
+const latenessFor = 5 * time.Minute
+
+func (x *lateness) note(d time.Duration, now time.Time) {
+	if !x.known || now.Sub(x.since) > latenessFor {
+		x.before, x.prev = x.now, x.known
+		x.now, x.known, x.since = d, true, now
+	}
+	x.now = min(x.now, d)
+}
+
+func (x *lateness) least() time.Duration {
+	if x.prev {
+		return min(x.now, x.before)
+	}
+	return x.now
+}
+
+// ahead returns by about how much a stream's clock is ahead of another one's, as
+// far as what both say to be now tells; false where one has not said so.
+func (s *stream) ahead(other *stream) (time.Duration, bool) {
+	return other.late.least() - s.late.least(), s.late.known && other.late.known
 }
