@@ -37,6 +37,7 @@ type Carrier struct {
 	first   tcp.Instant        // frame
 	looked  tcp.Instant        // for what is due
 	told    tcp.Instant        // newest capture line
+	until   tcp.Instant        // that it told
 	silent  bool               // nothing was written since
 }
 
@@ -90,7 +91,7 @@ func (c *Carrier) Keep(p *capture.Packet, f capture.Frame) {
 	e := c.held[key]
 	if e != nil {
 		if x := e.Value.(*cargo); p.At.Sub(x.last) >= quietFor || x.skipped == 0 && p.At.Sub(x.since) >= heldFor {
-			c.order.Remove(e) // it was due before this one came
+			c.drop(x, e) // it was due before this one came
 			c.ready, e = append(c.ready, x), nil
 		}
 	}
@@ -99,7 +100,7 @@ func (c *Carrier) Keep(p *capture.Packet, f capture.Frame) {
 			c.leaveOut(p.At, p.At, 1)
 			return
 		}
-		e = c.order.PushBack(&cargo{key: key, since: p.At})
+		e = c.order.PushBack(&cargo{key: key, since: p.At, last: p.At})
 		c.held[key] = e
 	} else {
 		c.order.MoveToBack(e)
@@ -108,7 +109,7 @@ func (c *Carrier) Keep(p *capture.Packet, f capture.Frame) {
 		c.first = p.At
 	}
 	x := e.Value.(*cargo)
-	x.last = max(x.last, p.At)
+	x.since, x.last = min(x.since, p.At), max(x.last, p.At)
 	k := Kept{Ord: p.Ord, At: p.At, Iface: p.Iface, Link: f.Link, Wire: f.Wire}
 	if len(x.kept) < MostCarried {
 		k.Data = append([]byte(nil), f.Data[:octets]...)
@@ -259,30 +260,31 @@ func (c *Carrier) Tick(now tcp.Instant, r Recording) error {
 	if c.told != 0 && (since < tellEvery || c.silent && since < tellSilent) {
 		return nil
 	}
-	return c.tell(now, r, false)
+	return c.tell(now, now.Add(-c.Lag), r, false)
 }
 
-// Flush writes what is held, since nothing comes that would move time on.
+// Flush writes what is held, since nothing comes that would move time on, and
+// nothing that was seen before may come.
 func (c *Carrier) Flush(now tcp.Instant, r Recording) error {
 	c.busy.Lock()
 	defer c.busy.Unlock()
-	if c.order.Len()+len(c.ready) == 0 {
+	if c.order.Len()+len(c.ready) == 0 && c.until >= now {
 		return nil
 	}
 	if err := c.flush(now); err != nil {
 		return err
 	}
-	return c.tell(now, r, false)
+	return c.tell(now, now, r, false)
 }
 
-// Finish writes what is held, and that this is the end.
+// Finish writes what is held, and that this is the end: all was read.
 func (c *Carrier) Finish(now tcp.Instant, r Recording) error {
 	c.busy.Lock()
 	defer c.busy.Unlock()
 	if err := c.flush(now); err != nil {
 		return err
 	}
-	return c.tell(now, r, true)
+	return c.tell(now, now, r, true)
 }
 
 func (c *Carrier) flush(now tcp.Instant) error {
@@ -310,7 +312,7 @@ func (c *Carrier) sendReady(now tcp.Instant) error {
 	return nil
 }
 
-// drop takes away what is held of a connection, since it is written.
+// drop takes away what is held of a connection, since it is to be written.
 func (c *Carrier) drop(x *cargo, e *list.Element) {
 	c.order.Remove(e)
 	delete(c.held, x.key)
@@ -340,15 +342,17 @@ func (c *Carrier) line(x *cargo) segmentsLine {
 		Ends: [2]string{x.key.LoEnd().String(), x.key.HiEnd().String()}, Skipped: x.skipped, Segments: []carriedLine{}}
 }
 
-// tell writes how far the recording goes.
-func (c *Carrier) tell(now tcp.Instant, r Recording, end bool) error {
+// tell writes how far the recording goes: until a time, and never before it
+// began, however long segments may lie somewhere.
+func (c *Carrier) tell(now, until tcp.Instant, r Recording, end bool) error {
 	c.told, c.silent = now, true
-	now = now.Add(-c.Lag)
 	since := c.Since
 	if since == 0 {
-		since = c.first
+		since = min(c.first, now)
 	}
-	line := captureLine{Schema: render.SchemaName, Type: "capture", Vantage: safe(c.Vantage), At: stamp(now), Since: stamp(min(since, now)), Until: stamp(now), Complete: stamp(c.complete(now)),
+	until = max(until, since)
+	c.until = max(c.until, until)
+	line := captureLine{Schema: render.SchemaName, Type: "capture", Vantage: safe(c.Vantage), At: stamp(until), Since: stamp(since), Until: stamp(until), Complete: stamp(c.complete(until)),
 		Frames: r.Frames, Drops: r.Drops, Skipped: c.skipped, Selected: r.Selected, Holes: []holeLine{}, End: end}
 	for _, h := range c.holes {
 		line.Holes = append(line.Holes, holeLine{stamp(h.From), stamp(h.To), whyWords[h.Why]})

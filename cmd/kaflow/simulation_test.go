@@ -437,11 +437,14 @@ func (x *simulated) judgeDeaths(t *testing.T, sum *judged, fail func(string, ...
 			continue
 		}
 		best = said[len(said)-1]
-		if ready, ok := x.ready(t, l, death); ok && ready.Before(l.at.Add(patience)) {
+		ready, ok := x.ready(t, l, death)
+		if !ok || ready.After(l.at.Add(patience)) {
+			continue
+		}
+		if sum.waited++; first.Before(ready) {
 			if owed := x.asOf(t, ready, name); owed != best && owed.rank() > 1 && (owed.id != best.id || owed.rank() > best.rank()) {
 				fail("%s, of which %s told at %v, is told to be %v from %v on; at %v it is %v", name, endNames[l.stream], l.at, said, first, ready, owed)
 			}
-			sum.waited++
 		}
 	}
 }

@@ -437,7 +437,11 @@ type pace struct {
 func (p *pace) goOn(e *monitor.Engine, n int, asked, now time.Time, away bool) {
 	switch {
 	case n > 0:
-		p.last, p.seen = e.Table.Now(), now
+		// Packets that are older than what time it is, since the clock was set back, do
+		// not hold it up.
+		if at := e.Table.Now(); at > p.last {
+			p.last, p.seen = at, now
+		}
 	case p.last != 0 && !away:
 		e.Advance(p.last.Add(asked.Sub(p.seen)))
 	}
@@ -453,7 +457,7 @@ func (s *watcher) watchLive(ctx context.Context) error {
 			until = time.Now().Add(drainFor)
 		}
 		if !until.IsZero() && (b.N == 0 || time.Now().After(until)) {
-			s.src.leave() // what the ring held when the end came was read, or counts as dropped
+			s.abandon() // what the ring held when the end came was read, or counts as dropped
 			return nil
 		}
 		asked := time.Now()

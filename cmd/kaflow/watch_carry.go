@@ -8,8 +8,13 @@ import (
 	"kaflow/tcp"
 )
 
-// ringLag is how long a packet may lie in the kernel's ring before it is read.
-const ringLag = 300 * time.Millisecond
+// ringLag is how long a packet may lie in the kernel's ring before it is read, and
+// pipeLag by how much one that another program hands over may be older than the
+// one before it: it reads several rings, or several processors fill one.
+const (
+	ringLag = 300 * time.Millisecond
+	pipeLag = 100 * time.Millisecond
+)
 
 // carry sets up that event streams hold what correlate needs.
 func (a *app) newCarrier(f *watchFlags, args []string) *monitor.Carrier {
@@ -25,7 +30,7 @@ func (s *watcher) carry() {
 	if s.carrier == nil {
 		return
 	}
-	s.carrier.Vantage = s.src.name
+	s.carrier.Vantage, s.carrier.Lag = s.src.name, pipeLag
 	if s.src.away != nil {
 		s.carrier.Since, s.carrier.Lag = tcp.Instant(time.Now().UnixNano()), ringLag
 	}
@@ -84,11 +89,23 @@ func (s *watcher) wrote(err error) {
 }
 
 func (s *watcher) recording() (r monitor.Recording) {
-	r.Selected = s.sel.narrow() || s.f.filter != ""
+	r.Selected = s.sel.narrow() || s.sel.timed() || s.f.filter != ""
 	for _, f := range s.files() {
 		r.Frames += f.Frames
 		r.Drops += f.Drops
 	}
 	r.Frames = max(r.Frames, s.frames)
 	return r
+}
+
+// abandon leaves what the ring still holds, and carries that it was dropped.
+func (s *watcher) abandon() {
+	if s.src.leave == nil {
+		return
+	}
+	before := s.recording().Drops
+	s.src.leave()
+	if now := s.engine.Table.Now(); s.carrier != nil && s.recording().Drops > before {
+		s.carrier.Hole(capture.Interval{From: now.Add(-ringLag), To: max(now, tcp.Instant(time.Now().UnixNano())), Why: capture.WhyDropped})
+	}
 }
