@@ -56,6 +56,18 @@ func soften(s *Subject, v *Verdict) {
 	}
 }
 
+// leftOut makes a verdict that says something of all traffic of two hosts less sure
+// where a vantage point leaves some of it out.
+func (s *Subject) leftOut(v *Verdict) {
+	for i := range s.Points {
+		if s.Points[i].Partial {
+			v.Confidence = Possible
+			v.Unknown = append(v.Unknown, "whether anything else of these hosts crosses: "+s.Points[i].Name+" leaves out segments of other connections")
+			return
+		}
+	}
+}
+
 // absences counts the records that a capture would hold if the connection were
 // healthy, from the first loss on: of each lost segment its arrival and, with
 // answers, of each question the answer at either point.

@@ -64,6 +64,7 @@ func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer
 	}
 	verdict.Summary = fmt.Sprintf("The %s's host is gone: in %s it is asked %d times for its hardware address and does not answer, and nothing else of it is there since before the %s's first unanswered question.",
 		peer, s.Points[v].Name, len(near.Asked), asker)
+	s.leftOut(verdict)
 	var refs []pairing.Ref
 	for _, x := range near.Asked[:min(len(near.Asked), 8)] {
 		refs = append(refs, refAt(s.Points, v, x.Ord, flows.Unknown, x.At))

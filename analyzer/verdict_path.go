@@ -146,6 +146,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.Cause, v.CauseConfidence = "unknown", None
 		v.Summary = fmt.Sprintf("Everything between the two hosts stopped: nothing of this connection crosses %s, and %s in the same stretch is lost as well. This is no expired idle timer of one connection.",
 			s.sinceWhen(o), aControl(dead))
+		s.leftOut(v)
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "the path itself is cut", Evidence: dead.Refs}}}
 	case alive == nil && !s.everCrossed():
 		return s.neverCrossed(o)

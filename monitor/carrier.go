@@ -194,6 +194,7 @@ type captureLine struct {
 	Skipped  uint64     `json:"skipped"`
 	Selected bool       `json:"selected"` // not all connections are told of
 	Holes    []holeLine `json:"holes"`    // new since the line before
+	Live     bool       `json:"live"`     // of interfaces: what is later than the end was not recorded
 	End      bool       `json:"end"`
 }
 
@@ -353,7 +354,7 @@ func (c *Carrier) tell(now, until tcp.Instant, r Recording, end bool) error {
 	until = max(until, since)
 	c.until = max(c.until, until)
 	line := captureLine{Schema: render.SchemaName, Type: "capture", Vantage: safe(c.Vantage), At: stamp(until), Since: stamp(since), Until: stamp(until), Complete: stamp(c.complete(until)),
-		Frames: r.Frames, Drops: r.Drops, Skipped: c.skipped, Selected: r.Selected, Holes: []holeLine{}, End: end}
+		Frames: r.Frames, Drops: r.Drops, Skipped: c.skipped, Selected: r.Selected, Holes: []holeLine{}, Live: c.Since != 0, End: end}
 	for _, h := range c.holes {
 		line.Holes = append(line.Holes, holeLine{stamp(h.From), stamp(h.To), whyWords[h.Why]})
 	}

@@ -19,6 +19,8 @@ type Point struct {
 	Files []capture.File
 	Frame func(tcp.Ordinal) (file int, frame uint64)
 	Holes []capture.Interval // not recorded, over the whole capture
+
+	Partial bool // other connections of these hosts were seen that are not in Table
 }
 
 // Ref points at one frame; evidence is made of them.

@@ -41,6 +41,7 @@ func (c *Correlator) diagnose(i int, focus map[capture.Key]bool) map[capture.Key
 	know := pairing.Options{Covers: map[int][]capture.Interval{}, Roles: c.o.Roles}
 	for n, s := range c.streams {
 		points[n] = s.point(chosen[n])
+		points[n].Partial = s.partial(chosen[n])
 		if from := s.from(chosen[n]); !s.selected && s.complete > from && from > 0 {
 			know.Covers[n] = []capture.Interval{{From: from, To: s.complete}}
 		}
@@ -111,6 +112,28 @@ func (c *Correlator) choose(i int, focus map[capture.Key]bool) []map[capture.Key
 	return chosen
 }
 
+// partial reports whether a stream leaves out segments of connections of the same
+// hosts that are not looked at for that.
+func (s *stream) partial(chosen map[capture.Key]*record) bool {
+	hosts, from := hostsOf(chosen), s.from(chosen)
+	for e := s.ages.Back(); e != nil; e = e.Prev() {
+		r := e.Value.(*record)
+		if hosts[[2][4]uint32{r.key.Lo, r.key.Hi}] && r.key.Ports != 0 && chosen[r.key] == nil && r.from > from {
+			return true
+		}
+	}
+	return false
+}
+
+// hostsOf returns the hosts of some connections.
+func hostsOf(some map[capture.Key]*record) map[[2][4]uint32]bool {
+	hosts := map[[2][4]uint32]bool{}
+	for k := range some {
+		hosts[[2][4]uint32{k.Lo, k.Hi}] = true
+	}
+	return hosts
+}
+
 // addControl adds a connection of the same hosts to those that are looked at,
 // where every stream tells as much of it.
 func (c *Correlator) addControl(at int, r *record, chosen []map[capture.Key]*record, finders []*finder, begin []tcp.Instant) {
@@ -136,10 +159,7 @@ func (c *Correlator) addControl(at int, r *record, chosen []map[capture.Key]*rec
 
 // around returns connections of the hosts of some, the newest first.
 func (s *stream) around(some map[capture.Key]*record, most int) (out []*record) {
-	hosts := map[[2][4]uint32]bool{}
-	for k := range some {
-		hosts[[2][4]uint32{k.Lo, k.Hi}] = true
-	}
+	hosts := hostsOf(some)
 	for e := s.ages.Back(); e != nil && len(out) < most; e = e.Prev() {
 		if r := e.Value.(*record); hosts[[2][4]uint32{r.key.Lo, r.key.Hi}] && r.key.Ports != 0 && len(r.frames) > 0 {
 			out = append(out, r)
@@ -159,7 +179,8 @@ func (s *stream) from(chosen map[capture.Key]*record) tcp.Instant {
 
 // point builds a capture of some connections, as this stream tells of them. Until
 // its watch has ended nothing may be concluded beyond where it is complete: of one
-// connection it may have told more, while it still holds what another one sent.
+// connection it may have told more, while it still holds what another one sent. Of
+// interfaces nothing may be concluded beyond that then either: it was not recorded.
 func (s *stream) point(chosen map[capture.Key]*record) pairing.Point {
 	from := s.from(chosen)
 	var frames []frame
@@ -172,8 +193,8 @@ func (s *stream) point(chosen map[capture.Key]*record) pairing.Point {
 	}
 	slices.SortFunc(frames, func(a, b frame) int { return cmp.Compare(a.ord, b.ord) })
 	holes := slices.Clone(s.holes)
-	if !s.whole { // what it has not told may have happened
-		holes = append(holes, capture.Interval{From: s.complete + 1, To: tcp.Instant(math.MaxInt64)})
+	if !s.whole || s.live { // what it has not told, or not seen, may have happened
+		holes = append(holes, capture.Interval{From: s.complete + 1, To: never})
 	}
 	file := capture.File{Path: tcp.Untrusted(s.name), Format: "events", Complete: true, Drops: s.drops, DropsKnown: true, Unfiltered: !s.selected, First: from, Last: max(s.complete, from)}
 	table := &flows.Table{}

@@ -22,6 +22,7 @@ type stream struct {
 	ends    map[[2]string]capture.Key // by addresses as events write them
 	ages    *list.List                // of *record, longest without news first
 	octets  int
+	room    int     // for them
 	version int     // counts lines of segments
 	found   *finder // as of foundAt; nil: not asked for
 	foundAt int
@@ -38,6 +39,7 @@ type stream struct {
 	events       uint64
 	ended        bool // nothing more comes
 	whole        bool // its watch said that this is its end
+	live         bool // and records nothing after that
 }
 
 // record is what is known of one connection at one vantage point: its segments
@@ -45,10 +47,14 @@ type stream struct {
 type record struct {
 	key    capture.Key
 	frames []frame
-	from   tcp.Instant // complete from here on; 0: from when its stream began
+	from   tcp.Instant // complete from here on; 0: from when its stream began; never: what comes next is not known yet
 	octets int
 	place  *list.Element
 }
+
+// never is since when a connection is known of which segments are left out that go
+// on to be left out.
+const never = tcp.Instant(math.MaxInt64)
 
 // frame is a segment's headers as they were captured.
 type frame struct {
@@ -66,11 +72,12 @@ const (
 	mostData    = 512 // octets of one frame
 	mostHoles   = 10_000
 	frameSize   = 96 // about, beside its data
+	recordSize  = 256
 	mostPending = 10_000
 )
 
 func newStream(name string) *stream {
-	return &stream{name: name, records: map[capture.Key]*record{}, ends: map[[2]string]capture.Key{}, ages: list.New()}
+	return &stream{name: name, records: map[capture.Key]*record{}, ends: map[[2]string]capture.Key{}, ages: list.New(), room: mostOctets}
 }
 
 // line is an object of an event stream, with the keys of all its types.
@@ -89,7 +96,7 @@ type line struct {
 	}
 	Since, Until, Complete string
 	Frames, Drops          uint64
-	Selected, End          bool
+	Selected, Live, End    bool
 	Holes                  []struct{ From, To, Why string }
 }
 
@@ -157,21 +164,24 @@ func (s *stream) segments(l *line) (*record, error) {
 		frames = append(frames, frame{tcp.Ordinal(x.Frame), at, x.Interface, x.Link, x.Wire, x.Data})
 	}
 	if len(frames) == 0 { // some are left out, and the others come later
-		known, ok := s.ends[l.Ends]
-		if r := s.records[known]; ok && r != nil {
-			s.cut(r, tcp.Instant(math.MaxInt64))
+		key, known := s.ends[l.Ends]
+		if !known {
+			key = keyOf(l.Ends[0], l.Ends[1]) // its overlay is not known
+		}
+		if key != (capture.Key{}) {
+			s.cut(s.of(key), never)
+			s.bound()
 		}
 		return nil, nil
 	}
-	r := s.records[key]
-	if r == nil {
-		r = &record{key: key}
-		r.place = s.ages.PushBack(r)
-		s.records[key], s.ends[endsOf(&key)] = r, key
-	} else {
-		s.ages.MoveToBack(r.place)
+	if unnamed := key; unnamed.Overlay != 0 { // as which it was said that some are left out
+		unnamed.Overlay = 0
+		if r := s.records[unnamed]; r != nil && len(r.frames) == 0 {
+			s.forget(r)
+		}
 	}
-	if l.Skipped > 0 || r.from == math.MaxInt64 {
+	r := s.of(key)
+	if l.Skipped > 0 || r.from == never {
 		s.cut(r, frames[0].at)
 	}
 	for i := range frames {
@@ -188,11 +198,35 @@ func (s *stream) segments(l *line) (*record, error) {
 		}
 		r.frames = rest
 	}
-	for s.octets > mostOctets && s.ages.Len() > 1 {
+	s.bound()
+	return r, nil
+}
+
+// of returns the record of a connection that there is news of, a new one where
+// there was none: of one that is heard again after some were forgotten nothing is
+// known from before.
+func (s *stream) of(key capture.Key) *record {
+	r := s.records[key]
+	if r != nil {
+		s.ages.MoveToBack(r.place)
+		return r
+	}
+	r = &record{key: key}
+	if s.gone > 0 {
+		r.from = never
+	}
+	r.place = s.ages.PushBack(r)
+	s.records[key], s.ends[endsOf(&key)] = r, key
+	s.octets += recordSize
+	return r
+}
+
+// bound forgets what there is no room for, longest without news first.
+func (s *stream) bound() {
+	for s.octets > s.room && s.ages.Len() > 1 {
 		s.forget(s.ages.Front().Value.(*record))
 		s.gone++
 	}
-	return r, nil
 }
 
 // cut takes away what is known of a connection before a time.
@@ -203,6 +237,7 @@ func (s *stream) cut(r *record, from tcp.Instant) {
 
 func (s *stream) forget(r *record) {
 	s.cut(r, 0)
+	s.octets -= recordSize
 	s.ages.Remove(r.place)
 	delete(s.records, r.key)
 	delete(s.ends, endsOf(&r.key))
@@ -232,7 +267,7 @@ func (s *stream) recording(l *line, now time.Time) error {
 	s.until, s.complete = max(s.until, until), max(s.complete, complete)
 	s.late.note(time.Duration(now.UnixNano()-int64(until)), now)
 	s.frames, s.drops, s.selected = l.Frames, l.Drops, l.Selected
-	s.whole = s.whole || l.End
+	s.whole, s.live = s.whole || l.End, l.Live
 	for _, h := range l.Holes {
 		from, err := instant(h.From)
 		if err != nil {
