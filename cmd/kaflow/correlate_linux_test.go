@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,6 +128,40 @@ func (x *twoEnds) ssh(command string) *exec.Cmd {
 	return c
 }
 
+// run starts a command at the server and returns what it writes, until it ends. stop
+// ends the command itself, not the ssh that carries what it writes and would take
+// what is on its way with it.
+func (x *twoEnds) run(command string) (out *os.File, stop func()) {
+	x.t.Helper()
+	path := filepath.Join(x.dir, "pid")
+	far := x.ssh(fmt.Sprintf("echo $$ >%s.new && mv %s.new %s && %s", path, path, path, command))
+	r, w, err := os.Pipe()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	far.Stdout = w
+	if err := far.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	w.Close()
+	x.t.Cleanup(func() { _ = far.Process.Kill(); r.Close() })
+	return r, func() {
+		x.t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGTERM)
+		}
+		if err != nil {
+			x.t.Fatalf("end what runs at the server: %v", err)
+		}
+		outcome(x.t, far)
+	}
+}
+
 // forget takes what the firewall knows of connections to a port.
 func (x *twoEnds) forget(port int) {
 	x.t.Helper()
@@ -183,17 +218,7 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	}
 	defer file.Close()
 	near, _ := start(t, file, "watch", "-i", "c0", "--format", "ndjson")
-	far := x.ssh(fmt.Sprintf("env %s=1 %s watch -i s0 --format ndjson", actAsKaflow, self))
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	far.Stdout = w
-	if err := far.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = far.Process.Kill() })
-	w.Close()
+	r, stop := x.run(fmt.Sprintf("exec env %s=1 %s watch -i s0 --format ndjson", actAsKaflow, self))
 	both := exec.Command(self, "correlate", "--json", "server=-", "client="+local)
 	both.Env = append(os.Environ(), actAsKaflow+"=1")
 	both.Stderr = os.Stderr
@@ -270,8 +295,7 @@ func TestBothEndsLiveOverSSH(t *testing.T) {
 	}
 	_ = near.Process.Signal(syscall.SIGTERM)
 	outcome(t, near)
-	_ = far.Process.Signal(syscall.SIGTERM)
-	outcome(t, far)
+	stop()
 	verdicts := map[string]string{}
 	for l := range lines {
 		if l.Verdict != nil {
@@ -307,17 +331,7 @@ func TestBothEndsOverSSHByTcpdump(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = near.Process.Kill() })
 	// Without the session that carries the capture, which would feed on itself.
-	far := x.ssh(`set -- $SSH_CONNECTION; tcpdump -i s0 -n -U -s 128 -Z root -w - "not port $2 and (tcp or arp or icmp)" 2>/dev/null`)
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	far.Stdout = w
-	if err := far.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = far.Process.Kill() })
-	w.Close()
+	r, stop := x.run(`set -- $SSH_CONNECTION && exec tcpdump -i s0 -n -U -s 128 -Z root -w - "not port $2 and (tcp or arp or icmp)" 2>/dev/null`)
 	eventually(t, "the near capture begins", func() bool {
 		info, err := os.Stat(local)
 		return err == nil && info.Size() >= 24
@@ -366,8 +380,7 @@ func TestBothEndsOverSSHByTcpdump(t *testing.T) {
 	})
 	_ = near.Process.Signal(syscall.SIGTERM) // not SIGINT, which stays ignored where tests run in the background
 	outcome(t, near)
-	_ = far.Process.Signal(syscall.SIGTERM)
-	outcome(t, far)
+	stop()
 	if got := outcome(t, both).ExitCode(); got != statusDone {
 		t.Errorf("kaflow: exit status %d", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"kaflow/internal/dialogue"
 	"kaflow/internal/lab"
 )
 
@@ -188,4 +189,41 @@ func deathInside(r recordings, client, server []lab.Frame, name string) bool {
 	count(client, server, atServer, r.ahead)
 	count(server, client, atClient, -r.ahead)
 	return lost >= 2
+}
+
+// Keepalives go on at one end when the capture at the other has ended: that is no
+// silence.
+func TestKeepalivesBeyondOneCaptureAreNoSilence(t *testing.T) {
+	talk := "delay C 9ms\ndelay S 9ms\n0 C > S SYN seq 99\n+20ms S > C SYN,ACK seq 899 ack 100\n+20ms C > S ACK seq 100 ack 900\n"
+	for range 14 {
+		talk += "+980ms C > S ACK seq 99 ack 900\n+20ms S > C ACK seq 900 ack 100\n"
+	}
+	script, err := dialogue.Parse(talk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, early := range []string{lab.AtClient, lab.AtServer} {
+		dir := t.TempDir()
+		var paths []string
+		for _, end := range []string{lab.AtClient, lab.AtServer} {
+			packets, err := script.Packets(end)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if end == early {
+				packets = packets[:len(packets)-8]
+			}
+			var frames []lab.Frame
+			for _, p := range packets {
+				frames = append(frames, lab.Frame{At: p.At.Time().UTC(), Data: p.Data, Orig: p.Wire})
+			}
+			paths = append(paths, filepath.Join(dir, end+".pcap"))
+			if err := lab.WritePcap(paths[len(paths)-1], frames, 65535); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if answer := ask(t, paths...); len(answer.Flows) != 1 || answer.Flows[0].Verdict.ID != "healthy" {
+			t.Errorf("the %s's capture ends early: %+v", early, answer.Flows)
+		}
+	}
 }
