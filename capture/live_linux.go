@@ -109,7 +109,7 @@ func (l *Live) open() (err error) {
 // hole while an interface is away.
 func (l *Live) Read(b *Batch) error {
 	b.N, b.Holes, b.Start, l.buf = 0, nil, 0, l.buf[:0]
-	before := l.last
+	before, looked := l.last, l.looked
 	for b.N < BatchSize {
 		data, info, err := l.ring.ZeroCopyReadPacketData()
 		if errors.Is(err, afpacket.ErrTimeout) {
@@ -137,7 +137,7 @@ func (l *Live) Read(b *Batch) error {
 		l.looked = l.last
 		l.look()
 	}
-	l.noteAway(b, before)
+	l.noteAway(b, before, looked)
 	l.countDrops(b, before)
 	return nil
 }
@@ -173,11 +173,13 @@ func (l *Live) take(b *Batch, data []byte, wire int, at tcp.Instant, d *device) 
 }
 
 // noteAway notes as a hole what passed while an interface was away: from the
-// packets before it was noticed to the first ones behind, or, while others bring
-// packets, as far as these have come.
-func (l *Live) noteAway(b *Batch, before tcp.Instant) {
+// packets before the last look at which it was there to the first ones behind, or,
+// while others bring packets, as far as these have come.
+func (l *Live) noteAway(b *Batch, before, looked tcp.Instant) {
 	if l.away && l.awaySince == 0 {
-		l.awaySince = before
+		if l.awaySince = before; looked != 0 {
+			l.awaySince = min(before, looked)
+		}
 	}
 	if l.awaySince == 0 || b.N == 0 {
 		return

@@ -138,7 +138,7 @@ func readFor(t *testing.T, l *Live, n int) (pkts []Packet, holes []Interval) {
 
 // call tries to connect, in vain or not.
 func call(address string) {
-	conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+	conn, err := net.DialTimeout("tcp", address, 700*time.Millisecond) // one SYN, on a busy machine too
 	if err == nil {
 		conn.Close()
 	}
@@ -231,5 +231,19 @@ func TestLiveOutlivesItsInterface(t *testing.T) {
 	}
 	if len(holes) != 1 || holes[0].Why != WhyInterface || holes[0].From > holes[0].To || holes[0].From < first[0].At || holes[0].To > again[0].At {
 		t.Errorf("holes %+v between packets of %v and %v", holes, first[0].At, again[0].At)
+	}
+}
+
+// An interface that is found to be away while others bring packets may have gone
+// right after the last look.
+func TestLiveHoleBeginsAtTheLastLook(t *testing.T) {
+	const began = tcp.Instant(1_700_000_000e9)
+	l := &Live{away: true}
+	b := &Batch{N: 1}
+	b.Pkts[0].At = began.Add(time.Second)
+	l.last = b.Pkts[0].At
+	l.noteAway(b, began.Add(990*time.Millisecond), began)
+	if len(b.Holes) != 1 || b.Holes[0].From != began || b.Holes[0].To != l.last {
+		t.Errorf("%+v", b.Holes)
 	}
 }
