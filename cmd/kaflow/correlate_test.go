@@ -323,6 +323,9 @@ func TestDeathsWaitForTheOtherEnd(t *testing.T) {
 				if len(told) != 1 || told[0] != "silent-drop proven" {
 					t.Errorf("told %v when it tells at last", told)
 				}
+				if x.Finish(); len(told) != 1 {
+					t.Errorf("told %v in the end", told)
+				}
 			}
 		})
 	}

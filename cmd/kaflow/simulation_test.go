@@ -19,6 +19,7 @@ import (
 	"kaflow/internal/lab"
 	"kaflow/monitor"
 	"kaflow/monitor/correlate"
+	"kaflow/pairing"
 )
 
 // play is one way in which time can go at two ends and between them.
@@ -65,6 +66,16 @@ type heard struct {
 	at    time.Time
 	final bool
 	correlate.Told
+}
+
+// of reports whether a verdict is on what one end calls a connection so.
+func (h *heard) of(stream int, name string) bool {
+	if h.Verdict == nil || h.Report == nil {
+		return h.Verdict != nil && pairName(h.Client, h.Server) == name
+	}
+	return slices.ContainsFunc(h.Report.Flows[0].Pair.Seen, func(s pairing.Sighting) bool {
+		return s.Vantage == stream && pairName(s.Flow.Sides[0].Addr.String(), s.Flow.Sides[1].Addr.String()) == name
+	})
 }
 
 // names of the two ends.
@@ -428,7 +439,7 @@ func (x *simulated) judgeDeaths(t *testing.T, sum *judged, fail func(string, ...
 		first, best := time.Time{}, answer{}
 		var said []answer
 		for _, h := range x.heard {
-			if h.Verdict == nil || pairName(h.Client, h.Server) != name || h.at.After(l.at.Add(patience+400*time.Millisecond)) {
+			if !h.of(l.stream, name) || h.at.After(l.at.Add(patience+400*time.Millisecond)) {
 				continue
 			}
 			if first.IsZero() {
@@ -448,7 +459,7 @@ func (x *simulated) judgeDeaths(t *testing.T, sum *judged, fail func(string, ...
 			continue
 		}
 		if sum.waited++; first.Before(ready) {
-			if owed := x.asOf(t, ready, name); owed != best && owed.rank() > 1 && (owed.id != best.id || owed.rank() > best.rank()) {
+			if owed := x.asOf(t, ready, l.stream, name); owed != best && owed.rank() > 1 && (owed.id != best.id || owed.rank() > best.rank()) {
 				fail("%s, of which %s told at %v, is told to be %v from %v on; at %v it is %v", name, endNames[l.stream], l.at, said, first, ready, owed)
 			}
 		}
@@ -487,10 +498,10 @@ func (x *simulated) ready(t *testing.T, l *arrival, death time.Time) (at time.Ti
 }
 
 // asOf returns what is told of a connection by who asks at a moment.
-func (x *simulated) asOf(t *testing.T, at time.Time, name string) (out answer) {
+func (x *simulated) asOf(t *testing.T, at time.Time, stream int, name string) (out answer) {
 	t.Helper()
 	c := correlate.New(endNames[:], correlate.Options{Roles: map[int]uint8{0: 0, 1: 1}, Tell: func(d correlate.Told) {
-		if d.Verdict != nil && pairName(d.Client, d.Server) == name {
+		if h := (heard{Told: d}); h.of(stream, name) {
 			out = answer{d.Verdict.ID, string(d.Verdict.Confidence)}
 		}
 	}})

@@ -281,7 +281,7 @@ func (c *Correlator) ask(group []ask) {
 			c.tellProbe(&a, d)
 			continue
 		}
-		c.tell(a.stream, a.at, monitor.Died, d)
+		c.tell(a.stream, a.at, monitor.Died, d, a.told)
 	}
 }
 
@@ -296,14 +296,15 @@ func (c *Correlator) unknown(a *ask) {
 		Says: s.name + " tells a death, but its stream carries no segments of the connection: what the other end saw cannot be compared"}, Vantages: []string{s.name}})
 }
 
-// tell tells a verdict, where it is not the one that was told.
-func (c *Correlator) tell(stream int, at tcp.Instant, what string, x *diagnosis) {
+// tell tells a verdict, where it is not the one that was told: of what died again
+// it is told again, but not where it is asked again what was told.
+func (c *Correlator) tell(stream int, at tcp.Instant, what string, x *diagnosis, again bool) {
 	d := &x.report.Flows[0]
 	v := d.Verdict
 	now := outcome{v.ID, v.Confidence, 0}
 	seen := c.places(x)
 	for _, p := range seen {
-		if old, ok := c.told[p.place]; ok && old.verdict == now.verdict && old.sure == now.sure && (what == Verdict || p.last.Sub(old.last) < time.Minute) {
+		if old, ok := c.told[p.place]; ok && old.verdict == now.verdict && old.sure == now.sure && (again || p.last.Sub(old.last) < time.Minute) {
 			return
 		}
 	}
@@ -421,7 +422,7 @@ func (c *Correlator) Finish() {
 				if _, dead := c.told[place{i, k}]; dead {
 					what = monitor.Died
 				}
-				c.tell(i, d.last, what, d)
+				c.tell(i, d.last, what, d, true)
 			}
 		}
 	}
