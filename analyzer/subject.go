@@ -355,6 +355,27 @@ func (s *Subject) silence(i int) (time.Duration, int) {
 	return 0, -1
 }
 
+// lastActivity returns when anything of the connection was last seen, at any
+// vantage point: a run may go on at one when the capture at another has ended.
+func (s *Subject) lastActivity() tcp.Instant {
+	var at tcp.Instant
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Kind != flows.ICMPError {
+			at = max(at, p.At, p.Until)
+		}
+	}
+	c := clockwork(s.Clocks)
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		for k := range seen.Flow.Events {
+			if ev := &seen.Flow.Events[k]; ev.Kind != flows.ICMPError {
+				at = max(at, c.to(s.Base, seen.Vantage, ev.End()))
+			}
+		}
+	}
+	return at
+}
+
 // holesAt reports whether any vantage point of the path recorded nothing at
 // some moment between from and to, on Base's clock.
 func holesAt(holes []capture.Interval, from, to tcp.Instant) bool {

@@ -531,27 +531,6 @@ func longestPeriod(f *flows.Flow) time.Duration {
 	return d
 }
 
-// lastActivity returns when anything of the connection was last seen, at any
-// vantage point: a run may go on at one when the capture at another has ended.
-func (s *Subject) lastActivity() tcp.Instant {
-	var at tcp.Instant
-	for i := range s.Passages {
-		if p := &s.Passages[i]; p.Kind != flows.ICMPError {
-			at = max(at, p.At, p.Until)
-		}
-	}
-	c := clockwork(s.Clocks)
-	for i := range s.Seen {
-		seen := &s.Seen[i]
-		for k := range seen.Flow.Events {
-			if ev := &seen.Flow.Events[k]; ev.Kind != flows.ICMPError {
-				at = max(at, c.to(s.Base, seen.Vantage, ev.End()))
-			}
-		}
-	}
-	return at
-}
-
 // repeatsInVain reports whether the capture ends while a side repeats data that
 // nobody has acknowledged.
 func (s *Subject) repeatsInVain() bool {

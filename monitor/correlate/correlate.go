@@ -292,8 +292,13 @@ func (c *Correlator) unknown(a *ask) {
 		return
 	}
 	s := c.streams[a.stream]
-	c.o.Tell(Told{Event: monitor.Event{At: a.at, What: a.what, Client: a.client, Server: a.server,
-		Says: s.name + " tells a death, but its stream carries no segments of the connection: what the other end saw cannot be compared"}, Vantages: []string{s.name}})
+	says := s.name + " tells a death, but its stream carries no segments of the connection: what the other end saw cannot be compared"
+	if !s.ended && s.complete < a.at {
+		says = s.name + " tells a death, and its stream stands still before the connection's segments: what the other end saw cannot be compared yet"
+	} else if a.told {
+		return // that was told
+	}
+	c.o.Tell(Told{Event: monitor.Event{At: a.at, What: a.what, Client: a.client, Server: a.server, Says: says}, Vantages: []string{s.name}})
 }
 
 // tell tells a verdict, where it is not the one that was told: of what died again
