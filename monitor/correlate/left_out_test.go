@@ -73,3 +73,43 @@ func TestAWatchThatHasEndedRecordsNothing(t *testing.T) {
 		}
 	}
 }
+
+// A death whose segments a pipe holds back is told as that, and by its verdict when
+// they come.
+func TestADeathBeforeItsSegments(t *testing.T) {
+	const dir = "../../testdata/pcaps/ssh-silent-drop/"
+	client, server := linesOf(t, dir+"client.pcap"), linesOf(t, dir+"server.pcap")
+	var told []string
+	x := New([]string{"client", "server"}, Options{Tell: func(d Told) {
+		switch {
+		case d.What != "died":
+		case d.Verdict == nil:
+			told = append(told, d.Says)
+		default:
+			told = append(told, d.Verdict.ID+" "+string(d.Verdict.Confidence))
+		}
+	}})
+	now := time.Unix(1_800_000_000, 0)
+	take := func(i int, lines [][]byte, died bool) {
+		for _, l := range lines {
+			if bytes.Contains(l, []byte(`"event":"died"`)) != died || bytes.Contains(l, []byte(`"event":"probe-lost"`)) {
+				continue
+			}
+			if err := x.Take(i, l, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	take(0, client, true)
+	now = now.Add(patience + time.Second)
+	x.Look(now)
+	if want := "client tells a death, and its stream stands still before the connection's segments: what the other end saw cannot be compared yet"; len(told) != 1 || told[0] != want {
+		t.Fatalf("told %q", told)
+	}
+	take(0, client, false)
+	take(1, server, false)
+	x.Look(now)
+	if len(told) != 2 || told[1] != "silent-drop proven" {
+		t.Errorf("told %q", told)
+	}
+}
