@@ -322,7 +322,7 @@ func TestLiveVerdictsAreThoseOfTheCaptures(t *testing.T) {
 	if err != nil || len(dirs) == 0 {
 		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
 	}
-	seeds, every := 1, 9 // of the plays, with each set
+	seeds, every := 1, 11 // of the plays, with each set
 	if n, err := strconv.Atoi(os.Getenv("SIMULATE")); err == nil {
 		seeds, every = n, 1
 	}
