@@ -23,6 +23,7 @@ type onset struct {
 	at        tcp.Instant
 	explained bool // a silence longer than every one survived lies right before
 	revived   int  // a passage that crossed after an end had given up; -1 none
+	unseen    bool // frames right before it are missing in its capture: whether it was silent is not known
 }
 
 // deadDirections says which directions are dead since the onset.
@@ -63,6 +64,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	if tail, of := s.lostTail(first); of >= 0 {
 		o.tail, o.at, o.silence = tail, s.Passages[of].Until, 0
 	}
+	if o.last >= 0 && s.unseenBefore(first) {
+		o.silence, o.last, o.unseen = 0, -1, true
+	}
 	if o.last >= 0 && !s.alive(o.last) {
 		o.silence, o.last = 0, -1 // what was sent last may not have arrived: how long the path was idle is not known
 	}
@@ -86,7 +90,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 			o.lost[p.From] = append(o.lost[p.From], i)
 			lost += max(1, p.Count)
 		case pairing.Crossed:
-			if i > over {
+			if i > over || s.follows(p, over) {
 				if o.revived < 0 {
 					o.revived = i
 				}
@@ -179,14 +183,43 @@ func (s *Subject) gaveUpAt() int {
 		if e := s.nearest(side).Sides[side].Ending; e != flows.EndGaveUp && e != flows.EndUserTimeout {
 			continue
 		}
-		for i := range s.Passages {
-			if p := &s.Passages[i]; p.Kind == flows.RST && p.From == side {
-				at = min(at, i)
-				break
+		at = min(at, s.ownRST(side))
+	}
+	return at
+}
+
+// ownRST returns a side's first RST in its own capture, which holds all that it
+// sent; where that holds none the first of all. It is behind the last passage
+// where there is none.
+func (s *Subject) ownRST(side uint8) int {
+	first := len(s.Passages)
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.Kind != flows.RST || p.From != side {
+			continue
+		}
+		first = min(first, i)
+		if p.First().Vantage == s.nearestSighting(side).Vantage {
+			return i
+		}
+	}
+	return first
+}
+
+// follows reports whether a capture that holds passage i, such as the RST by which
+// an end gave up, holds p behind it: there no two clocks are compared.
+func (s *Subject) follows(p *Passage, i int) bool {
+	if i >= len(s.Passages) {
+		return false
+	}
+	for _, a := range p.Refs {
+		for _, b := range s.Passages[i].Refs {
+			if a.Vantage == b.Vantage && a.Ord > b.Ord {
+				return true
 			}
 		}
 	}
-	return at
+	return false
 }
 
 // outlasts reports whether a silence was longer than any survived, by more than

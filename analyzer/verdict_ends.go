@@ -31,6 +31,9 @@ func notEstablished(s *Subject) Answer {
 		case p.Event.Len > 0, p.Kind == flows.KeepaliveProbe, p.Event.Run != nil:
 			return Answer{}
 		}
+		if syn >= 0 && s.shakesHands(&s.Passages[syn], p) {
+			return Answer{} // what it answers is not in the capture
+		}
 	}
 	if syn < 0 || s.flow.Midway && len(s.Seen) == 1 || s.flow.Complete {
 		return Answer{}
@@ -43,7 +46,7 @@ func notEstablished(s *Subject) Answer {
 	if synack >= 0 {
 		asked = &s.Passages[synack]
 	}
-	if reset < 0 && icmp < 0 && (synack >= 0 || s.TwoSided()) && s.goesOn(asked) < time.Second {
+	if reset < 0 && icmp < 0 && s.goesOn(asked) < time.Second {
 		return Answer{} // the captures end before the handshake could
 	}
 	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
@@ -69,6 +72,15 @@ func notEstablished(s *Subject) Answer {
 		}
 	}
 	return Answer{Verdict: v}
+}
+
+// shakesHands reports whether a passage shows that the SYN's sender had got its
+// answer: it acknowledges something, and is no RST that only refuses that.
+func (s *Subject) shakesHands(syn, p *Passage) bool {
+	if p.From != syn.From || !p.Event.Flags.Has(tcp.ACK) || p.Kind == flows.ICMPError {
+		return false
+	}
+	return p.Kind != flows.RST || p.Event.Seq.Sub(syn.Event.Seq) > 1
 }
 
 // goesOn returns for how long every capture that holds the connection went on
@@ -192,6 +204,37 @@ func (s *Subject) hasFIN(side uint8, before int) bool {
 	return false
 }
 
+// askedBefore reports whether a side's last segments before a passage of its peer
+// are questions that nobody answered: then it may have given up.
+func (s *Subject) askedBefore(side uint8, trigger *Passage) bool {
+	vain := 0
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		switch {
+		case p == trigger:
+			return vain > 0
+		case p.Kind == flows.ICMPError || p.From > flows.Server:
+		case p.From != side && !(p.Known && p.How == pairing.Lost), p.Event.Run != nil:
+			vain = 0
+		case p.From == side && p.Event.AnsweredBy == 0 && (p.Kind == flows.KeepaliveProbe || p.Kind == flows.Retransmission):
+			vain++
+		}
+	}
+	return false
+}
+
+// unseenBy reports whether a side's own capture misses octets that crossed before
+// a passage: what else it misses is not known.
+func (s *Subject) unseenBy(side uint8, p *Passage) bool {
+	seen := s.nearestSighting(side)
+	for _, r := range p.Refs {
+		if r.Vantage == seen.Vantage {
+			return s.leavesOut(seen, p, r)
+		}
+	}
+	return false
+}
+
 func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer {
 	peer := sideName(rst.From)
 	confidence := Likely
@@ -206,7 +249,10 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	crossed := s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed
 	misses := s.MissRate(s.nearestSighting(rst.From).Vantage)
 	switch {
-	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
+	case s.askedBefore(rst.From, trigger):
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: its last questions before got no answer, and the RST that ends them may be in no capture", peer))
+	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy || s.unseenBy(rst.From, trigger)):
 		v.Confidence = Possible // it may have had another name before, or the end may have given up unseen
 	case crossed:
 		v.Confidence = Proven

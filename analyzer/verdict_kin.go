@@ -249,7 +249,7 @@ func closedForIdleness(s *Subject) Answer {
 		return Answer{}
 	}
 	silence := s.payloadSilence(i)
-	if silence < 10*time.Second {
+	if silence < 10*time.Second || s.neverHeard(other(p.From)) || s.owedBefore(p) {
 		return Answer{}
 	}
 	v := &Verdict{ID: IdleClose, Confidence: Likely, At: p.At, Silence: silence, FirstLost: p.First(), Between: [2]int{s.Base, s.Base}}
@@ -283,6 +283,22 @@ func closedForIdleness(s *Subject) Answer {
 		}
 	}
 	return a
+}
+
+// owedBefore reports whether keepalives of a RST's sender were due right before it
+// and are missing in its own capture, or the RST never arrived: then questions in
+// vain that nobody recorded may have led to it.
+func (s *Subject) owedBefore(p *Passage) bool {
+	if p.Kind != flows.RST {
+		return false
+	}
+	if p.Known && p.How == pairing.Lost {
+		return true
+	}
+	at := s.nearestSighting(p.From)
+	return slices.ContainsFunc(s.absences(p.From), func(a absence) bool {
+		return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == at.Vantage && a.to == r.At })
+	})
 }
 
 // payloadSilence is how long before passage i no end sent data.

@@ -142,6 +142,10 @@ func (s *Subject) unansweredHere(t silentTail, v *Verdict, finding Finding, aske
 	}}
 	if alive != nil && s.insists(t) {
 		v.ID, v.Confidence, v.Cause = HostDrop, Likely, "unknown"
+		if len(s.flow.Missing) > 0 {
+			v.Confidence = Possible
+			v.Unknown = append(v.Unknown, "whether it answered: "+s.Points[s.Base].Name+" misses other segments of this connection")
+		}
 		v.Summary += fmt.Sprintf(" %s shows that the host lives.", capitalisedText(aControl(alive)))
 		a.Findings = append(a.Findings, Finding{Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs})
 	}

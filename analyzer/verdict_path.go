@@ -154,6 +154,14 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v := s.pathVerdict(Undecided, o)
 		v.Confidence = Possible
 		v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, with no silence before it and no other traffic between the hosts to compare with. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
+		if o.unseen {
+			v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, and no other traffic between the hosts tells why. What lies right before it is missing in the captures too, so nobody knows whether it was silent. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
+			against := because("octets that crossed before it are in no capture, so nothing shows a silence", v.FirstLost)
+			return Answer{Verdict: v, Hypotheses: []Hypothesis{
+				{Verdict: SilentDrop, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: against, Next: decide},
+				{Verdict: PathCut, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: because("no control shows that anything else stopped"), Next: decide},
+			}}
+		}
 		return Answer{Verdict: v, Hypotheses: []Hypothesis{
 			{Verdict: SilentDrop, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: because("no silence lies before it, so no idle timer can have run out", v.LastCrossed, v.FirstLost), Next: decide},
 			{Verdict: PathCut, For: because("it stopped in the middle of traffic", v.LastCrossed, v.FirstLost), Against: because("no control shows that anything else stopped"), Next: decide},
@@ -168,6 +176,10 @@ func (s *Subject) bothWays(o *onset) Answer {
 	v := s.pathVerdict(SilentDrop, o)
 	s.cause(v, o, alive)
 	v.Summary = s.silentSummary(v, o, alive)
+	if open := s.openReading(o); open != "" && alive == nil {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, open)
+	}
 	a := Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}}
 	if f, announced, ok := s.takenOver(o); ok {
 		v.blame(&f, announced, o, alive)
@@ -415,6 +427,10 @@ func (s *Subject) oneWay(o *onset) Answer {
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
+	if beyond := s.Passages[first].Between[1]; s.lacksSide(beyond, dead) {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether %s would hold what the %s sends if it arrived: it holds nothing of it, and may have been taken of one direction only", s.Points[beyond].Name, sideName(dead)))
+	}
 	if !o.explained && s.Ends[1].Sub(v.At) < promptly {
 		v.Confidence = Possible // retransmissions need longer to outlast a burst of losses
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the direction works again a little later: the captures end %s after the first loss, and a short disturbance looks the same", facts.Compact(s.Ends[1].Sub(v.At))))

@@ -61,6 +61,9 @@ func (s *Subject) answeredOnTheWay() Answer {
 		if side == flows.Server {
 			far = s.Seen[0].Vantage
 		}
+		if s.lacksSide(far, side) {
+			continue // the answers leave from there, so what they answer came: it was not recorded
+		}
 		p := &s.Passages[first[side]]
 		between := p.Between
 		if p.How == pairing.Unknowable { // a run is lost on the whole way

@@ -42,15 +42,16 @@ const promptly = 5 * time.Second
 
 // established reports whether before passage i the connection was in use.
 func (s *Subject) established(i int) bool {
-	if s.flow.Complete {
-		return true
-	}
 	for j := range i {
 		if p := &s.Passages[j]; p.Kind != flows.ICMPError && p.Kind != flows.SYN && p.Event.Len > 0 || p.Kind == flows.KeepaliveProbe || p.Kind == flows.KeepaliveACK || p.Event.Run != nil {
 			return true
 		}
 	}
-	return false
+	if !s.flow.Complete {
+		return false
+	}
+	synack := s.firstOf(flows.SYNACK)
+	return synack < i // where that comes later, the RST is about another connection of these ports
 }
 
 // trigger is the last segment of the other end before a RST, which it answers;
@@ -82,7 +83,7 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 		return Answer{}
 	}
 	misses := s.MissRate(origin.Vantage)
-	if misses > tooGappy {
+	if misses > tooGappy || s.lacksSide(origin.Vantage, rst.From) {
 		return Answer{}
 	}
 	who := sideName(rst.From)
