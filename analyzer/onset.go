@@ -75,7 +75,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	for i := first; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
 		for side := uint8(0); side < 2 && i <= over; side++ {
-			if s.cameFrom(p, side) {
+			if s.cameFrom(p, side) || s.answersUnseen(p, side) && p.At.Sub(o.at) > time.Second {
 				o.crossed[side] = append(o.crossed[side], i)
 			}
 		}
@@ -172,6 +172,14 @@ func (s *Subject) cameFrom(p *Passage, side uint8) bool {
 		return false
 	}
 	return p.From == side || p.Event.Run != nil && p.Event.Run.Count[side] > 0
+}
+
+// answersUnseen reports whether passage p is an answer, in the capture of the end
+// that gives it, to a question of a side which is not there: it arrived, and was
+// not recorded.
+func (s *Subject) answersUnseen(p *Passage, side uint8) bool {
+	return !p.Known && p.From == 1-side && p.Kind == flows.KeepaliveACK && p.Event.Run == nil && p.Event.Answers == 0 &&
+		len(s.Seen) > 1 && p.First().Vantage == s.nearestSighting(1-side).Vantage
 }
 
 // gaveUpAt returns the first RST by which an end gave up after probes in vain;

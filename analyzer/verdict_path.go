@@ -427,6 +427,10 @@ func (s *Subject) oneWay(o *onset) Answer {
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
+	if n := len(o.crossed[alive]); len(o.lost[dead]) > 1 && s.Passages[o.crossed[alive][n-1]].At <= s.Passages[o.lost[dead][1]].At {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether what the %s sends still crosses: nothing of it does since the second loss", sideName(alive)))
+	}
 	if beyond := s.Passages[first].Between[1]; s.lacksSide(beyond, dead) {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether %s would hold what the %s sends if it arrived: it holds nothing of it, and may have been taken of one direction only", s.Points[beyond].Name, sideName(dead)))
