@@ -75,7 +75,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	for i := first; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
 		for side := uint8(0); side < 2 && i <= over; side++ {
-			if s.cameFrom(p, side) || s.answersUnseen(p, side) && p.At.Sub(o.at) > time.Second {
+			if s.cameFrom(p, side) || s.answersUnseen(p, side) && p.At.Sub(o.at) > s.roundTrip(time.Second) {
 				o.crossed[side] = append(o.crossed[side], i)
 			}
 		}
@@ -178,8 +178,23 @@ func (s *Subject) cameFrom(p *Passage, side uint8) bool {
 // that gives it, to a question of a side which is not there: it arrived, and was
 // not recorded.
 func (s *Subject) answersUnseen(p *Passage, side uint8) bool {
-	return !p.Known && p.From == 1-side && p.Kind == flows.KeepaliveACK && p.Event.Run == nil && p.Event.Answers == 0 &&
+	return !(p.Known && p.How == pairing.Lost) && p.From == 1-side && p.Kind == flows.KeepaliveACK && p.Event.Run == nil && p.Event.Answers == 0 &&
 		len(s.Seen) > 1 && p.First().Vantage == s.nearestSighting(1-side).Vantage
+}
+
+// roundTrip returns how long an answer takes at most, as far as the connection
+// shows; where it does not, what the caller takes for it.
+func (s *Subject) roundTrip(unknown time.Duration) time.Duration {
+	longest := time.Duration(0)
+	for i := range s.flow.Sides {
+		if r := &s.flow.Sides[i].RTT; r.Known {
+			longest = max(longest, r.Max)
+		}
+	}
+	if longest == 0 {
+		return unknown
+	}
+	return longest
 }
 
 // gaveUpAt returns the first RST by which an end gave up after probes in vain;

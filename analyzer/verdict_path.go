@@ -412,6 +412,17 @@ func (s *Subject) quietBefore(i int) time.Duration {
 	return 0
 }
 
+// crossesAmid reports whether something of the other direction crosses while one is
+// dead: not before its second loss, for a single one proves nothing, and not long
+// after the last, when it may work again.
+func (s *Subject) crossesAmid(o *onset, dead uint8) bool {
+	lost, last := o.lost[dead], s.lastLoss(o)
+	return slices.ContainsFunc(o.crossed[1-dead], func(i int) bool {
+		p := &s.Passages[i]
+		return (len(lost) < 2 || max(p.At, p.Until) > s.Passages[lost[1]].At) && p.At <= last.Add(s.roundTrip(time.Second))
+	})
+}
+
 func (s *Subject) oneWay(o *onset) Answer {
 	dead := flows.Client
 	if o.dead(flows.Server) {
@@ -427,9 +438,9 @@ func (s *Subject) oneWay(o *onset) Answer {
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
 		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
-	if n := len(o.crossed[alive]); len(o.lost[dead]) > 1 && s.Passages[o.crossed[alive][n-1]].At <= s.Passages[o.lost[dead][1]].At {
+	if !s.crossesAmid(o, dead) {
 		v.Confidence = Possible
-		v.Unknown = append(v.Unknown, fmt.Sprintf("whether what the %s sends still crosses: nothing of it does since the second loss", sideName(alive)))
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether one direction alone was dead: nothing of the %s crosses between the second loss of the %s's and the last", sideName(alive), sideName(dead)))
 	}
 	if beyond := s.Passages[first].Between[1]; s.lacksSide(beyond, dead) {
 		v.Confidence = Possible

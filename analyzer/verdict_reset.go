@@ -88,7 +88,7 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	}
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
-	if !s.recorded(origin, rst.At) {
+	if !s.recorded(origin, rst.At) || !s.recorded(origin, rst.At.Add(s.roundTrip(0))) {
 		v.Confidence = s.byLooksAlone(i, trigger)
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
 	}
