@@ -32,6 +32,9 @@ func (s *Subject) openReading(o *onset) string {
 	if c := s.unansweredSYN(); c != nil {
 		return fmt.Sprintf("why %s got no answer either: if it was lost, the path is cut, and no state of this connection is to blame", aControl(c))
 	}
+	if r := s.laterRST(o); r != nil {
+		return fmt.Sprintf("whose RST it is that arrives as frame %s in the %s's name: if it is its own, the path works again by then, and was cut before", frameWord(s, r.First()), sideName(r.From))
+	}
 	side, ok := o.untried()
 	if !ok {
 		return ""
@@ -57,17 +60,51 @@ func (s *Subject) openReading(o *onset) string {
 	return ""
 }
 
+// laterRST returns a RST in the name of an end of which all is lost that arrives
+// at the other end afterwards; nil where none does.
+func (s *Subject) laterRST(o *onset) *Passage {
+	for i := o.first + 1; i < len(s.Passages); i++ {
+		p := &s.Passages[i]
+		if p.Kind == flows.RST && p.From <= flows.Server && !p.Known && len(o.lost[p.From]) > 0 && len(s.Seen) > 1 &&
+			p.First().Vantage == s.nearestSighting(1-p.From).Vantage {
+			return p
+		}
+	}
+	return nil
+}
+
 // neverHeard reports whether no capture holds anything of a side.
 func (s *Subject) neverHeard(side uint8) bool {
 	return !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Sides[side].Segments > 0 })
 }
 
-// lacksSide reports whether a vantage point holds nothing that a side sent, but
-// something that the other one did: it may see one direction only.
+// lacksSide reports whether a vantage point holds nothing that a side's host sent
+// to its peer, but something that the other one did: it may see one direction
+// only.
 func (s *Subject) lacksSide(vantage int, side uint8) bool {
 	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
-		return x.Vantage == vantage && x.Flow.Sides[side].Segments == 0 && x.Flow.Sides[1-side].Segments > 0
+		f := x.Flow
+		if x.Vantage != vantage || f.Sides[side].Segments > 0 || f.Sides[1-side].Segments == 0 {
+			return false
+		}
+		table := s.Points[vantage].Table
+		if table == nil {
+			return true
+		}
+		hp, ok := table.HostPair(&f.Key)
+		if !ok {
+			return true
+		}
+		if hp.A == f.Sides[side].Addr.Addr() {
+			return hp.Frames[0] == 0
+		}
+		return hp.Frames[1] == 0
 	})
+}
+
+// oneDirectionOnly says what such a vantage point leaves open.
+func (s *Subject) oneDirectionOnly(vantage int, side uint8) string {
+	return fmt.Sprintf("whether %s would hold what the %s sends if it arrived: it holds nothing of its host, and may have been taken of one direction only", s.Points[vantage].Name, sideName(side))
 }
 
 // onlyLarge reports whether all that a side lost since the onset is payload of a

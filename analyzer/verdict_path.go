@@ -176,6 +176,10 @@ func (s *Subject) bothWays(o *onset) Answer {
 	v := s.pathVerdict(SilentDrop, o)
 	s.cause(v, o, alive)
 	v.Summary = s.silentSummary(v, o, alive)
+	if from := s.Passages[o.first].From; s.lacksSide(o.between[1], from) {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, s.oneDirectionOnly(o.between[1], from))
+	}
 	if open := s.openReading(o); open != "" && alive == nil {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, open)
@@ -444,7 +448,7 @@ func (s *Subject) oneWay(o *onset) Answer {
 	}
 	if beyond := s.Passages[first].Between[1]; s.lacksSide(beyond, dead) {
 		v.Confidence = Possible
-		v.Unknown = append(v.Unknown, fmt.Sprintf("whether %s would hold what the %s sends if it arrived: it holds nothing of it, and may have been taken of one direction only", s.Points[beyond].Name, sideName(dead)))
+		v.Unknown = append(v.Unknown, s.oneDirectionOnly(beyond, dead))
 	}
 	if !o.explained && s.Ends[1].Sub(v.At) < promptly {
 		v.Confidence = Possible // retransmissions need longer to outlast a burst of losses
