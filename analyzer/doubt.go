@@ -48,7 +48,7 @@ func (s *Subject) openReading(o *onset) string {
 			sideName(1-side), who, who)
 	}
 	if probe, since, owed := s.owesProbes(side, o); owed {
-		return fmt.Sprintf("why the %s does not ask: it does so when it is idle, as frame %s shows, and nothing of it is in its own capture in the %s since it was last heard; its link or its host may have been down",
+		return fmt.Sprintf("why the %s does not ask: it does so when it is idle, as frame %s shows, and nothing of it is in any capture for %s; its link or its host may have been down",
 			who, frameWord(s, probe), facts.Compact(since))
 	}
 	if lacks, slept := s.maySleep(side, s.Passages[o.first].At, s.lastLoss(o)); slept {
@@ -138,39 +138,44 @@ func (s *Subject) unansweredSYN() *Control {
 	return nil
 }
 
-// owesProbes reports whether a side is known to send keepalives, and is silent in
-// its own capture since before the onset for longer than it ever was before one:
-// the frame of its last one, and for how long. Once is enough to know that it
-// asks, not at what pace (see absences).
+// owesProbes reports whether a side is known to send keepalives, and is silent
+// since before the onset for longer than it ever was before one: the frame of its
+// last one, and for how long. Once is enough to know that it asks, not at what
+// pace (see absences).
 func (s *Subject) owesProbes(side uint8, o *onset) (probe pairing.Ref, silent time.Duration, owes bool) {
-	seen := s.nearestSighting(side)
-	longest := time.Duration(0) // after which it asked
-	var before, heard tcp.Instant
-	for i := range seen.Flow.Events {
-		ev := &seen.Flow.Events[i]
-		if ev.Kind == flows.ICMPError || ev.From > flows.Server {
-			continue
-		}
-		if ev.Kind == flows.KeepaliveProbe && ev.From == side {
-			if before != 0 {
-				longest = max(longest, ev.At.Sub(before))
+	c := clockwork(s.Clocks)
+	for i := range s.Seen {
+		seen := &s.Seen[i]
+		longest := time.Duration(0) // silence after which it asked
+		var before tcp.Instant
+		for j := range seen.Flow.Events {
+			ev := &seen.Flow.Events[j]
+			if ev.Kind == flows.ICMPError || ev.From > flows.Server {
+				continue
 			}
-			if r := ev.Run; r != nil && r.Period.Known {
-				longest = max(longest, r.Period.Max)
+			if c.to(s.Base, seen.Vantage, ev.End()) >= s.Passages[o.first].At {
+				break
 			}
-			probe = s.ref(seen, ev.EndOrd(), flows.KeepaliveProbe, ev.End())
-			if ev.Run != nil {
+			if ev.Kind == flows.KeepaliveProbe && ev.From == side {
+				if before != 0 {
+					longest = max(longest, ev.At.Sub(before))
+				}
+				if r := ev.Run; r != nil && r.Period.Known {
+					longest = max(longest, r.Period.Max)
+				}
 				probe = s.ref(seen, ev.Ord, flows.KeepaliveProbe, ev.At)
 			}
+			before = ev.End()
 		}
-		before = ev.End()
-		heard = before
+		if probe.Frame == 0 || probe.Vantage != seen.Vantage {
+			continue
+		}
+		silent = s.lastLoss(o).Sub(c.to(s.Base, seen.Vantage, before))
+		if silent > longest+longest/5 {
+			return probe, silent, true
+		}
 	}
-	if probe.Frame == 0 || heard == 0 {
-		return probe, 0, false
-	}
-	silent = clockwork(s.Clocks).to(seen.Vantage, s.Base, s.lastLoss(o)).Sub(heard)
-	return probe, silent, silent > longest+longest/5
+	return probe, 0, false
 }
 
 // maySleep reports whether a side's timestamps went on by less than its capture's

@@ -252,7 +252,10 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	case s.askedBefore(rst.From, trigger):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: its last questions before got no answer, and the RST that ends them may be in no capture", peer))
-	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy || s.unseenBy(rst.From, trigger)):
+	case s.unseenBy(rst.From, trigger):
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: octets that crossed before are in no capture, and a RST may be missing with them", peer))
+	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
 		v.Confidence = Possible // it may have had another name before, or the end may have given up unseen
 	case crossed:
 		v.Confidence = Proven

@@ -58,6 +58,11 @@ func alterations() []alteration {
 		{"filtered for TCP", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
 			return slices.DeleteFunc(slices.Clone(f), func(x lab.Frame) bool { return !x.TCP })
 		}, false},
+		{"what the client sends missing", func(f []lab.Frame, c, _ netip.Addr) []lab.Frame { return without(f, c) }, false},
+		{"what the server sends missing", func(f []lab.Frame, _, s netip.Addr) []lab.Frame { return without(f, s) }, false},
+		{"clock set ahead by 5 s in the middle", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
+			return lab.Reclocked(f, 0, 0, f[len(f)/2].At, 5*time.Second)
+		}, false},
 		{"clock set back in the middle", func(f []lab.Frame, _, _ netip.Addr) []lab.Frame {
 			return lab.Reclocked(f, 0, 0, f[len(f)/2].At, -90*time.Second)
 		}, false},
@@ -84,6 +89,12 @@ func snapped(frames []lab.Frame, octets int) []lab.Frame {
 		out[i].Data = out[i].Data[:min(len(out[i].Data), octets)]
 	}
 	return out
+}
+
+// without leaves out the TCP segments that a host sends, as a mirror of one
+// direction does.
+func without(frames []lab.Frame, host netip.Addr) []lab.Frame {
+	return slices.DeleteFunc(slices.Clone(frames), func(f lab.Frame) bool { return f.TCP && f.Src.Addr() == host })
 }
 
 // ofTheFirst keeps what a filter for the first connection lets pass, or one for

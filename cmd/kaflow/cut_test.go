@@ -50,6 +50,27 @@ var cuts = []struct {
 		from := r.client[len(r.client)-1].Src.Addr()
 		return head(r.client, x), slices.DeleteFunc(slices.Clone(r.server), func(f lab.Frame) bool { return f.TCP && f.Src.Addr() != from })
 	}},
+	{"both begin late", func(r recordings, x float64) (c, s []lab.Frame) {
+		c = rest(r.client, x)
+		return c, lab.Since(r.server, c[0].At.Add(r.ahead))
+	}},
+	{"both hold the handshake, and begin late", func(r recordings, x float64) (c, s []lab.Frame) {
+		c = rest(r.client, x)
+		return sinceHandshake(r.client, c), sinceHandshake(r.server, lab.Since(r.server, c[0].At.Add(r.ahead)))
+	}},
+}
+
+// sinceHandshake puts a capture's first handshake before what is left of it.
+func sinceHandshake(all, left []lab.Frame) (out []lab.Frame) {
+	for _, f := range all[:len(all)-len(left)] {
+		if f.TCP {
+			out = append(out, f)
+		}
+		if len(out) == 3 {
+			break
+		}
+	}
+	return append(out, left...)
 }
 
 func head(f []lab.Frame, share float64) []lab.Frame {
@@ -127,6 +148,8 @@ func judgeCut(t *testing.T, set *lab.Run, r recordings, client, server []lab.Fra
 			case proven && (v.ID != f.Expect.Verdict || v.Confidence != f.Expect.Confidence):
 				t.Errorf("%s, %s: %+v, want %+v as before: the death lies inside both", name, f.Client, v, f.Expect)
 			case v.ID == f.Expect.Verdict || !sure:
+			case f.Expect.Verdict == "half-open" && v.ID == "peer-lost-state":
+				// It did; that the other end turned its new sessions away is what was cut off.
 			case f.Expect.Verdict == "path-cut" && v.ID == "silent-drop":
 				// The lost controls are what was cut off: an outage then looks like this.
 			case v.ID == "silent-drop" && v.Confidence == "likely" && assumesRecording(got.Verdict.Unknown):

@@ -66,7 +66,7 @@ drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
 +75s   C > S ACK seq 156 ack 900 ts 7317068 46057
 +75s   C > S ACK seq 156 ack 900 ts 7392068 46057
-`, "silent-drop likely", "undecided possible", "not silent-drop"},
+`, "silent-drop possible", "undecided possible", "not silent-drop"},
 	{"the server's file ends amid the keepalives of another session", session + `
 +1s    D > S SYN     seq 4999 mss 1460
 +11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
@@ -527,7 +527,7 @@ delay S 10ms
 }
 
 func TestVerdictsOfConversations(t *testing.T) {
-	for _, c := range slices.Concat(conversations, beats, vanished) {
+	for _, c := range slices.Concat(conversations, beats, vanished, doubtful) {
 		t.Run(c.name, func(t *testing.T) {
 			script, err := dialogue.Parse(c.text)
 			if err != nil {
