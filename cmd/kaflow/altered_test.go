@@ -182,3 +182,59 @@ func judgeAltered(t *testing.T, set *lab.Run, a alteration) (kept, weaker int) {
 	}
 	return kept, weaker
 }
+
+// TestThinnedCapturesGiveNoOtherVerdict takes frames at random out of both
+// captures of every stored set.
+func TestThinnedCapturesGiveNoOtherVerdict(t *testing.T) {
+	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
+	}
+	for _, path := range dirs {
+		set, err := lab.ReadRun(filepath.Dir(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var frames [2][]lab.Frame
+		for i, at := range [...]string{lab.AtClient, lab.AtServer} {
+			if frames[i], err = lab.ReadPcap(set.Captures[at]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir := t.TempDir()
+		for seed := range uint64(40) {
+			share := []float64{0.2, 0.3, 0.4, 0.5}[seed%4]
+			var names []string
+			for i := range frames {
+				names = append(names, filepath.Join(dir, fmt.Sprintf("%d.pcap", i)))
+				left := lab.Thinned(frames[i], 2*seed+uint64(i), share)
+				if len(left) == 0 {
+					left = frames[i][:1]
+				}
+				if err := lab.WritePcap(names[i], left, 65535); err != nil {
+					t.Fatal(err)
+				}
+			}
+			judgeThin(t, set, ask(t, names...), fmt.Sprintf("%s, seed %d, %.0f %% missing", filepath.Base(set.Dir), seed, 100*share))
+		}
+	}
+}
+
+// judgeThin says that no other verdict than the true one is called sure, but for
+// what is as true and less, and what is left when the control is missing.
+func judgeThin(t *testing.T, set *lab.Run, answer said, name string) {
+	t.Helper()
+	for _, f := range set.Truth.Flows {
+		for i := range answer.Flows {
+			v := &answer.Flows[i].Verdict
+			sure := v.Confidence == "proven" || v.Confidence == "likely"
+			switch {
+			case answer.Flows[i].Client != f.Client || f.Expect.Verdict == "" || !sure || v.ID == f.Expect.Verdict:
+			case f.Expect.Verdict == "path-cut" && v.ID == "silent-drop":
+			case f.Expect.Verdict == "half-open" && v.ID == "peer-lost-state":
+			default:
+				t.Errorf("%s, %s: %+v, want %+v or less sure (%s)", name, f.Client, *v, f.Expect, f.Happened)
+			}
+		}
+	}
+}
