@@ -75,7 +75,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	for i := first; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
 		for side := uint8(0); side < 2 && i <= over; side++ {
-			if s.cameFrom(p, side) || s.answersUnseen(p, side) && p.At.Sub(o.at) > s.roundTrip(time.Second) {
+			if s.cameFrom(p, side) || s.answersUnseen(p, side) && p.At.Sub(o.at) > min(time.Second, s.roundTrip(time.Second)) {
 				o.crossed[side] = append(o.crossed[side], i)
 			}
 		}
@@ -176,10 +176,20 @@ func (s *Subject) cameFrom(p *Passage, side uint8) bool {
 
 // answersUnseen reports whether passage p is an answer, in the capture of the end
 // that gives it, to a question of a side which is not there: it arrived, and was
-// not recorded.
+// not recorded. A host answers at once, so a question that is there from long
+// before is not the one.
 func (s *Subject) answersUnseen(p *Passage, side uint8) bool {
-	return !(p.Known && p.How == pairing.Lost) && p.From == 1-side && p.Kind == flows.KeepaliveACK && p.Event.Run == nil && p.Event.Answers == 0 &&
-		len(s.Seen) > 1 && p.First().Vantage == s.nearestSighting(1-side).Vantage
+	at := s.nearestSighting(1 - side)
+	if p.Known && p.How == pairing.Lost || p.From != 1-side || p.Kind != flows.KeepaliveACK || p.Event.Run != nil ||
+		len(s.Seen) < 2 || p.First().Vantage != at.Vantage {
+		return false
+	}
+	for i := range at.Flow.Events {
+		if ev := &at.Flow.Events[i]; p.Event.Answers != 0 && ev.Ord == p.Event.Answers {
+			return p.Event.At.Sub(ev.At) > time.Second
+		}
+	}
+	return p.Event.Answers == 0
 }
 
 // roundTrip returns how long an answer takes at most, as far as the connection
