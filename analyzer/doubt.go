@@ -43,9 +43,9 @@ func (s *Subject) openReading(o *onset) string {
 	if s.neverHeard(side) {
 		return fmt.Sprintf("whether the %s answers: nothing of it is in any capture, which may hold one direction only", who)
 	}
-	if p := &s.Passages[o.first]; p.Assumed {
-		return fmt.Sprintf("whether anything was lost between: all of it are the %s's questions, and nothing shows that the %s, or its capture, was still there to take them; a capture there that provably goes on (pcapng with statistics, --covers, a ping beside it), or keepalives of the %s, would tell",
-			sideName(1-side), who, who)
+	if p := &s.Passages[o.first]; p.Assumed && s.endingOf(1-side) == flows.EndOpen {
+		return fmt.Sprintf("whether it is over: the captures end while the %s still asks, and nothing shows that the %s, or its capture, was there to take that; a host that sleeps, and an outage that passes, look the same until then; captures that go on for longer, or a ping beside them, would tell",
+			sideName(1-side), who)
 	}
 	if probe, since, owed := s.owesProbes(side, o); owed {
 		return fmt.Sprintf("why the %s does not ask: it does so when it is idle, as frame %s shows, and nothing of it is in any capture for %s; its link or its host may have been down",
