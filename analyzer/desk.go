@@ -98,7 +98,10 @@ func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 }
 
 // crowd counts the connections of a kind that comes in floods.
-type crowd struct{ unanswered, lone int }
+type crowd struct {
+	unanswered, lone int
+	now              tcp.Instant // when the capture ends, or a live one is asked
+}
 
 // atGlance returns what one of very many connections comes to without a close
 // look; ok is false where it gets one.
@@ -107,6 +110,9 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 	case g.Plain && g.Answered && !g.Closed:
 		return silentAtGlance(g, end), true
 	case g.Unanswered:
+		if c.now.Sub(g.First) < answerDue {
+			return plainGap, true
+		}
 		c.unanswered++
 		return plainUnanswered, c.unanswered > mostInDanger
 	case g.Lone != flows.NotLone:
@@ -273,7 +279,7 @@ func (d *desk) cases(r *Report) []brief {
 		}
 	} else {
 		end := d.spans[0].last
-		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{}
+		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{now: max(end, d.points[0].Table.Now())}
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))

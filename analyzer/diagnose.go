@@ -162,9 +162,9 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 func nothingKnown(s *Subject) Verdict {
 	v := Verdict{ID: CaptureGap, Confidence: None, At: s.flow.Last, Between: [2]int{s.Base, s.Base}}
 	switch {
-	case s.TwoSided() && s.flow.RolesKnown && s.flow.Sides[flows.Server].Segments == 0:
-		v.Summary = "The captures end before the SYN could be answered."
-		v.Unknown = []string{"what came next: let the captures run longer"}
+	case s.asksToTheEnd():
+		v.Summary = "The capture ends before the SYN could be answered."
+		v.Unknown = []string{"what came next: let the capture run longer"}
 	case s.flow.Sides[0].Segments == 0 || s.flow.Sides[1].Segments == 0:
 		v.Summary = "Only one direction was captured, so it cannot be said whether anything was answered."
 		v.Unknown = []string{"everything about the other direction: capture on the host itself, or mirror both directions"}

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -10,6 +11,10 @@ import (
 	"kaflow/pairing"
 	"kaflow/tcp"
 )
+
+// answerDue is how long an answer to a SYN is waited for: what a sender waits
+// before it sends another one (RFC 6298, section 2.1).
+const answerDue = time.Second
 
 // notEstablished holds where a SYN was sent and no connection came of it.
 func notEstablished(s *Subject) Answer {
@@ -46,7 +51,7 @@ func notEstablished(s *Subject) Answer {
 	if synack >= 0 {
 		asked = &s.Passages[synack]
 	}
-	if reset < 0 && icmp < 0 && s.goesOn(asked) < time.Second {
+	if reset < 0 && icmp < 0 && s.goesOn(asked) < answerDue {
 		return Answer{} // the captures end before the handshake could
 	}
 	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
@@ -83,15 +88,24 @@ func (s *Subject) shakesHands(syn, p *Passage) bool {
 	return p.Kind != flows.RST || p.Event.Seq.Sub(syn.Event.Seq) > 1
 }
 
+// asksToTheEnd reports whether all that is known is a SYN, for an answer to which
+// the captures do not go on for long enough.
+func (s *Subject) asksToTheEnd() bool {
+	syn := s.firstOf(flows.SYN)
+	return syn >= 0 && s.flow.Sides[flows.Server].Segments == 0 && s.goesOn(&s.Passages[syn]) < answerDue
+}
+
 // goesOn returns for how long every capture that holds the connection went on
-// after a passage.
+// after a passage: a file to its last frame, a live one to now.
 func (s *Subject) goesOn(p *Passage) time.Duration {
-	c, least := clockwork(s.Clocks), s.Ends[1].Sub(p.At)
+	c, least := clockwork(s.Clocks), time.Duration(math.MaxInt64)
 	for i := range s.Seen {
 		v := s.Seen[i].Vantage
-		if last := s.lastAt(v); last != 0 { // of a file
-			least = min(least, c.to(s.Base, v, last).Sub(p.At))
+		last := s.lastAt(v)
+		if table := s.Points[v].Table; table != nil {
+			last = max(last, table.Now())
 		}
+		least = min(least, c.to(s.Base, v, last).Sub(p.At))
 	}
 	return least
 }
