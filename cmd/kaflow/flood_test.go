@@ -43,7 +43,8 @@ func floodOf(t *testing.T, n int) []byte {
 	copy(answer[36:38], frame[34:36])
 	binary.BigEndian.PutUint32(answer[42:], uint32(n))
 	answer[47] = 0x12 // SYN, ACK
-	if err := w.Write(tcp.Instant(1_700_000_000e9+int64(n)*5000), answer, len(answer)); err != nil {
+	// So late that the others have waited for long enough.
+	if err := w.Write(tcp.Instant(1_700_000_002e9+int64(n)*5000), answer, len(answer)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
