@@ -5,16 +5,20 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"kaflow/internal/dialogue"
 	"kaflow/monitor/correlate"
 )
 
@@ -328,6 +332,48 @@ func TestDeathsWaitForTheOtherEnd(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Streams that were written before are read at once, one perhaps before the other:
+// what is not read yet is neither missed nor of a clock that is behind.
+func TestWhatIsNotReadYetIsWaitedFor(t *testing.T) {
+	talk := "0 C > S SYN seq 99\n+20ms S > C SYN,ACK seq 899 ack 100\n+20ms C > S ACK seq 100 ack 900\n"
+	for n := range 4 {
+		talk += fmt.Sprintf("+40s C > S PSH,ACK seq %d ack 900 data \"hello\"\n+20ms S > C ACK seq 900 ack %d\n", 100+5*n, 105+5*n)
+	}
+	talk += "drop both\n+60s C > S ACK seq 119 ack 900\n+10s C > S ACK seq 119 ack 900\n+10s C > S ACK seq 119 ack 900\n+10s C > S RST,ACK seq 120 ack 900\n"
+	script, err := dialogue.Parse(talk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := streamOf(t, recorded(t, script, dialogue.Client))
+	server := slices.Collect(bytes.Lines(streamOf(t, recorded(t, script, dialogue.Server))))
+	told := func(read int) (all []string) {
+		x := correlate.New([]string{"client", "server"}, correlate.Options{Tell: func(ev correlate.Told) {
+			all = append(all, fmt.Sprint(ev.What, " ", ev.At, " ", ev.Says))
+		}})
+		now := time.Unix(1_800_000_000, 0)
+		for i, lines := range []iter.Seq[[]byte]{bytes.Lines(client), slices.Values(server[:read])} {
+			for l := range lines {
+				if err := x.Take(i, l, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		x.Look(now.Add(200 * time.Millisecond))
+		return all
+	}
+	whole := told(len(server))
+	if len(whole) == 0 {
+		t.Fatal("nothing is told of the whole streams")
+	}
+	for read := range server {
+		for _, what := range told(read) {
+			if !slices.Contains(whole, what) {
+				t.Errorf("with %d of %d lines of the server's stream: %s", read, len(server), what)
+			}
+		}
 	}
 }
 

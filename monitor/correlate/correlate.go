@@ -188,7 +188,7 @@ func (a *ask) same(b *ask) bool { return a.place == b.place && a.what == b.what 
 func (c *Correlator) Look(now time.Time) {
 	var due []ask
 	c.asks = slices.DeleteFunc(c.asks, func(a ask) bool {
-		known := c.known(&a)
+		known := c.known(&a, now)
 		if known || !a.told && now.Sub(a.came) > patience {
 			due = append(due, a)
 		}
@@ -203,9 +203,9 @@ func (c *Correlator) Look(now time.Time) {
 
 // known reports whether all streams have told of the time of a question, or will
 // not any more.
-func (c *Correlator) known(a *ask) bool {
+func (c *Correlator) known(a *ask, now time.Time) bool {
 	for i, s := range c.streams {
-		if !s.ended && !c.knows(i, a) {
+		if !s.ended && !c.knows(i, a, now) {
 			return false
 		}
 	}
@@ -216,7 +216,7 @@ func (c *Correlator) known(a *ask) bool {
 // had recorded when it first said how far it goes since the question came, and
 // beyond the time of the question, by its own clock. What a watch still holds
 // back of a busy connection is not told.
-func (c *Correlator) knows(i int, a *ask) bool {
+func (c *Correlator) knows(i int, a *ask, now time.Time) bool {
 	s := c.streams[i]
 	switch {
 	case s.whole:
@@ -228,8 +228,9 @@ func (c *Correlator) knows(i int, a *ask) bool {
 	}
 	at := a.at
 	// A clock that seems to be a little behind may be a pipe that stands still, and
-	// waiting for what it shows costs no more than that little.
-	if ahead, ok := s.ahead(c.streams[a.stream]); ok && (ahead > 0 || ahead < -clockError) {
+	// waiting for what it shows costs no more than that little; one that seems to be
+	// far behind, a file that is not read to its end.
+	if ahead, sure, ok := s.ahead(c.streams[a.stream], now); ok && (ahead > 0 || ahead < -clockError && sure) {
 		at = at.Add(ahead)
 	}
 	return s.complete >= at.Add(after)

@@ -308,23 +308,38 @@ func (s *stream) record(client, server string) *record {
 
 // lateness is by how much what a stream says to be now lies before the reader's
 // time when it is read: what the clocks differ by, and the way. The least of some
-// minutes is nearly the clocks alone.
+// minutes is nearly the clocks alone, where the stream is read as it is written.
 type lateness struct {
 	since       time.Time // of now
 	now, before time.Duration
 	known, prev bool
+	paced       time.Time // since when it is read as it is written
 }
 
 // latenessFor is the time over which the least lateness is looked for, at least.
 const latenessFor = 5 * time.Minute
 
+// A line that is less late than any before by catchUp shows that those had waited
+// somewhere: of a file that was written before, lateness tells nothing. After
+// pacedFor without such a line the stream is read as it is written.
+const (
+	catchUp  = time.Second
+	pacedFor = 5 * time.Second
+)
+
 func (x *lateness) note(d time.Duration, now time.Time) {
+	if !x.known || d < x.least()-catchUp {
+		x.paced = now
+	}
 	if !x.known || now.Sub(x.since) > latenessFor {
 		x.before, x.prev = x.now, x.known
 		x.now, x.known, x.since = d, true, now
 	}
 	x.now = min(x.now, d)
 }
+
+// tells reports whether the stream has been read as it is written for some time.
+func (x *lateness) tells(now time.Time) bool { return x.known && now.Sub(x.paced) >= pacedFor }
 
 func (x *lateness) least() time.Duration {
 	if x.prev {
@@ -334,7 +349,8 @@ func (x *lateness) least() time.Duration {
 }
 
 // ahead returns by about how much a stream's clock is ahead of another one's, as
-// far as what both say to be now tells; false where one has not said so.
-func (s *stream) ahead(other *stream) (time.Duration, bool) {
-	return other.late.least() - s.late.least(), s.late.known && other.late.known
+// far as what both say to be now tells; ok is false where one has not said so,
+// and sure where what was read may have waited.
+func (s *stream) ahead(other *stream, now time.Time) (by time.Duration, sure, ok bool) {
+	return other.late.least() - s.late.least(), s.late.tells(now) && other.late.tells(now), s.late.known && other.late.known
 }
