@@ -2,45 +2,12 @@ package correlate_test
 
 import (
 	"bytes"
-	"io"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"kaflow/capture"
-	"kaflow/monitor"
 	"kaflow/monitor/correlate"
 )
-
-// streamOf is what a watch writes of a capture.
-func streamOf(t testing.TB, path string) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	carrier := monitor.NewCarrier(&out)
-	set, err := capture.Open(capture.Options{Each: carrier.Keep}, "x", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer set.Close()
-	write := monitor.NDJSON(&out, "x")
-	e := monitor.New(monitor.Options{Emit: func(ev monitor.Event) {
-		if err := write(ev); err != nil {
-			t.Fatal(err)
-		}
-	}}, set.Files, set.Frame)
-	var b capture.Batch
-	for set.Read(&b) != io.EOF {
-		e.Add(&b)
-		if err := carrier.Tick(e.Table.Now(), monitor.Recording{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	e.Finish()
-	if err := carrier.Finish(e.Table.Now(), monitor.Recording{}); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 // pairsOfStreams are those of the captures that are shipped.
 func pairsOfStreams(t testing.TB) (pairs [][2][]byte) {
@@ -52,7 +19,7 @@ func pairsOfStreams(t testing.TB) (pairs [][2][]byte) {
 	for _, client := range clients {
 		servers, _ := filepath.Glob(filepath.Dir(client) + "/server.pcap*")
 		if len(servers) == 1 {
-			pairs = append(pairs, [2][]byte{streamOf(t, client), streamOf(t, servers[0])})
+			pairs = append(pairs, [2][]byte{correlate.StreamOf(t, client), correlate.StreamOf(t, servers[0])})
 		}
 	}
 	if len(pairs) == 0 {

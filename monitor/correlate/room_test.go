@@ -3,44 +3,10 @@ package correlate
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
-
-	"kaflow/capture"
-	"kaflow/monitor"
 )
-
-// linesOf is what a watch writes of a capture.
-func linesOf(t *testing.T, path string) [][]byte {
-	t.Helper()
-	var out bytes.Buffer
-	carrier := monitor.NewCarrier(&out)
-	set, err := capture.Open(capture.Options{Each: carrier.Keep}, "x", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer set.Close()
-	write := monitor.NDJSON(&out, "x")
-	e := monitor.New(monitor.Options{Emit: func(ev monitor.Event) { _ = write(ev) }}, set.Files, set.Frame)
-	var b capture.Batch
-	for set.Read(&b) != io.EOF {
-		for i := range b.N { // as they come
-			one := capture.Batch{N: 1, Buf: b.Buf}
-			one.Pkts[0] = b.Pkts[i]
-			e.Add(&one)
-			if err := carrier.Tick(e.Table.Now(), monitor.Recording{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	e.Finish()
-	if err := carrier.Finish(e.Table.Now(), monitor.Recording{}); err != nil {
-		t.Fatal(err)
-	}
-	return bytes.SplitAfter(bytes.TrimSpace(out.Bytes()), []byte("\n"))
-}
 
 // A stream that tells of more connections than are remembered, or of one only that
 // its segments are left out, does not show that something of one did not arrive.
