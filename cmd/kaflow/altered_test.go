@@ -117,18 +117,11 @@ func ofTheFirst(frames []lab.Frame, both bool) []lab.Frame {
 // TestAlteredCapturesGiveNoOtherVerdict puts the server's capture of every
 // stored set through what happens to captures in the field.
 func TestAlteredCapturesGiveNoOtherVerdict(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
-	}
+	sets := storedSets(t)
 	for _, a := range alterations() {
 		t.Run(a.name, func(t *testing.T) {
 			kept, weaker := 0, 0
-			for _, path := range dirs {
-				set, err := lab.ReadRun(filepath.Dir(path))
-				if err != nil {
-					t.Fatal(err)
-				}
+			for _, set := range sets {
 				k, w := judgeAltered(t, set, a)
 				kept, weaker = kept+k, weaker+w
 			}
@@ -186,17 +179,10 @@ func judgeAltered(t *testing.T, set *lab.Run, a alteration) (kept, weaker int) {
 // TestThinnedCapturesGiveNoOtherVerdict takes frames at random out of both
 // captures of every stored set.
 func TestThinnedCapturesGiveNoOtherVerdict(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
-	}
-	for _, path := range dirs {
-		set, err := lab.ReadRun(filepath.Dir(path))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, set := range storedSets(t) {
 		var frames [2][]lab.Frame
 		for i, at := range [...]string{lab.AtClient, lab.AtServer} {
+			var err error
 			if frames[i], err = lab.ReadPcap(set.Captures[at]); err != nil {
 				t.Fatal(err)
 			}

@@ -90,16 +90,9 @@ func before(f []lab.Frame, at time.Time) []lab.Frame {
 // the verdict is as before; where it is not it may be weaker, never another one
 // that is called sure.
 func TestCutCapturesGiveNoOtherVerdict(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
-	}
 	inside := 0
-	for _, path := range dirs {
-		set, err := lab.ReadRun(filepath.Dir(path))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, set := range storedSets(t) {
+		var err error
 		r := recordings{ahead: time.Duration(1e9 * (set.Truth.Clocks[lab.AtServer] - set.Truth.Clocks[lab.AtClient]))}
 		if r.client, err = lab.ReadPcap(set.Captures[lab.AtClient]); err != nil {
 			t.Fatal(err)

@@ -183,16 +183,8 @@ func judgePartners(t *testing.T, set *lab.Run) {
 // TestRemovedFramesAreNotProvenLost takes frames out of the server's captures of
 // all stored sets: what had arrived there must not be called lost for sure.
 func TestRemovedFramesAreNotProvenLost(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
-	}
 	removed, lost, assumed, wrong := 0, 0, 0, 0
-	for _, dir := range dirs {
-		set, err := lab.ReadRun(filepath.Dir(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, set := range storedSets(t) {
 		here, err := lab.ReadPcap(set.Captures[lab.AtClient])
 		if err != nil {
 			t.Fatal(err)

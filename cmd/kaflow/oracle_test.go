@@ -14,7 +14,6 @@ import (
 
 	"kaflow/capture"
 	"kaflow/flows"
-	"kaflow/internal/lab"
 	"kaflow/tcp"
 )
 
@@ -198,15 +197,7 @@ func TestDifferencesToTsharkAreExplained(t *testing.T) {
 // TestProbesAreWhatTheKernelCounted holds labels against TCPKeepAlive and
 // TCPWinProbe of the kernels that sent them, in the capture beside each.
 func TestProbesAreWhatTheKernelCounted(t *testing.T) {
-	sets, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(sets) == 0 {
-		t.Fatalf("no capture sets: %v", err)
-	}
-	for _, path := range sets {
-		set, err := lab.ReadRun(filepath.Dir(path))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, set := range storedSets(t) {
 		for at, end := range set.Truth.Ends {
 			var probes, window int
 			for _, l := range labelsBy(t, set.Captures[at], end.Address) {
@@ -218,8 +209,8 @@ func TestProbesAreWhatTheKernelCounted(t *testing.T) {
 				}
 			}
 			sent := end.Counters.KeepaliveProbes - end.Unsent.KeepaliveProbes // what met no link is in no capture
-			if got, want := fmt.Sprint(probes, window), fmt.Sprint(sent, end.Counters.WindowProbes); got != want && !strings.Contains(path, "late") {
-				t.Errorf("%s, %s: keepalive and window probes %s, the kernel counted %s", filepath.Base(filepath.Dir(path)), at, got, want)
+			if got, want := fmt.Sprint(probes, window), fmt.Sprint(sent, end.Counters.WindowProbes); got != want && !strings.Contains(filepath.Base(set.Dir), "late") {
+				t.Errorf("%s, %s: keepalive and window probes %s, the kernel counted %s", filepath.Base(set.Dir), at, got, want)
 			}
 		}
 	}

@@ -96,13 +96,9 @@ func TestSanitisedVerdictsAreTheSame(t *testing.T) {
 			check(t, paths[1])
 		})
 	}
-	sets, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(sets) == 0 {
-		t.Fatal("no capture sets", err)
-	}
-	for _, set := range sets {
-		t.Run(filepath.Base(filepath.Dir(set)), func(t *testing.T) {
-			check(t, filepath.Join(filepath.Dir(set), "client.pcap"), filepath.Join(filepath.Dir(set), "server.pcap"))
+	for _, set := range storedSets(t) {
+		t.Run(filepath.Base(set.Dir), func(t *testing.T) {
+			check(t, set.Captures[lab.AtClient], set.Captures[lab.AtServer])
 		})
 	}
 }

@@ -92,15 +92,12 @@ func (h *heard) answer() answer {
 var endNames = [2]string{"client", "server"}
 
 // simulate plays a stored set.
-func simulate(t *testing.T, dir string, p *play, seed uint64) *simulated {
+func simulate(t *testing.T, set *lab.Run, p *play, seed uint64) *simulated {
 	t.Helper()
-	set, err := lab.ReadRun(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &simulated{name: filepath.Base(dir), play: p, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(len(dir))))}
+	x := &simulated{name: filepath.Base(set.Dir), play: p, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(len(set.Dir))))}
 	for i, at := range []string{lab.AtClient, lab.AtServer} {
 		e := &end{ahead: time.Duration(1e9*set.Truth.Clocks[at]) + p.shift[i]}
+		var err error
 		if e.frames, err = lab.ReadPcap(set.Captures[at]); err != nil {
 			t.Fatal(err)
 		}
@@ -109,12 +106,13 @@ func simulate(t *testing.T, dir string, p *play, seed uint64) *simulated {
 	}
 	x.measure()
 	x.addOthers(t)
-	dir = t.TempDir()
+	dir := t.TempDir()
 	for i, e := range x.ends {
 		x.paths[i] = filepath.Join(dir, endNames[i]+".pcap")
 		if err := lab.WritePcap(x.paths[i], e.frames, 65535); err != nil {
 			t.Fatal(err)
 		}
+		var err error
 		if e.frames, err = lab.ReadPcap(x.paths[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -318,22 +316,19 @@ var plays = []play{
 // contradict, a death is told in time and once, what is told of a probe is so, and
 // in the end the verdicts are those of the captures.
 func TestLiveVerdictsAreThoseOfTheCaptures(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
-	}
+	sets := storedSets(t)
 	seeds, every := 1, 11 // of the plays, with each set
 	if n, err := strconv.Atoi(os.Getenv("SIMULATE")); err == nil {
 		seeds, every = n, 1
 	}
 	var told judged
 	for i := range plays {
-		for n, path := range dirs {
+		for n, set := range sets {
 			if (i+n)%every > 0 {
 				continue
 			}
 			for seed := range seeds {
-				x := simulate(t, filepath.Dir(path), &plays[i], uint64(seed))
+				x := simulate(t, set, &plays[i], uint64(seed))
 				x.judge(t, &told)
 			}
 		}

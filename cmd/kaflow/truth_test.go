@@ -390,17 +390,26 @@ func show(f *float64) any {
 	return *f
 }
 
-func TestStoredCapturesGiveTheTruth(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
-	if err != nil || len(dirs) == 0 {
+// storedSets are the captures of testdata/pcaps with their truth.
+func storedSets(t *testing.T) (sets []*lab.Run) {
+	t.Helper()
+	paths, err := filepath.Glob("../../testdata/pcaps/*/" + lab.TruthFile)
+	if err != nil || len(paths) == 0 {
 		t.Fatalf("no capture sets in testdata/pcaps: %v", err)
 	}
-	for _, path := range dirs {
+	for _, path := range paths {
 		set, err := lab.ReadRun(filepath.Dir(path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(set.Truth.Scenario+"/"+filepath.Base(filepath.Dir(path)), func(t *testing.T) {
+		sets = append(sets, set)
+	}
+	return sets
+}
+
+func TestStoredCapturesGiveTheTruth(t *testing.T) {
+	for _, set := range storedSets(t) {
+		t.Run(set.Truth.Scenario+"/"+filepath.Base(set.Dir), func(t *testing.T) {
 			judge(t, set)
 			judgeFates(t, set)
 		})
