@@ -118,6 +118,16 @@ func (s *Subject) lastAt(vantage int) tcp.Instant {
 	return last
 }
 
+// recordedUntil returns until when a vantage point recorded, on its own clock: a
+// file to its last frame, a live capture to now.
+func (s *Subject) recordedUntil(vantage int) tcp.Instant {
+	last := s.lastAt(vantage)
+	if table := s.Points[vantage].Table; table != nil {
+		last = max(last, table.Now())
+	}
+	return last
+}
+
 // clockOver says what a side's clock of timestamps did over a silence; "" where
 // nothing tells.
 func (s *Subject) clockOver(seen *pairing.Sighting, side uint8, from, to tcp.Instant) string {

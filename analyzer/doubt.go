@@ -131,7 +131,7 @@ func (s *Subject) unansweredSYN() *Control {
 			continue
 		}
 		v := x.Refs[0].Vantage
-		if last := s.lastAt(v); last == 0 || c.to(s.Base, v, last).Sub(x.At) >= time.Second {
+		if c.to(s.Base, v, s.recordedUntil(v)).Sub(x.At) >= answerDue {
 			return x
 		}
 	}

@@ -96,16 +96,12 @@ func (s *Subject) asksToTheEnd() bool {
 }
 
 // goesOn returns for how long every capture that holds the connection went on
-// after a passage: a file to its last frame, a live one to now.
+// after a passage.
 func (s *Subject) goesOn(p *Passage) time.Duration {
 	c, least := clockwork(s.Clocks), time.Duration(math.MaxInt64)
 	for i := range s.Seen {
 		v := s.Seen[i].Vantage
-		last := s.lastAt(v)
-		if table := s.Points[v].Table; table != nil {
-			last = max(last, table.Now())
-		}
-		least = min(least, c.to(s.Base, v, last).Sub(p.At))
+		least = min(least, c.to(s.Base, v, s.recordedUntil(v)).Sub(p.At))
 	}
 	return least
 }
