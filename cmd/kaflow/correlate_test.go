@@ -392,3 +392,21 @@ func TestStreamsAreEscaped(t *testing.T) {
 		}
 	}
 }
+
+// A stream of a part of the time does not tell of every segment, and says so.
+func TestAStreamOfAPartOfTheTimeIsSelected(t *testing.T) {
+	const path = "../../testdata/pcaps/ssh-silent-drop/client.pcap"
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, `"selected":false`},
+		{[]string{"--from", "1h"}, `"selected":true`},
+		{[]string{"--until", "1h"}, `"selected":true`},
+	} {
+		text := streamOf(t, append(c.args, "-r", path)...)
+		if other := strings.NewReplacer("true", "false", "false", "true").Replace(c.want); !bytes.Contains(text, []byte(c.want)) || bytes.Contains(text, []byte(other)) {
+			t.Errorf("%v: no %s", c.args, c.want)
+		}
+	}
+}
