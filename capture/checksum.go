@@ -14,28 +14,34 @@ func ipv4Sum(h []byte) uint16 {
 
 // sum16 adds b, padded to whole 16-bit words, to a ones' complement sum.
 func sum16(sum uint64, b []byte) uint64 {
-	var carry uint64 // of 64 bits: worth 1 in ones' complement
-	for ; len(b) >= 16; b = b[16:] {
-		sum, carry = bits.Add64(sum, be64(b), carry)
-		sum, carry = bits.Add64(sum, be64(b[8:16]), carry)
+	return sum + uint64(bits.ReverseBytes16(fold(swappedSum(b))))
+}
+
+// swappedSum returns the ones' complement sum over b, padded to whole 16-bit
+// words, in 33 bits, as if the octets of each word stood the other way round
+// (RFC 1071, section 2): times 256 it is the sum, modulo 2^16-1.
+func swappedSum(b []byte) uint64 {
+	var s, carry uint64
+	for ; len(b) >= 32; b = b[32:] {
+		s, carry = bits.Add64(s, le64(b), 0)
+		s, carry = bits.Add64(s, le64(b[8:16]), carry)
+		s, carry = bits.Add64(s, le64(b[16:24]), carry)
+		s, carry = bits.Add64(s, le64(b[24:32]), carry)
+		s += carry // of 64 bits: worth 1
 	}
-	if len(b) >= 8 {
-		sum, carry = bits.Add64(sum, be64(b), carry)
-		b = b[8:]
+	for ; len(b) >= 8; b = b[8:] {
+		s, carry = bits.Add64(s, le64(b), 0)
+		s += carry
 	}
-	sum = sum>>32 + sum&0xffffffff + carry
-	if len(b) >= 4 {
-		sum += uint64(be32(b))
-		b = b[4:]
+	s = s>>32 + s&0xffffffff
+	if len(b) > 0 {
+		var last uint64
+		for i, octet := range b {
+			last |= uint64(octet) << (8 * i & 63)
+		}
+		s += last>>32 + last&0xffffffff
 	}
-	if len(b) >= 2 {
-		sum += uint64(be16(b))
-		b = b[2:]
-	}
-	if len(b) == 1 {
-		sum += uint64(b[0]) << 8
-	}
-	return sum
+	return s>>32 + s&0xffffffff
 }
 
 // fold brings a ones' complement sum to 16 bits.

@@ -357,6 +357,14 @@ const (
 	hashNopNopTS = ((((hashStart^kindNop)*hashPrime&wrap)^kindNop)*hashPrime&wrap ^ kindTimestamps) * hashPrime & wrap
 	wrap         = 1<<32 - 1
 
+	// linuxSYN is the option list of SYNs that Linux sends, but for the values:
+	// MSS, SACK permitted, timestamps; then a NOP and the window scale.
+	linuxSYN     = 0x02040000_0402080a
+	linuxSYNMask = 0xffff0000_ffffffff
+	linuxSYNEnd  = 0x010303
+	hashLinuxSYN = (((((((hashStart^kindMSS)*hashPrime&wrap^kindSACKPermitted)*hashPrime&wrap^kindTimestamps)*hashPrime&wrap)^kindNop)*hashPrime&wrap ^
+		kindWScale) * hashPrime & wrap)
+
 	maxWScale = 14 // larger shifts count as this one (RFC 7323, section 2.3)
 )
 
@@ -372,6 +380,17 @@ func readOptions(s *tcp.Segment, o []byte) {
 		s.OptHash = hashNopNopTS
 		return
 	}
+	if len(o) == 20 && be64(o)&linuxSYNMask == linuxSYN && be32(o[16:])>>8 == linuxSYNEnd {
+		s.MSS, s.TSVal, s.TSEcr, s.WScale = be16(o[2:]), be32(o[8:]), be32(o[12:]), min(o[19], maxWScale)
+		s.Opts |= tcp.OptMSS | tcp.OptSACKPermitted | tcp.OptTimestamps | tcp.OptWScale
+		s.OptHash = hashLinuxSYN
+		return
+	}
+	walkOptions(s, o)
+}
+
+// walkOptions is readOptions for any list.
+func walkOptions(s *tcp.Segment, o []byte) {
 	if len(o) == 0 {
 		return
 	}

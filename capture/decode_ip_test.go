@@ -330,3 +330,22 @@ func TestOtherProtocolsAreEvidenceOfTheirHosts(t *testing.T) {
 		}
 	}
 }
+
+// TestUsualOptionsAreReadAsAnyOthers holds the lists that are known by sight
+// against the walk from option to option.
+func TestUsualOptionsAreReadAsAnyOthers(t *testing.T) {
+	for _, list := range []string{
+		"0101 080a 01020304 05060708",
+		"0204 05b4 0402 080a 01020304 05060708 01 030307",
+		"0204 05b4 0402 080a 01020304 00000000 01 0303ff", // a shift larger than there is
+		"0204 05b4 0402 080a 01020304 05060708 01 030207", // a window scale of the wrong size
+		"0204 05b4 0402 080a 01020304 05060708 01 020304",
+	} {
+		var usual, walked tcp.Segment
+		readOptions(&usual, octets(list))
+		walkOptions(&walked, octets(list))
+		if usual != walked {
+			t.Errorf("%s:\n%+v\n%+v", list, usual, walked)
+		}
+	}
+}

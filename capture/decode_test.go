@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -296,7 +297,7 @@ func TestPlainCasesAndWalkAgree(t *testing.T) {
 				changed := append([]byte(nil), frame...)
 				changed[at] = byte(value)
 				var direct, walked Packet
-				if !plain(changed, 0, &direct) && !plain6(changed, 0, &direct) {
+				if !plainly(changed, &direct) {
 					if direct != (Packet{}) {
 						t.Fatalf("octet %d is %#x: plain wrote %+v and declined", at, value, direct)
 					}
@@ -314,6 +315,18 @@ func TestPlainCasesAndWalkAgree(t *testing.T) {
 	if taken < 50_000 {
 		t.Errorf("the plain cases took %d frames, want at least 50,000", taken)
 	}
+}
+
+// plainly decodes a frame where it is plain, with octets behind it that mean
+// nothing to it.
+func plainly(frame []byte, p *Packet) bool {
+	noise := bytes.Repeat([]byte("\x01\x01\x08\x0a"), plainMost/4+1)
+	row := []Packet{{DataLen: uint32(len(frame))}}
+	took := plainRow(append(frame[:len(frame):len(frame)], noise...), row)
+	if *p = row[0]; took == 0 {
+		p.DataLen = 0
+	}
+	return took == 1
 }
 
 func TestDirectionFollowsTheLowerEnd(t *testing.T) {

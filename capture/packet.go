@@ -6,6 +6,7 @@
 package capture
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"kaflow/tcp"
@@ -179,18 +180,32 @@ func (b *Batch) WrongTCPSum(i int) bool {
 	if p.Proto != TCP || p.HeaderLen == 0 || p.DataLen != p.Seg.Len || p.Note&partial != 0 || p.Data < uint32(p.HeaderLen) {
 		return false
 	}
-	segment := b.Buf[p.Data-uint32(p.HeaderLen) : p.Data+p.DataLen]
-	return fold(sum16(p.Key.pseudoSum()+uint64(len(segment)), segment)) != 0xffff
+	sum := p.Key.pseudoSum() + uint64(p.HeaderLen) + uint64(p.DataLen)
+	at := int(p.Data)
+	if p.HeaderLen == 32 { // with timestamps: nearly all
+		h := (*[32]byte)(b.Buf[at-32 : at : at])
+		s, carry := bits.Add64(le64(h[0:]), le64(h[8:]), 0)
+		s, carry = bits.Add64(s, le64(h[16:]), carry)
+		s, carry = bits.Add64(s, le64(h[24:]), carry)
+		sum += (s>>32 + s&0xffffffff + carry) << 8
+	} else {
+		sum += swappedSum(b.Buf[at-int(p.HeaderLen):at]) << 8
+	}
+	if p.DataLen > 0 {
+		sum += swappedSum(b.Buf[at:at+int(p.DataLen)]) << 8
+	}
+	return sum%0xffff != 0
 }
 
 // pseudoSum adds up the addresses and the protocol of a TCP pseudo header; the
 // sum does not depend on which of the ends is the sender.
 func (k *Key) pseudoSum() uint64 {
-	sum := uint64(k.Lo[3]) + uint64(k.Hi[3]) + protoTCP
-	if !k.Is4() {
-		for i := range 3 {
-			sum += uint64(k.Lo[i]) + uint64(k.Hi[i])
-		}
+	if k.Is4() {
+		return uint64(k.Lo[3]) + uint64(k.Hi[3]) + protoTCP
+	}
+	sum := uint64(protoTCP)
+	for i := range k.Lo {
+		sum += uint64(k.Lo[i]) + uint64(k.Hi[i])
 	}
 	return sum
 }

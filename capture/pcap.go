@@ -98,7 +98,7 @@ func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	most := BatchSize
 	for usual := p.usual && r.asIs && r.ifaces[0].link == linkEthernet; b.N < BatchSize; {
 		if usual && r.empty == 0 {
-			r.at = takePlain(r, b, p.tick)
+			r.at = r.takeRows(b, &r.ifaces[0], func(w *row) { p.lineUp(r, w) })
 			most = min(b.N+1, BatchSize) // then the one that is not plain
 		}
 		if r.at, need, err = p.take(r, b, r.at, most); need > 0 || err != nil {
@@ -109,62 +109,26 @@ func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	return 0, nil
 }
 
-// prefetchAhead is how far ahead octets are asked for where records are small.
-const prefetchAhead = 1024
-
-// takePlain takes the plain frames (see plain) that stand in a row, up to the
-// first that is anything else. It does what take and packet do, with all that a
-// record changes in registers.
-func takePlain(r *reader, b *Batch, tick int64) (next int) {
-	f, buf, at, n, ord, last := &r.ifaces[0], r.buf[:r.end], r.at, b.N, r.ord, r.ifaces[0].last
-	begins := &r.begins
-	for n < BatchSize {
-		begins[n%8] = at
-		rest := buf[at:]
-		if len(rest) < 16 {
-			break
-		}
-		h := (*[16]byte)(rest)
+// lineUp lines up the records of a row that may hold plain frames.
+func (p *pcap) lineUp(r *reader, w *row) {
+	buf, pkts, at, tick, iface := r.buf[:r.end], w.pkts, w.at, p.tick, r.ifaces[0].number
+	n, soonest := 0, max(w.last, 1)
+	for n < len(pkts) && at <= len(buf) && len(buf)-at >= 16+plainMost {
+		h := (*[16]byte)(buf[at : at+16 : at+16])
 		size := le32(h[8:])
-		ahead := prefetchAhead
-		if size > 512 { // headers lie far apart: what six records took is a good guess at the next six
-			ahead = at - begins[(n+2)%8]
-		}
-		if uint(ahead) < uint(len(rest)) {
-			prefetch(&rest[ahead])
-		}
 		when := tcp.Instant(int64(le32(h[0:]))*1_000_000_000 + int64(le32(h[4:]))*tick)
-		if size != le32(h[12:]) || uint64(len(rest)) < 16+uint64(size) || size > maxRecord || when < last || when == 0 {
+		if size != le32(h[12:]) || size > maxRecord || len(buf)-at < 16+int(size) || when < soonest {
 			break
 		}
-		p := &b.Pkts[n]
-		*p = Packet{}
-		if frame := rest[16 : 16+size]; !plain(frame, uint32(at)+16, p) && !plain6(frame, uint32(at)+16, p) {
-			break
-		}
+		k := &pkts[n]
 		n++
-		ord++
-		p.At, p.Ord, p.Iface, p.Rec = when, ord, f.number, uint32(at)
-		last = when
+		*k = Packet{}
+		k.At, k.Ord, k.Iface, k.Rec = when, w.ord+tcp.Ordinal(n), iface, uint32(at)
+		k.Data, k.DataLen = uint32(at)+16, size
+		soonest = when
 		at += 16 + int(size)
 	}
-	r.took(b, f, n, last)
-	return at
-}
-
-// took notes that the packets of the batch from b.N up to n are plain frames of
-// an interface, the last of them seen at an instant.
-func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
-	if n > b.N && f.first == 0 {
-		f.first = b.Pkts[b.N].At
-	}
-	if b.N == 0 {
-		r.plain = n
-	}
-	f.last = last
-	r.frames += uint64(n - b.N)
-	r.ord += tcp.Ordinal(n - b.N)
-	b.N = n
+	w.n, w.at = n, at
 }
 
 // take takes records from offset at of the buffer on, until the batch has most,

@@ -151,56 +151,50 @@ func (g *pcapng) records(r *reader, b *Batch) (int, error) {
 }
 
 // takePlainBlocks takes the enhanced packet blocks without options that stand in
-// a row, are of one Ethernet interface and hold plain frames (see plain), up to
-// the first that is anything else. It does what enhanced and packet do, as
-// takePlain does for pcap.
+// a row, are of one Ethernet interface and hold plain frames, up to the first that
+// is anything else.
 func takePlainBlocks(r *reader, b *Batch) (next int) {
-	const head, tail = 28, 4
-	buf, at, n, ord := r.buf[:r.end], r.at, b.N, r.ord
-	if len(buf)-at < head+tail {
-		return at
+	if r.left() < blockHead+blockTail {
+		return r.at
 	}
-	number := le32(buf[at+8:])
+	number := le32(r.buf[r.at+8:])
 	if uint64(number) >= uint64(len(r.ifaces)) {
-		return at
+		return r.at
 	}
 	f := &r.ifaces[number]
 	if f.link != linkEthernet || f.fcs != 0 || f.mul == 0 || f.div > 1 || f.shift != 0 || f.offset != 0 {
-		return at
+		return r.at
 	}
-	last, most := f.last, uint64(tcp.MaxInstant)/f.mul
-	for n < BatchSize {
-		rest := buf[at:]
-		if len(rest) < head+tail {
-			break
-		}
-		if len(rest) > prefetchAhead {
-			prefetch(&rest[prefetchAhead])
-		}
-		h := (*[head]byte)(rest)
+	return r.takeRows(b, f, func(w *row) { lineUpBlocks(r, f, number, w) })
+}
+
+const (
+	blockHead = 28 // octets of an enhanced packet block before the frame
+	blockTail = 4  // behind the frame and its padding
+)
+
+// lineUpBlocks lines up the blocks of a row that may hold plain frames. They are
+// of interface f, the section's with that number.
+func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
+	buf, pkts, at, mul, most, iface := r.buf[:r.end], w.pkts, w.at, f.mul, uint64(tcp.MaxInstant)/f.mul, f.number
+	n, soonest := 0, max(w.last, 1)
+	for n < len(pkts) && at <= len(buf) && len(buf)-at >= blockHead+plainMost {
+		h := (*[blockHead]byte)(buf[at : at+blockHead : at+blockHead])
 		size, held := le32(h[4:]), le32(h[20:])
 		stamp := uint64(le32(h[12:]))<<32 | uint64(le32(h[16:]))
-		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held != le32(h[24:]) || held > maxRecord || size != head+tail+(held+3)&^3 ||
-			uint64(len(rest)) < uint64(size) || le32(rest[size-tail:]) != size || stamp > most {
+		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held != le32(h[24:]) || held > maxRecord || size != blockHead+blockTail+(held+3)&^3 ||
+			len(buf)-at < int(size) || le32(buf[at+int(size)-blockTail:]) != size || stamp > most || tcp.Instant(stamp*mul) < soonest {
 			break
 		}
-		when := tcp.Instant(stamp * f.mul)
-		if when < last || when == 0 {
-			break
-		}
-		p := &b.Pkts[n]
-		*p = Packet{}
-		if frame := rest[head : head+held]; !plain(frame, uint32(at)+head, p) && !plain6(frame, uint32(at)+head, p) {
-			break
-		}
+		k := &pkts[n]
 		n++
-		ord++
-		p.At, p.Ord, p.Iface, p.Rec = when, ord, f.number, uint32(at)
-		last = when
+		*k = Packet{}
+		soonest = tcp.Instant(stamp * mul)
+		k.At, k.Ord, k.Iface, k.Rec = soonest, w.ord+tcp.Ordinal(n), iface, uint32(at)
+		k.Data, k.DataLen = uint32(at)+blockHead, held
 		at += int(size)
 	}
-	r.took(b, f, n, last)
-	return at
+	w.n, w.at = n, at
 }
 
 func order32(x uint32, swap bool) uint32 {

@@ -1,6 +1,7 @@
 package capture
 
-// prefetch asks for the cache line at b and the one behind it, without waiting.
+// prefetch asks for n octets from b on, without waiting: for at least one cache
+// line. None of them need be there.
 //
 //go:noescape
-func prefetch(b *byte)
+func prefetch(b *byte, n int)

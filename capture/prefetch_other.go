@@ -3,4 +3,4 @@
 package capture
 
 // prefetch is a hint that not every processor takes.
-func prefetch(*byte) {}
+func prefetch(*byte, int) {}

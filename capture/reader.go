@@ -118,8 +118,9 @@ type reader struct {
 	told    PacketBlock  // of the frame at hand
 	rewrite func(*Frame) // nil: frames are taken as they are
 	asIs    bool         // nobody asks for frames or changes them
-	begins  [8]int       // where in the window the newest records began, in a ring
-	plain   int          // so many packets at the front of the batch are of TCP and in time order
+	row     row
+	inRow   int // so many records are lined up next
+	plain   int // so many packets at the front of the batch are of TCP and in time order
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of
@@ -202,9 +203,10 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		f.last = at
 	}
 	if f.link == linkEthernet && r.asIs && f.fcs == 0 && rec.n == int(rec.wire) {
-		if frame := r.buf[rec.frame : rec.frame+rec.n]; plain(frame, uint32(rec.frame), p) || plain6(frame, uint32(rec.frame), p) {
+		if p.Data, p.DataLen = uint32(rec.frame), uint32(rec.n); rec.frame+plainMost <= len(r.buf) && plainRow(r.buf, b.Pkts[b.N-1:b.N]) == 1 {
 			return
 		}
+		p.Data, p.DataLen = 0, 0
 	}
 	r.odd(b, f, rec, p)
 }

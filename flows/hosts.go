@@ -40,6 +40,7 @@ type hostKey struct{ a, b [4]uint32 }
 
 type hostRow struct {
 	key         hostKey
+	is4         bool
 	first, last [2]tcp.Instant
 	frames      [2]uint64
 	controls    []Control
@@ -52,7 +53,7 @@ const (
 
 func (t *hostTable) row(a, b [4]uint32) *hostRow {
 	k := hostKey{a, b}
-	recent := &t.recent[mix(uint64(a[3])<<32|uint64(b[3]), uint64(a[1])<<32|uint64(b[1])^0x9e3779b97f4a7c15)>>56]
+	recent := t.recently(a[3], b[3])
 	if r := *recent; r != nil && r.key == k {
 		return r
 	}
@@ -65,11 +66,26 @@ func (t *hostTable) row(a, b [4]uint32) *hostRow {
 		if t.rows == nil {
 			t.rows = make(map[hostKey]*hostRow)
 		}
-		r = &hostRow{key: k}
+		r = &hostRow{key: k, is4: (&capture.Key{Lo: a}).Is4()}
 		t.rows[k] = r
 	}
 	*recent = r
 	return r
+}
+
+// row4 is row for IPv4 addresses. It does not make a key of them where they came
+// just before.
+func (t *hostTable) row4(a, b uint32) *hostRow {
+	if r := *t.recently(a, b); r != nil && r.key.a[3] == a && r.key.b[3] == b && r.is4 {
+		return r
+	}
+	return t.row(capture.V4Words(a), capture.V4Words(b))
+}
+
+// recently returns where the row of two hosts is, if they came just before, by
+// the last words of their addresses.
+func (t *hostTable) recently(a, b uint32) **hostRow {
+	return &t.recent[mix(uint64(a)<<32|uint64(b), 0x9e3779b97f4a7c15)>>56]
 }
 
 func (r *hostRow) saw(end int, first, last tcp.Instant, frames uint64) {
@@ -188,8 +204,15 @@ func (t *hostTable) askedFor(host netip.Addr, c Control) {
 }
 
 // flow adds a flow that leaves the table.
-func (t *hostTable) flow(k *capture.Key, h *hot, c *cold) {
-	r := t.row(k.Lo, k.Hi)
+func (t *hostTable) flow(p *pool, slot uint32) {
+	h, c := p.hot(slot), p.cold(slot)
+	var r *hostRow
+	if p.wide {
+		k := &p.keys[slot>>chunkBits][slot&(chunkSize-1)]
+		r = t.row(k.Lo, k.Hi)
+	} else {
+		r = t.row4(h.lo, h.hi)
+	}
 	if r == nil {
 		return
 	}

@@ -49,9 +49,6 @@ func mix(a, b uint64) uint64 {
 
 // find returns the slot whose key is the wanted one, which same decides.
 func (x *index) find(hash uint32, same func(slot uint32) bool) (uint32, bool) {
-	if len(x.entries) == 0 {
-		return 0, false
-	}
 	mask := uint32(len(x.entries) - 1)
 	for i := hash & mask; ; i = (i + 1) & mask {
 		e := x.entries[i]
@@ -60,6 +57,16 @@ func (x *index) find(hash uint32, same func(slot uint32) bool) (uint32, bool) {
 		}
 		if uint32(e>>32) == hash && same(uint32(e)-1) {
 			return uint32(e) - 1, true
+		}
+	}
+}
+
+// look returns the first slot, plus 1, of a hash; 0 where there is none.
+func (x *index) look(hash uint32) uint32 {
+	mask := uint32(len(x.entries) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		if e := x.entries[i]; e == 0 || uint32(e>>32) == hash {
+			return uint32(e)
 		}
 	}
 }
@@ -87,10 +94,6 @@ func (x *index) place(hash, slot uint32) bool {
 }
 
 func (x *index) grow() {
-	if x.entries == nil {
-		x.entries = make([]uint64, 1024)
-		return
-	}
 	old := x.entries
 	x.entries = make([]uint64, 2*len(old))
 	if len(x.entries) >= 1<<16 {
@@ -160,6 +163,12 @@ func (x *index) remove(hash, slot uint32) bool {
 	}
 	x.entries[i] = 0
 	return true
+}
+
+// init makes an empty index.
+func (x *index) init() {
+	x.entries = make([]uint64, 1024)
+	x.seed = newSeed()
 }
 
 func newSeed() uint64 { return rand.Uint64() | 1 }

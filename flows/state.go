@@ -157,7 +157,11 @@ func (s *span) add(seconds float32) {
 		s.min, s.max = seconds, seconds
 		return
 	}
-	s.min, s.max = min(s.min, seconds), max(s.max, seconds)
+	if seconds < s.min { // min and max would look for NaN
+		s.min = seconds
+	} else if seconds > s.max {
+		s.max = seconds
+	}
 }
 
 // half is a span in 4 octets: float32 without the lower half of its mantissa,
@@ -219,6 +223,15 @@ func (p *pool) key(slot uint32) capture.Key {
 	return capture.Key{Lo: capture.V4Words(h.lo), Hi: capture.V4Words(h.hi), Ports: h.ports}
 }
 
+// hash returns the hash of a flow's key, without making the key.
+func (p *pool) hash(slot uint32) uint32 {
+	if p.wide {
+		return p.index.hash(&p.keys[slot>>chunkBits][slot&(chunkSize-1)])
+	}
+	h := p.hot(slot)
+	return p.index.hash4(h.lo, h.hi, h.ports)
+}
+
 // holds reports whether r, the record of a slot, is or was of a flow of a key. One
 // that has left the table has no state and is not coldUsed.
 func (p *pool) holds(r *record, slot uint32, k *capture.Key) bool {
@@ -241,9 +254,6 @@ func (p *pool) find(hash uint32, k *capture.Key) (uint32, bool) {
 		})
 	}
 	x := &p.index
-	if len(x.entries) == 0 {
-		return 0, false
-	}
 	mask := uint32(len(x.entries) - 1)
 	for i := hash & mask; ; i = (i + 1) & mask {
 		e := x.entries[i]

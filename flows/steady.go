@@ -28,38 +28,37 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	if seg.Len != 0 || seg.Flags != tcp.ACK || seg.Opts&^tcp.OptTimestamps != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
 		return false
 	}
-	h, c := &r.hot, &r.cold
-	d, stamped := 0, uint16(0)
+	h, c, d := &r.hot, &r.cold, 0
 	if pkt.Reversed {
 		d = 1
 	}
-	if seg.Opts != 0 {
-		stamped = stTimestamps
-	}
 	e := 1 - d
 	const settled = stKnown | stAcked | stSeen
+	const stamped = stTimestamps / uint16(tcp.OptTimestamps)
 	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled || h.una != h.next ||
-		h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
+		h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != uint16(seg.Opts)*stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
 		c.flags&(coldEnded|coldRare) != 0 || c.open != [2]uint16{} || seg.TTL != c.ttl[d] || pkt.Way != c.way[d] {
 		return false
 	}
-	behind := c.flags&coldSteady != 0 && c.steadyEnd() == e // the peer's last segment came this way, and nothing since
+	pause := uint64(pkt.At-h.last) >= uint64(gapMin) // it is not negative
+	flags := c.flags
+	behind := flags&(coldSteady|coldSteadyHi) == coldSteady|coldSteadyHi*uint16(e) // the peer's last segment came this way, and nothing since
 	switch seg.Seq {
 	case h.next[d] - 1:
 		// Behind an answer of the short way nothing has changed but the time.
-		if c.flags&coldWaits != 0 || behind && pkt.At.Sub(h.last) < gapMin || !behind && !t.expects(c, d, h, pkt.At) {
+		if flags&coldWaits != 0 || behind && !pause || !behind && !t.expects(c, d, h, pkt.At) {
 			return false
 		}
 		h.echo = seg.TSEcr
-		c.flags |= coldWaits
-		if pkt.At.Sub(h.last) >= gapMin {
-			c.flags |= coldQuiet
+		flags |= coldWaits
+		if pause {
+			flags |= coldQuiet
 		}
 	case h.next[d]:
-		if !behind || c.flags&coldWaits == 0 || !t.answered(c, e, h, pkt) {
+		if !behind || flags&coldWaits == 0 || !t.answered(c, e, h, pkt) {
 			return false
 		}
-		c.flags &^= coldWaits | coldQuiet
+		flags = c.flags &^ (coldWaits | coldQuiet)
 	default:
 		return false
 	}
@@ -68,10 +67,7 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 		h.state[d] |= stIDVaries
 		c.ipid[d] = seg.IPID
 	}
-	c.flags |= coldSteady
-	if c.steadyEnd() != d {
-		c.flags ^= coldSteadyHi
-	}
+	c.flags = flags&^coldSteadyHi | coldSteady | coldSteadyHi*uint16(d)
 	h.tsval[d] = seg.TSVal
 	h.last, h.ord = pkt.At, pkt.Ord
 	return true

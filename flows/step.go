@@ -42,40 +42,37 @@ const (
 	seqClose   = 1 << 20                // as near as this, they can be of the same
 )
 
-// segment takes one TCP segment through instance, kind, state and story.
-func (t *Table) segment(b *capture.Batch, i int) {
-	pkt, slot := &b.Pkts[i], t.plan.slot[i]-1
-	if p := t.poolOf(&pkt.Key); slot < p.used && t.short && !t.plan.old && !t.ways && pkt.Way == 0 {
-		if r := p.record(slot); p.holds(r, slot, &pkt.Key) {
-			if r.hot.state != [2]uint16{} {
-				if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
-					t.taken(b, i, pkt, p, slot, true)
-				}
-				return
-			}
-			if r.cold.flags&coldUsed != 0 {
-				if !r.young() || !t.youth(p, slot, b, i) {
-					t.taken(b, i, pkt, p, slot, true)
-				}
-				return
-			}
-		}
+// shortly takes a TCP segment of the flow in a slot a short way, and reports
+// whether it did.
+func (t *Table) shortly(p *pool, slot uint32, b *capture.Batch, i int) bool {
+	pkt := &b.Pkts[i]
+	if slot >= p.used {
+		return false
 	}
-	t.anySegment(b, i)
+	r := p.record(slot)
+	if !p.holds(r, slot, &pkt.Key) {
+		return false
+	}
+	if r.hot.state[0]|r.hot.state[1] != 0 {
+		return t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt)
+	}
+	return r.young() && t.youth(p, slot, b, i)
 }
 
-// anySegment is segment for flows that have to be looked for, that are new or
-// young, or that may be told apart by their ways.
-func (t *Table) anySegment(b *capture.Batch, i int) {
-	pkt := &b.Pkts[i]
+// segment takes one TCP segment through instance, kind, state and story. The
+// short ways are tried where that was not done.
+func (t *Table) segment(b *capture.Batch, i int) {
+	pkt, tried := &b.Pkts[i], t.plan.short
 	p, hash := t.poolOf(&pkt.Key), t.plan.hash[i]
 	slot, ok := t.plan.slot[i]-1, false
-	if slot < p.used && !t.plan.old && p.holds(p.record(slot), slot, &pkt.Key) && p.cold(slot).flags&coldUsed != 0 {
+	if tried && slot < p.used && p.holds(p.record(slot), slot, &pkt.Key) && p.cold(slot).flags&coldUsed != 0 {
 		ok = true
 	} else {
 		slot, ok = p.find(hash, &pkt.Key)
+		tried = false
 	}
 	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
+		t.plan.short, tried = false, false
 		if alt, split := t.apart(p, slot, pkt); split {
 			moved := *pkt
 			moved.Key = alt
@@ -84,7 +81,7 @@ func (t *Table) anySegment(b *capture.Batch, i int) {
 			slot, ok = p.find(hash, &alt)
 		}
 	}
-	if t.short {
+	if t.short && !tried {
 		switch {
 		case !ok:
 			if !t.ways && t.bear(p, hash, b, i) {

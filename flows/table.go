@@ -63,7 +63,8 @@ func (t *Table) at(handle uint32) (*pool, uint32) {
 
 func (t *Table) init() {
 	t.ready = true
-	t.narrow.index.seed, t.wide.index.seed = newSeed(), newSeed()
+	t.narrow.index.init()
+	t.wide.index.init()
 	t.wide.wide = true
 	t.arena.limit = uint32(t.Options.MaxEvents)
 	if t.arena.limit == 0 {
@@ -91,17 +92,30 @@ func (t *Table) Add(b *capture.Batch) {
 		t.holes = append(t.holes, h)
 	}
 	t.prepare(b)
-	for i := range b.N {
-		p := &b.Pkts[i]
-		t.now, t.last = max(t.now, p.At), p.Ord
-		switch p.Proto {
+	now, w := t.now, &t.plan
+	for i := range b.Pkts[:b.N] {
+		pkt := &b.Pkts[i]
+		now = max(now, pkt.At)
+		if w.short && w.pool != nil {
+			if !t.shortly(w.pool, w.slot[i]-1, b, i) {
+				t.segment(b, i)
+			}
+			continue
+		}
+		t.now, t.last = now, pkt.Ord
+		switch pkt.Proto {
 		case capture.TCP:
-			t.segment(b, i)
+			if !w.short || !t.shortly(t.poolOf(&pkt.Key), w.slot[i]-1, b, i) {
+				t.segment(b, i)
+			}
 		case capture.ICMPError:
 			t.icmpError(b, i)
 		case capture.Echo, capture.ARP, capture.Other:
-			t.hosts.add(p)
+			t.hosts.add(pkt)
 		}
+	}
+	if b.N > 0 {
+		t.now, t.last = now, b.Pkts[b.N-1].Ord
 	}
 }
 
@@ -225,7 +239,7 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 		t.indexHost(p, slot, k)
 	}
 	if hasOlder {
-		t.plan.old = true
+		t.plan.short = false // slots may be of the older one
 		c.older = older + 1
 		p.index.replace(hash, older, slot)
 		p.cut(slot)
@@ -255,16 +269,13 @@ func (p *pool) cut(slot uint32) {
 // drop frees a slot and all that hangs on it.
 func (t *Table) drop(p *pool, slot uint32) {
 	c, handle := p.cold(slot), p.handle(slot)
-	k := p.key(slot)
-	t.hosts.flow(&k, p.hot(slot), c)
+	t.hosts.flow(p, slot)
 	if t.byHosts.heads != nil {
+		k := p.key(slot)
 		t.unindexHost(p, slot, &k)
 	}
-	hash := p.index.hash(&k)
-	if c.older != 0 && t.isOlder(p, c.older-1, &k) && p.index.replace(hash, slot, c.older-1) || p.index.remove(hash, slot) {
-		// It was the current instance of its key.
-	} else if current, ok := p.find(hash, &k); ok {
-		t.unchain(p, current, slot)
+	if hash := p.hash(slot); c.older != 0 || !p.index.remove(hash, slot) {
+		t.unlink(p, hash, slot)
 	}
 	t.arena.release(&c.story)
 	if c.flags&coldRare != 0 {
@@ -274,6 +285,18 @@ func (t *Table) drop(p *pool, slot uint32) {
 	c.flags, p.hot(slot).state = 0, [2]uint16{} // take clears the rest
 	p.free = append(p.free, slot)
 	p.live--
+}
+
+// unlink takes a flow that has company on its ports out of the index or of the
+// chain of instances.
+func (t *Table) unlink(p *pool, hash, slot uint32) {
+	k, c := p.key(slot), p.cold(slot)
+	if c.older != 0 && t.isOlder(p, c.older-1, &k) && p.index.replace(hash, slot, c.older-1) || p.index.remove(hash, slot) {
+		return // it was the current instance of its key
+	}
+	if current, ok := p.find(hash, &k); ok {
+		t.unchain(p, current, slot)
+	}
 }
 
 // isOlder reports whether slot still holds an instance of the key.

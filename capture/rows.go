@@ -1,0 +1,195 @@
+package capture
+
+import (
+	"math/bits"
+
+	"kaflow/tcp"
+)
+
+// Most frames of most captures are plain: whole Ethernet frames without a tag,
+// IPv4 without options or IPv6 without extension headers, TCP. Records of such
+// frames that stand in a row are taken some at a time: a container lines them up
+// (lineUp), then their frames are decoded (plainRow). Both are short loops whose
+// values stay in registers, and what the next rows need of the file is asked for
+// meanwhile.
+
+const (
+	rowMost   = 12  // records that are lined up at a time
+	rowAhead  = 2   // rows between the one that is decoded and the one that is asked for
+	plainMost = 86  // octets that are looked at at fixed offsets
+	farApart  = 512 // records that take more octets are asked for one by one: headers alone matter
+)
+
+// row is a stretch of a batch: records that are lined up. A container sets At, Ord,
+// Iface and Rec of a packet, and in Data and DataLen where its frame lies.
+type row struct {
+	pkts []Packet
+	at   int         // offset of the first record within the window, then of the one behind the last
+	ord  tcp.Ordinal // of the frame before
+	last tcp.Instant // the time of the frame before
+	n    int         // packets that are lined up
+}
+
+// takeRows takes the plain frames of interface f that stand in a row, and returns
+// where the first record lies that is anything else. lineUp lines up the records
+// that may hold some. It does what packet does for each, with all that a record
+// changes in registers.
+func (r *reader) takeRows(b *Batch, f *iface, lineUp func(*row)) (next int) {
+	n, w := b.N, &r.row
+	w.at, w.last = r.at, f.last
+	for n < BatchSize {
+		begin := w.at
+		w.pkts, w.ord, w.n = b.Pkts[n:min(n+max(1, r.inRow), BatchSize)], r.ord+tcp.Ordinal(n-b.N), 0
+		lineUp(w)
+		plain := plainRow(r.buf, w.pkts[:w.n])
+		n += plain
+		if plain > 0 {
+			w.last = w.pkts[plain-1].At
+		}
+		if plain < len(w.pkts) {
+			r.inRow = max(1, plain) // where few are plain, few are tried
+			if plain < w.n {
+				w.at = int(w.pkts[plain].Rec)
+			}
+			break
+		}
+		r.inRow = min(2*len(w.pkts), rowMost)
+		r.askFor(w, w.at-begin)
+	}
+	r.took(b, f, n, w.last)
+	return w.at
+}
+
+// askFor asks for what the rows behind w will need, if they are like w, which
+// takes so many octets.
+func (r *reader) askFor(w *row, octets int) {
+	if octets <= len(w.pkts)*farApart {
+		if from := w.at + rowAhead*octets; from < r.end {
+			prefetch(&r.buf[from], octets)
+		}
+		return
+	}
+	for i := range w.pkts {
+		if at := int(w.pkts[i].Rec) + octets; at < r.end {
+			prefetch(&r.buf[at], 128)
+		}
+	}
+}
+
+// took notes that the packets of the batch from b.N up to n are plain frames of
+// an interface, the last of them seen at an instant.
+func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
+	if n > b.N && f.first == 0 {
+		f.first = b.Pkts[b.N].At
+	}
+	if b.N == 0 {
+		r.plain = n
+	}
+	f.last = last
+	r.frames += uint64(n - b.N)
+	r.ord += tcp.Ordinal(n - b.N)
+	b.N = n
+}
+
+// plainRow decodes frames of buf that are plain, which lie where their packets'
+// Data and DataLen say, until one is not, and returns how many were. Behind the
+// beginning of each buf holds at least plainMost octets.
+func plainRow(buf []byte, pkts []Packet) int {
+	const (
+		ipv4Plain = 0x450008   // EtherType and the first octet of the header, as they lie in memory
+		tcpWhole  = 0x06000000 // fragment offset and flags but DF, TTL, protocol; likewise
+		tcpMask   = 0xff00ff3f
+		stamps    = 0x0a080101 // NOP, NOP, timestamps of 10 octets; likewise
+	)
+	for i := range pkts {
+		p := &pkts[i]
+		base, size := p.Data, p.DataLen
+		at := int(base)
+		h := (*[plainMost]byte)(buf[at : at+plainMost : at+plainMost])
+		fragment, flags := le32(h[20:]), be32(h[46:])
+		header := flags >> 26 & 0x3c // of TCP
+		total := uint32(be16(h[16:]))
+		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 14+total > size {
+			if plain6(buf[base:base+size], base, p) {
+				continue
+			}
+			return i
+		}
+		s := &p.Seg
+		if header == 32 && le32(h[54:]) == stamps {
+			s.TSVal, s.TSEcr = be32(h[58:]), be32(h[62:])
+			s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
+		} else if header > 20 {
+			readOptions(s, buf[base+54:base+34+header])
+		}
+		s.Len = total - header - 20
+		p.Data, p.DataLen = base+34+header, s.Len
+		s.Seq, s.Ack = tcp.Seq(be32(h[38:])), tcp.Seq(be32(h[42:]))
+		s.Flags, s.Win = tcp.Flags(flags>>16&0x1ff), uint16(flags)
+		s.TTL, s.IPID = uint8(fragment>>16), be16(h[18:])
+		p.Proto, p.HeaderLen = TCP, uint8(header)
+		sum, carry := bits.Add64(le64(h[14:]), le64(h[22:]), 0)
+		sum, carry = bits.Add64(sum, uint64(le32(h[30:])), carry)
+		if (sum+carry)%0xffff != 0 { // see straightSum
+			p.Note |= NoteBadIPSum
+		}
+		src, dst, ports := be32(h[26:]), be32(h[30:]), be32(h[34:])
+		_, above := bits.Sub64(uint64(dst), uint64(src), 0)
+		if src == dst && ports>>16 > ports&0xffff {
+			above = 1
+		}
+		swap := uint32(-above) // no branch: who is the lower end is a coin toss
+		flip := (src ^ dst) & swap
+		k := &p.Key
+		k.Lo[2], k.Lo[3] = v4Prefix, src^flip
+		k.Hi[2], k.Hi[3] = v4Prefix, dst^flip
+		k.Ports = ports ^ (ports^bits.RotateLeft32(ports, 16))&swap
+		p.Reversed = above != 0
+	}
+	return len(pkts)
+}
+
+// plain6 decodes one frame that is plain but for IPv6, and reports whether it is
+// such a one; of any other it writes nothing.
+func plain6(frame []byte, base uint32, p *Packet) bool {
+	if len(frame) < plainMost { // with fewer there are no timestamps: the other ways will do
+		return false
+	}
+	h := (*[plainMost]byte)(frame)
+	total, size := uint32(be16(h[18:20])), uint32(h[66]>>4)*4
+	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+total > uint32(len(frame)) {
+		return false
+	}
+	s := &p.Seg
+	switch {
+	case size == 20:
+	case size < 20:
+		return false
+	case size == 32 && be32(h[74:78]) == nopNopTimestamps:
+		s.TSVal, s.TSEcr = be32(h[78:]), be32(h[82:])
+		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
+	default:
+		readOptions(s, frame[74:54+size])
+	}
+	s.Len = total - size
+	p.Data, p.DataLen = base+54+size, total-size
+	p.HeaderLen, p.Proto = uint8(size), TCP
+	s.Seq, s.Ack = tcp.Seq(be32(h[58:])), tcp.Seq(be32(h[62:]))
+	flagsWin := be32(h[66:])
+	s.Flags, s.Win = tcp.Flags(flagsWin>>16&0x1ff), uint16(flagsWin)
+	s.TTL = h[21]
+	srcHi, srcLo, dstHi, dstLo, ports := be64(h[22:]), be64(h[30:]), be64(h[38:]), be64(h[46:]), be32(h[54:])
+	_, above := bits.Sub64(dstLo, srcLo, 0)
+	_, above = bits.Sub64(dstHi, srcHi, above)
+	if srcHi == dstHi && srcLo == dstLo && ports>>16 > ports&0xffff {
+		above = 1
+	}
+	swapHi, swapLo := (srcHi^dstHi)&-above, (srcLo^dstLo)&-above // as in plainRow
+	srcHi, dstHi, srcLo, dstLo = srcHi^swapHi, dstHi^swapHi, srcLo^swapLo, dstLo^swapLo
+	k := &p.Key
+	k.Lo = [4]uint32{uint32(srcHi >> 32), uint32(srcHi), uint32(srcLo >> 32), uint32(srcLo)}
+	k.Hi = [4]uint32{uint32(dstHi >> 32), uint32(dstHi), uint32(dstLo >> 32), uint32(dstLo)}
+	k.Ports = bits.RotateLeft32(ports, int(above*16))
+	p.Reversed = above != 0
+	return true
+}
