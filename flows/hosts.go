@@ -507,6 +507,14 @@ func (t *Table) lastOfHost(host netip.Addr) tcp.Instant {
 func (t *Table) lastSent(p *pool, slot uint32, end int) tcp.Instant {
 	var last tcp.Instant
 	c := p.cold(slot)
+	if p.record(slot).young() {
+		for _, y := range t.infancy(c) {
+			if y.from() == end {
+				last = y.at
+			}
+		}
+		return last
+	}
 	t.store(c)
 	evs := t.arena.events(c.story)
 	for i := range evs {

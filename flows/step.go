@@ -28,8 +28,8 @@ type step struct {
 	note    Note
 	answers tcp.Ordinal
 
-	touched  bool   // the flow has changed
-	replayed *event // of a young flow that grows up: what was put down of the segment; nil for one that comes
+	touched  bool          // the flow has changed
+	replayed *youngSegment // of a young flow that grows up: what was put down of the segment; nil for one that comes
 }
 
 // timing constants of the classification.
@@ -393,8 +393,8 @@ func (s *step) tellPayload() {
 	if n := len(s.payload); n > 0 && uint32(n) == seg.Len {
 		c.lastOctet[d] = s.payload[n-1]
 		h.state[d] |= stOctet
-	} else if s.replayed != nil && s.replayed.next&octetKnown != 0 {
-		c.lastOctet[d] = uint8(s.replayed.next)
+	} else if s.replayed != nil && s.replayed.bits&youngOctet != 0 {
+		c.lastOctet[d] = s.replayed.octet
 		h.state[d] |= stOctet
 	}
 	if c.app[d] == 0 && c.octets[d] <= 4096 {

@@ -46,7 +46,8 @@ type Table struct {
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
-	plan         plan     // for the batch at hand
+	plan         plan // for the batch at hand
+	nursery      nursery
 	cradle       []FlowID // the flows that were born young last, in a ring
 	born         int
 }
@@ -277,7 +278,11 @@ func (t *Table) drop(p *pool, slot uint32) {
 	if hash := p.hash(slot); c.older != 0 || !p.index.remove(hash, slot) {
 		t.unlink(p, hash, slot)
 	}
-	t.arena.release(&c.story)
+	if p.record(slot).young() {
+		t.outgrow(c)
+	} else {
+		t.arena.release(&c.story)
+	}
 	if c.flags&coldRare != 0 {
 		delete(t.rare, handle)
 	}

@@ -13,25 +13,83 @@ import (
 // somebody asks, it grows up: what was put down goes the long way, segment by
 // segment, as if it came then.
 //
-// A young flow's story holds the segments, kind Unknown. Of hot it uses next,
-// una, last and ord, of cold what open sets, the client, segments, octets, app
-// and what the SYNs announce; state is zero, which it is for no other flow with
-// a story.
+// A young flow's segments are in the nursery, in the place that its story names.
+// Of hot it uses next, una, last and ord, of cold what open sets, the client,
+// segments, octets, app and what the SYNs announce; state is zero, which it is
+// for no other flow with a story.
 
 const (
 	youngMost  = 16   // segments of a young flow
-	youngClass = 4    // the block that holds as many
+	youngClass = 0xff // the story's class while the flow is young
 	youngFlows = 8192 // that are young at a time; the oldest grow up
 )
-
-// Of a young flow's events: next holds the last payload octet where it is known.
-const octetKnown = 1 << 8
 
 // Of a young flow's afterGap: who has sent a FIN.
 const youngFIN = 1
 
 func (r *record) young() bool {
-	return r.hot.state == [2]uint16{} && r.cold.story.n > 0 && r.cold.story.class == youngClass
+	return r.hot.state == [2]uint16{} && r.cold.story.class == youngClass
+}
+
+// youngSegment is a segment of a young flow, as it was sent: 48 octets.
+type youngSegment struct {
+	at             tcp.Instant
+	ord            tcp.Ordinal
+	seq, ack       tcp.Seq
+	tsval, tsecr   uint32
+	win, ipid, mss uint16
+	flags          tcp.Flags
+	count          uint32 // exact payload length
+	ttl            uint8
+	opts           tcp.Options
+	octet          uint8 // the last of the payload
+	bits           uint8
+}
+
+// Bits of youngSegment.bits.
+const (
+	youngHi     uint8 = 1 << iota // sent by the Hi end
+	youngOctet                    // octet is known
+	youngBadSum                   // its checksum is wrong
+)
+
+func (y *youngSegment) from() int { return int(y.bits & youngHi) }
+
+// nursery holds the segments of young flows. How many those are is bounded:
+// youngFlows, and those that have ended and are still kept whole.
+type nursery struct {
+	chunks []*[nurseryChunk][youngMost]youngSegment
+	used   uint32 // places ever handed out
+	free   []uint32
+}
+
+const nurseryChunk = 64
+
+func (n *nursery) at(place uint32) *[youngMost]youngSegment {
+	return &n.chunks[place/nurseryChunk][place%nurseryChunk]
+}
+
+func (n *nursery) take() uint32 {
+	if last := len(n.free) - 1; last >= 0 {
+		place := n.free[last]
+		n.free = n.free[:last]
+		return place
+	}
+	if int(n.used/nurseryChunk) == len(n.chunks) {
+		n.chunks = append(n.chunks, new([nurseryChunk][youngMost]youngSegment))
+	}
+	n.used++
+	return n.used - 1
+}
+
+// infancy returns the segments of a young flow.
+func (t *Table) infancy(c *cold) []youngSegment { return t.nursery.at(c.story.at)[:c.story.n] }
+
+// outgrow gives a young flow's place in the nursery back.
+func (t *Table) outgrow(c *cold) {
+	t.nursery.free = append(t.nursery.free, c.story.at)
+	t.arena.held -= youngMost
+	c.story = block{}
 }
 
 // bear begins a flow young, where its first segment is a SYN as all are, and
@@ -55,12 +113,9 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	}
 	slot := t.open(p, hash, &pkt.Key, 0, false, pkt)
 	r := p.record(slot)
-	at, ok := t.arena.take(youngClass)
-	if !ok {
-		return t.stillborn(p, slot)
-	}
 	h, c := &r.hot, &r.cold
-	c.story = block{at: at, class: youngClass, held: true}
+	c.story = block{at: t.nursery.take(), class: youngClass}
+	t.arena.held += youngMost // they count as events
 	t.cradle[t.born%youngFlows] = makeID(p.handle(slot), c.stream)
 	t.born++
 	d := 0
@@ -72,13 +127,6 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	c.announce(d, seg)
 	t.putDown(r, d, b, i)
 	return true
-}
-
-// stillborn takes back a flow for whose segments there is no room.
-func (t *Table) stillborn(p *pool, slot uint32) bool {
-	t.streams--
-	t.drop(p, slot)
-	return false
 }
 
 const synOptions = tcp.OptMSS | tcp.OptWScale | tcp.OptSACKPermitted | tcp.OptTimestamps
@@ -95,10 +143,7 @@ func (c *cold) announce(d int, seg *tcp.Segment) {
 // stays young; where it does not it has grown up, and the segment is still to be
 // taken.
 func (t *Table) youth(p *pool, slot uint32, b *capture.Batch, i int) bool {
-	pkt := &b.Pkts[i]
-	r := p.record(slot)
-	h, c, seg := &r.hot, &r.cold, &pkt.Seg
-	d := 0
+	pkt, r, d := &b.Pkts[i], p.record(slot), 0
 	if pkt.Reversed {
 		d = 1
 	}
@@ -106,23 +151,22 @@ func (t *Table) youth(p *pool, slot uint32, b *capture.Batch, i int) bool {
 		t.grow(p, slot)
 		return false
 	}
-	e := 1 - d
+	h, c, seg := &r.hot, &r.cold, &pkt.Seg
+	h.una[1-d] = seg.Ack
 	switch {
-	case seg.Flags&tcp.SYN != 0:
-		h.una[d] = seg.Seq
-		h.next[d] = seg.Seq + 1
-		c.announce(d, seg)
-	case seg.Flags&tcp.FIN != 0:
-		h.next[d]++
-		c.afterGap |= youngFIN << d
-	default:
+	case seg.Flags&(tcp.SYN|tcp.FIN) == 0:
 		h.next[d] += tcp.Seq(seg.Len)
 		c.octets[d] += uint64(seg.Len)
 		if seg.Len > 0 && c.app[d] == 0 && c.octets[d] <= 4096 {
 			c.app[d] = t.speaks(b.Payload(i))
 		}
+	case seg.Flags&tcp.SYN != 0:
+		h.una[d], h.next[d] = seg.Seq, seg.Seq+1
+		c.announce(d, seg)
+	default:
+		h.next[d]++
+		c.afterGap |= youngFIN << d
 	}
-	h.una[e] = seg.Ack
 	t.putDown(r, d, b, i)
 	if c.afterGap == youngFIN|youngFIN<<1 && h.una == h.next {
 		c.flags |= coldEnded
@@ -134,53 +178,51 @@ func (t *Table) youth(p *pool, slot uint32, b *capture.Batch, i int) bool {
 // nextInYouth reports whether a segment is what the long way would take without
 // a second thought: the next in order, that tells its peer something new.
 func (t *Table) nextInYouth(r *record, d int, pkt *capture.Packet) bool {
-	h, c, seg := &r.hot, &r.cold, &pkt.Seg
-	e := 1 - d
-	quiet := pkt.At.Sub(h.last)
-	if c.story.n == youngMost || quiet < 0 || quiet >= gapMin || seg.Win == 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 || t.digests(seg) ||
-		c.flags&coldEnded != 0 || seg.Flags&^(tcp.SYN|tcp.FIN|tcp.PSH) != tcp.ACK {
+	h, c, seg, e := &r.hot, &r.cold, &pkt.Seg, 1-d
+	if pkt.At < h.last || uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || seg.Flags&^(tcp.SYN|tcp.FIN|tcp.PSH) != tcp.ACK ||
+		pkt.Note&steadyNotes != 0 || pkt.Way != 0 || c.flags&coldEnded != 0 || c.story.n == youngMost || t.digests(seg) {
 		return false
 	}
-	client := int(c.flags & coldReversed / coldReversed)
+	fromClient := (c.flags&coldReversed != 0) == (d == 1)
 	if c.story.n == 1 {
-		return d != client && seg.Flags == tcp.SYN|tcp.ACK && seg.Opts&^synOptions == 0 && seg.Len == 0 && seg.Ack == h.next[e]
+		return !fromClient && seg.Flags == tcp.SYN|tcp.ACK && seg.Opts&^synOptions == 0 && seg.Len == 0 && seg.Ack == h.next[e]
 	}
-	answered, fresh := seg.Ack.Sub(h.una[e]), seg.Ack.Sub(h.next[e])
+	answered, fresh := int32(seg.Ack-h.una[e]), int32(seg.Ack-h.next[e])
 	if seg.Flags&tcp.SYN != 0 || seg.Opts&^tcp.OptTimestamps != 0 || seg.Seq != h.next[d] || answered < 0 || fresh > 0 {
 		return false
 	}
-	if c.story.n == 2 {
-		return d == client && seg.Flags == tcp.ACK && seg.Len == 0 && fresh == 0
-	}
-	if seg.Flags&tcp.FIN != 0 {
+	switch {
+	case c.story.n == 2:
+		return fromClient && seg.Flags == tcp.ACK && seg.Len == 0 && fresh == 0
+	case seg.Flags&tcp.FIN != 0:
 		return seg.Len == 0 && c.afterGap&(youngFIN<<d) == 0
-	}
-	if seg.Len == 0 {
+	case seg.Len == 0:
 		return answered > 0
 	}
 	return c.afterGap&(youngFIN<<d) == 0
 }
 
-// putDown writes a segment into a young flow's story.
+// putDown writes a segment down.
 func (t *Table) putDown(r *record, d int, b *capture.Batch, i int) {
 	h, c, pkt := &r.hot, &r.cold, &b.Pkts[i]
 	seg := &pkt.Seg
-	ev := &t.arena.room(c.story)[c.story.n]
+	y := &t.nursery.at(c.story.at)[c.story.n%youngMost]
 	c.story.n++
-	ev.copy(seg)
-	ev.at, ev.kind, ev.note, ev.next, ev.bits = pkt.At, Unknown, 0, 0, uint8(d)
-	ev.setOrdinal(pkt.Ord)
-	if seg.Opts.Has(tcp.OptTimestamps) {
-		ev.bits |= evTS
-	}
-	if pkt.DataLen == seg.Len && seg.Len > 0 {
-		ev.next = octetKnown | uint32(b.Buf[pkt.Data+pkt.DataLen-1])
+	c.segments[d&1]++
+	h.last, h.ord = pkt.At, pkt.Ord
+	y.at, y.ord = pkt.At, pkt.Ord
+	y.seq, y.ack, y.tsval, y.tsecr, y.count = seg.Seq, seg.Ack, seg.TSVal, seg.TSEcr, seg.Len
+	y.win, y.ipid, y.mss, y.flags = seg.Win, seg.IPID, seg.MSS, seg.Flags
+	y.ttl, y.opts, y.octet = seg.TTL, seg.Opts, 0
+	bits := uint8(d)
+	if seg.Len > 0 && pkt.DataLen == seg.Len {
+		bits |= youngOctet
+		y.octet = b.Buf[pkt.Data+pkt.DataLen-1]
 	}
 	if b.WrongTCPSum(i) {
-		ev.note = NoteBadSum
+		bits |= youngBadSum
 	}
-	c.segments[d]++
-	h.last, h.ord = pkt.At, pkt.Ord
+	y.bits = bits
 }
 
 // grow makes of a young flow one like all others.
@@ -189,19 +231,19 @@ func (t *Table) grow(p *pool, slot uint32) {
 	if !r.young() {
 		return
 	}
-	var raw [youngMost]event
-	told := raw[:copy(raw[:], t.arena.events(r.cold.story))]
-	t.arena.release(&r.cold.story)
+	var told [youngMost]youngSegment
+	n := copy(told[:], t.infancy(&r.cold))
+	t.outgrow(&r.cold)
 	was := r.cold
 	key := p.key(slot)
 	r.hot = hot{lo: r.hot.lo, hi: r.hot.hi, ports: r.hot.ports}
 	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app}
-	for i := range told {
-		ev := &told[i]
-		pkt := capture.Packet{At: ev.at, Ord: ev.ordinal(), Proto: capture.TCP, Key: key, Reversed: ev.from() == 1}
-		pkt.Seg = ev.segment(&was)
+	for i := range told[:n] {
+		y := &told[i]
+		pkt := capture.Packet{At: y.at, Ord: y.ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
+		pkt.Seg = y.segment(&was)
 		s := &t.step
-		*s = step{t: t, pool: p, pkt: &pkt, seg: &pkt.Seg, at: ev.at, d: ev.from(), p: 1 - ev.from(), replayed: ev}
+		*s = step{t: t, pool: p, pkt: &pkt, seg: &pkt.Seg, at: y.at, d: y.from(), p: 1 - y.from(), replayed: y}
 		s.use(slot)
 		if i == 0 {
 			s.begin()
@@ -212,21 +254,14 @@ func (t *Table) grow(p *pool, slot uint32) {
 	t.step = step{}
 }
 
-// segment is what a young flow's event was made of.
-func (ev *event) segment(c *cold) tcp.Segment {
-	d := ev.from()
+// segment is what was put down.
+func (y *youngSegment) segment(c *cold) tcp.Segment {
 	seg := tcp.Segment{
-		Seq: ev.seq, Ack: ev.ack, TSVal: ev.tsval, TSEcr: ev.tsecr, Len: ev.count, Win: ev.win, IPID: ev.ipid,
-		Flags: tcp.Flags(ev.flags) | tcp.Flags(ev.flagsHi)<<8, TTL: ev.ttl,
+		Seq: y.seq, Ack: y.ack, TSVal: y.tsval, TSEcr: y.tsecr, Len: y.count, Win: y.win, IPID: y.ipid,
+		Flags: y.flags, TTL: y.ttl, Opts: y.opts, MSS: y.mss,
 	}
-	if ev.bits&evTS != 0 {
-		seg.Opts |= tcp.OptTimestamps
-	}
-	if seg.Flags.Has(tcp.SYN) {
-		seg.MSS = c.mss[d]
-		if c.scale[d] > 0 {
-			seg.Opts, seg.WScale = seg.Opts|tcp.OptWScale, c.scale[d]-1
-		}
+	if scale := c.scale[y.from()]; seg.Flags.Has(tcp.SYN) && scale > 0 {
+		seg.WScale = scale - 1
 	}
 	return seg
 }
