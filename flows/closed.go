@@ -43,6 +43,9 @@ func (c *closedRows) place(print uint32) *Closed {
 		at, c.spare = c.spare[n-1], c.spare[:n-1]
 		c.prints[at] = print
 	} else {
+		if len(c.rows) == cap(c.rows) { // by a factor that leaves little behind
+			c.rows = slices.Grow(c.rows, min(max(1024, 3*len(c.rows)), closedLimit+closedSlack-len(c.rows)))
+		}
 		c.rows, c.prints = append(c.rows, Closed{}), append(c.prints, print)
 	}
 	return &c.rows[at]

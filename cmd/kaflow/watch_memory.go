@@ -31,6 +31,7 @@ func (h *headroom) pace(now time.Time) {
 	if h.sample == nil {
 		h.sample = []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		h.percent = usualPercent
+		debug.SetGCPercent(usualPercent)
 	}
 	metrics.Read(h.sample)
 	if h.sample[0].Value.Kind() != metrics.KindUint64 {
