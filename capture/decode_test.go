@@ -230,6 +230,7 @@ func TestProbeUnderEveryLink(t *testing.T) {
 			if tt.but != nil {
 				tt.but(&want)
 			}
+			want.settle()
 			if diff := cmp.Diff(want, decodeWhole(tt.link, tt.frame)); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 			}
@@ -329,6 +330,26 @@ func plainly(frame []byte, p *Packet) bool {
 	return took == 1
 }
 
+// TestPlainIsSaidOfIPv4SegmentsAlone: of the conversations whose key is more than
+// two IPv4 addresses and ports, and of what is no segment, it is not said.
+func TestPlainIsSaidOfIPv4SegmentsAlone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		frame []byte
+		want  bool
+	}{
+		"IPv4":         {eth("0800", probe4), true},
+		"IPv6":         {eth("86dd", probe6), false},
+		"VLAN":         {eth("8100", "0007 0800", probe4), false},
+		"priority tag": {eth("8100", "0000 0800", probe4), true},
+		"UDP":          {eth("0800", ip4(17, client4, server4, udp(53, 53, "aabb"))), false},
+		"ICMP error":   {eth("0800", ip4(1, server4, client4, "030d 0000 00000000", probe4)), false},
+	} {
+		if got := DecodeFrame(1, tt.frame, uint32(len(tt.frame))); got.Plain != tt.want {
+			t.Errorf("%s: plain %v, want %v (%+v)", name, got.Plain, tt.want, got)
+		}
+	}
+}
+
 func TestDirectionFollowsTheLowerEnd(t *testing.T) {
 	back := ip4(6, server4, client4, "0016 c822 00002000 00001000 5010 01f5 0000 0000")
 	got := decodeWhole(1, eth("0800", back))
@@ -352,6 +373,7 @@ func TestFrameCutBySnapLength(t *testing.T) {
 		want.Data, want.DataLen, want.HeaderLen = 54, 0, 0
 		want.Seg.Len, want.Seg.Opts, want.Seg.OptHash = 1000, tcp.OptCut, 0
 		want.Seg.TSVal, want.Seg.TSEcr = 0, 0
+		want.settle()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 		}
@@ -391,6 +413,7 @@ func TestCapturedLengthAboveOriginal(t *testing.T) {
 	frame := eth("0800", probe4)
 	want := probeIn(frame, false)
 	want.Note = NoteTooLong
+	want.settle()
 	if got := DecodeFrame(1, frame, 10); got != want {
 		t.Errorf("DecodeFrame = %+v, want %+v", got, want)
 	}

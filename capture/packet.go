@@ -123,6 +123,7 @@ type Packet struct {
 	Proto         Proto
 	Reversed      bool   // sent by Key.Hi; of an ICMP error: the quoted segment was
 	HeaderLen     uint8  // octets of the TCP header, which lies right before Data; 0 where it is not whole
+	Plain         bool   // a TCP segment over IPv4, in no overlay, with no Way: nearly all are, and need no look at the rest of Key
 	Way           uint16 // of TCP: the VLAN, or within GTP-U or keyed GRE a digest of it with TEIDs and keys, at least MinDigest
 }
 
@@ -177,19 +178,21 @@ func (b *Batch) Offset(i int) int64 { return b.Start + int64(b.Pkts[i].Rec) }
 func (b *Batch) WrongTCPSum(i int) bool {
 	p := &b.Pkts[i]
 	const partial = NoteCut | NoteFragment | NoteTSO | NoteHeaderCut
-	if p.Proto != TCP || p.HeaderLen == 0 || p.DataLen != p.Seg.Len || p.Note&partial != 0 || p.Data < uint32(p.HeaderLen) {
+	if p.DataLen != p.Seg.Len || p.Note&partial != 0 {
 		return false
 	}
-	sum := p.Key.pseudoSum() + uint64(p.HeaderLen) + uint64(p.DataLen)
-	at := int(p.Data)
-	if p.HeaderLen == 32 { // with timestamps: nearly all
+	at, sum := int(p.Data), uint64(protoTCP)+uint64(p.HeaderLen)+uint64(p.DataLen)
+	switch {
+	case p.Plain && p.HeaderLen == 32: // with timestamps: nearly all
 		h := (*[32]byte)(b.Buf[at-32 : at : at])
 		s, carry := bits.Add64(le64(h[0:]), le64(h[8:]), 0)
 		s, carry = bits.Add64(s, le64(h[16:]), carry)
 		s, carry = bits.Add64(s, le64(h[24:]), carry)
-		sum += (s>>32 + s&0xffffffff + carry) << 8
-	} else {
-		sum += swappedSum(b.Buf[at-int(p.HeaderLen):at]) << 8
+		sum += (s>>32+s&0xffffffff+carry)<<8 + uint64(p.Key.Lo[3]) + uint64(p.Key.Hi[3])
+	case p.Proto != TCP || p.HeaderLen == 0 || at < int(p.HeaderLen):
+		return false
+	default:
+		sum += swappedSum(b.Buf[at-int(p.HeaderLen):at])<<8 + p.Key.addressSum()
 	}
 	if p.DataLen > 0 {
 		sum += swappedSum(b.Buf[at:at+int(p.DataLen)]) << 8
@@ -197,13 +200,12 @@ func (b *Batch) WrongTCPSum(i int) bool {
 	return sum%0xffff != 0
 }
 
-// pseudoSum adds up the addresses and the protocol of a TCP pseudo header; the
-// sum does not depend on which of the ends is the sender.
-func (k *Key) pseudoSum() uint64 {
+// addressSum adds up the addresses of a TCP pseudo header; the sum does not depend
+// on which of the ends is the sender.
+func (k *Key) addressSum() (sum uint64) {
 	if k.Is4() {
-		return uint64(k.Lo[3]) + uint64(k.Hi[3]) + protoTCP
+		return uint64(k.Lo[3]) + uint64(k.Hi[3])
 	}
-	sum := uint64(protoTCP)
 	for i := range k.Lo {
 		sum += uint64(k.Lo[i]) + uint64(k.Hi[i])
 	}

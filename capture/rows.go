@@ -127,7 +127,7 @@ func plainRow(buf []byte, pkts []Packet) int {
 		s.Seq, s.Ack = tcp.Seq(be32(h[38:])), tcp.Seq(be32(h[42:]))
 		s.Flags, s.Win = tcp.Flags(flags>>16&0x1ff), uint16(flags)
 		s.TTL, s.IPID = uint8(fragment>>16), be16(h[18:])
-		p.Proto, p.HeaderLen = TCP, uint8(header)
+		p.Proto, p.HeaderLen, p.Plain = TCP, uint8(header), true
 		sum, carry := bits.Add64(le64(h[14:]), le64(h[22:]), 0)
 		sum, carry = bits.Add64(sum, uint64(le32(h[30:])), carry)
 		if (sum+carry)%0xffff != 0 { // see straightSum

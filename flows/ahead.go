@@ -34,26 +34,20 @@ type plan struct {
 
 // prepare makes the plan for a batch.
 func (t *Table) prepare(b *capture.Batch) {
-	w, x := &t.plan, &t.narrow.index
-	pkts, narrow, ways := b.Pkts[:b.N], 0, uint16(0)
+	w, seed := &t.plan, t.narrow.index.seed
+	pkts, plain := b.Pkts[:b.N], 0
 	for i := range pkts {
-		p := &pkts[i]
-		ways |= p.Way
-		if k := &p.Key; p.Proto == capture.TCP && k.Overlay == 0 && k.Is4() {
-			w.hash[i] = x.hash4(k.Lo[3], k.Hi[3], k.Ports)
-			narrow++
-		} else {
-			w.hash[i] = t.wide.index.hash(k)
+		if p := &pkts[i]; p.Plain {
+			w.hash[i] = hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
+			plain++
 		}
 	}
-	w.pool = nil
-	if narrow == len(pkts) {
-		w.pool = &t.narrow
-		w.look(x.entries, len(pkts))
+	w.pool, w.short = &t.narrow, t.short && !t.ways
+	if plain == len(pkts) {
+		w.look(t.narrow.index.entries, len(pkts))
 	} else {
-		t.lookMixed(pkts, narrow == 0)
+		t.lookMixed(pkts)
 	}
-	w.short = t.short && !t.ways && ways == 0
 	if t.narrow.live+t.wide.live >= crowd {
 		t.read(pkts)
 	}
@@ -75,19 +69,29 @@ func (w *plan) look(entries []uint64, n int) {
 	}
 }
 
-// lookMixed is look for packets of any kind; noneNarrow says that none is the
-// narrow pool's.
-func (t *Table) lookMixed(pkts []capture.Packet, noneNarrow bool) {
-	segments := 0
+// lookMixed is look for packets of any kind.
+func (t *Table) lookMixed(pkts []capture.Packet) {
+	w, segments := &t.plan, [2]int{}
 	for i := range pkts {
-		t.plan.slot[i] = 0
-		if pkts[i].Proto == capture.TCP {
-			t.plan.slot[i] = t.poolOf(&pkts[i].Key).index.look(t.plan.hash[i])
-			segments++
+		p := &pkts[i]
+		w.slot[i] = 0
+		if p.Way != 0 {
+			w.short = false
 		}
+		if p.Proto != capture.TCP {
+			continue
+		}
+		in := t.poolOf(&p.Key)
+		w.hash[i] = in.index.hash(&p.Key)
+		w.slot[i] = in.index.look(w.hash[i])
+		segments[in.number()]++
 	}
-	if noneNarrow && segments == len(pkts) {
-		t.plan.pool = &t.wide
+	switch len(pkts) {
+	case segments[t.narrow.number()]:
+	case segments[t.wide.number()]:
+		w.pool = &t.wide
+	default:
+		w.pool = nil
 	}
 }
 

@@ -19,10 +19,10 @@ const (
 // closedRows holds what remains of flows that ended well. Between two prunings
 // it holds a few more than are kept, so that a row costs little to keep.
 type closedRows struct {
-	rows    []Closed
-	prints  []uint32 // one per row
-	spare   []uint32 // rows that were not kept: the next ones take their places
-	below   uint64   // prints from here on are not kept; 0: there is no bound yet
+	chunks  []*[closedChunk]Closed // rows never move while more may come
+	prints  []uint32               // one per row
+	spare   []uint32               // rows that were not kept: the next ones take their places
+	below   uint64                 // prints from here on are not kept; 0: there is no bound yet
 	dropped uint64
 }
 
@@ -30,25 +30,29 @@ type closedRows struct {
 // highest prints are looked for.
 const closedSlack = 8192
 
+const closedChunk = 512
+
+// row returns the row at a place.
+func (c *closedRows) row(at uint32) *Closed { return &c.chunks[at/closedChunk][at%closedChunk] }
+
 // wants reports whether a row of this print may be among those that are kept.
 func (c *closedRows) wants(print uint32) bool { return c.below == 0 || uint64(print) < c.below }
 
 // place returns where a row of this print goes.
 func (c *closedRows) place(print uint32) *Closed {
-	if len(c.rows) >= closedLimit+closedSlack && len(c.spare) == 0 {
+	if len(c.prints) >= closedLimit+closedSlack && len(c.spare) == 0 {
 		c.prune()
 	}
-	at := uint32(len(c.rows))
+	at := uint32(len(c.prints))
 	if n := len(c.spare); n > 0 {
 		at, c.spare = c.spare[n-1], c.spare[:n-1]
 		c.prints[at] = print
 	} else {
-		if len(c.rows) == cap(c.rows) { // by a factor that leaves little behind
-			c.rows = slices.Grow(c.rows, min(max(1024, 3*len(c.rows)), closedLimit+closedSlack-len(c.rows)))
+		if c.prints = append(c.prints, print); at%closedChunk == 0 {
+			c.chunks = append(c.chunks, new([closedChunk]Closed))
 		}
-		c.rows, c.prints = append(c.rows, Closed{}), append(c.prints, print)
 	}
-	return &c.rows[at]
+	return c.row(at)
 }
 
 // prune makes room among the rows: those of the lowest prints stay.
@@ -73,7 +77,7 @@ func (c *closedRows) prune() {
 
 // settle leaves just the rows that are kept.
 func (c *closedRows) settle() {
-	if held := len(c.rows) - len(c.spare); held > closedLimit {
+	if held := len(c.prints) - len(c.spare); held > closedLimit {
 		c.dropSpare()
 		c.prune()
 	}
@@ -83,16 +87,19 @@ func (c *closedRows) settle() {
 // dropSpare closes the gaps among the rows.
 func (c *closedRows) dropSpare() {
 	slices.Sort(c.spare)
-	to := 0
-	for from := range c.rows {
+	to := uint32(0)
+	for from, print := range c.prints {
 		if len(c.spare) > 0 && c.spare[0] == uint32(from) {
 			c.spare = c.spare[1:]
 			continue
 		}
-		c.rows[to], c.prints[to] = c.rows[from], c.prints[from]
+		if to != uint32(from) {
+			*c.row(to), c.prints[to] = *c.row(uint32(from)), print
+		}
 		to++
 	}
-	c.rows, c.prints, c.spare = c.rows[:to], c.prints[:to], nil
+	c.prints, c.spare = c.prints[:to], nil
+	c.chunks = c.chunks[:(to+closedChunk-1)/closedChunk]
 }
 
 // nth returns the value that would stand at place n if the values were sorted,

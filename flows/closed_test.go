@@ -47,8 +47,8 @@ func TestRowsOfTheLowestPrintsStay(t *testing.T) {
 			c.settle()
 			slices.Sort(all)
 			var kept []uint32
-			for i := range c.rows {
-				p := print(int(c.rows[i].Stream))
+			for i := range c.prints {
+				p := print(int(c.row(uint32(i)).Stream))
 				if p != c.prints[i] {
 					t.Fatalf("row %d has the print of another", i)
 				}
@@ -58,7 +58,7 @@ func TestRowsOfTheLowestPrintsStay(t *testing.T) {
 			if !slices.Equal(kept, all[:closedLimit]) {
 				t.Errorf("%d rows, not those of the %d lowest prints", len(kept), closedLimit)
 			}
-			if got := int(c.dropped) + len(c.rows); got != ended {
+			if got := int(c.dropped) + len(c.prints); got != ended {
 				t.Errorf("%d rows are accounted for, of %d", got, ended)
 			}
 		})

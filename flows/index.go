@@ -27,7 +27,10 @@ const roomy = 1 << 16
 const maxProbe = 64
 
 func (x *index) hash(k *capture.Key) uint32 {
-	h := x.mixed(k.Lo[3], k.Hi[3], k.Ports, k.Overlay)
+	if k.Is4() && k.Overlay == 0 {
+		return hash4(x.seed, k.Lo[3], k.Hi[3], k.Ports)
+	}
+	h := mix((uint64(k.Lo[3])<<32|uint64(k.Hi[3]))^x.seed, (uint64(k.Ports)<<32|uint64(k.Overlay))^0x9e3779b97f4a7c15)
 	if !k.Is4() {
 		h = mix(h^uint64(k.Lo[0])<<32^uint64(k.Lo[1]), uint64(k.Lo[2])<<32|uint64(k.Hi[2])^0xd1b54a32d192ed03)
 		h = mix(h^uint64(k.Hi[0])<<32^uint64(k.Hi[1]), x.seed^0x94d049bb133111eb)
@@ -36,10 +39,8 @@ func (x *index) hash(k *capture.Key) uint32 {
 }
 
 // hash4 is hash for an IPv4 key outside overlays.
-func (x *index) hash4(lo, hi, ports uint32) uint32 { return uint32(x.mixed(lo, hi, ports, 0) >> 32) }
-
-func (x *index) mixed(lo, hi, ports, overlay uint32) uint64 {
-	return mix((uint64(lo)<<32|uint64(hi))^x.seed, (uint64(ports)<<32|uint64(overlay))^0x9e3779b97f4a7c15)
+func hash4(seed uint64, lo, hi, ports uint32) uint32 {
+	return uint32(mix((uint64(lo)<<32|uint64(hi))^seed, uint64(ports)<<32^0x9e3779b97f4a7c15) >> 32)
 }
 
 func mix(a, b uint64) uint64 {

@@ -229,7 +229,7 @@ func (p *pool) hash(slot uint32) uint32 {
 		return p.index.hash(&p.keys[slot>>chunkBits][slot&(chunkSize-1)])
 	}
 	h := p.hot(slot)
-	return p.index.hash4(h.lo, h.hi, h.ports)
+	return hash4(p.index.seed, h.lo, h.hi, h.ports)
 }
 
 // holds reports whether r, the record of a slot, is or was of a flow of a key. One

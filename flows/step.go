@@ -42,28 +42,22 @@ const (
 	seqClose   = 1 << 20                // as near as this, they can be of the same
 )
 
-// shortly takes a TCP segment of the flow in a slot a short way, and reports
-// whether it did.
-func (t *Table) shortly(p *pool, slot uint32, b *capture.Batch, i int) bool {
-	pkt := &b.Pkts[i]
-	if slot >= p.used {
-		return false
-	}
-	r := p.record(slot)
-	if !p.holds(r, slot, &pkt.Key) {
-		return false
-	}
-	if r.hot.state[0]|r.hot.state[1] != 0 {
+// shortly takes a segment of the flow in a slot, whose record is r, a short way,
+// and reports whether it did.
+func (t *Table) shortly(p *pool, r *record, slot uint32, b *capture.Batch, i int) bool {
+	switch pkt := &b.Pkts[i]; {
+	case r.hot.state[0]|r.hot.state[1] != 0:
 		return t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt)
+	case r.young():
+		return t.youth(p, slot, b, i)
 	}
-	return r.young() && t.youth(p, slot, b, i)
+	return false
 }
 
 // segment takes one TCP segment through instance, kind, state and story. The
 // short ways are tried where that was not done.
-func (t *Table) segment(b *capture.Batch, i int) {
-	pkt, tried := &b.Pkts[i], t.plan.short
-	p, hash := t.poolOf(&pkt.Key), t.plan.hash[i]
+func (t *Table) segment(b *capture.Batch, i int, p *pool) {
+	pkt, hash, tried := &b.Pkts[i], t.plan.hash[i], t.plan.short
 	slot, ok := t.plan.slot[i]-1, false
 	if tried && slot < p.used && p.holds(p.record(slot), slot, &pkt.Key) && p.cold(slot).flags&coldUsed != 0 {
 		ok = true

@@ -95,28 +95,35 @@ func (t *Table) Add(b *capture.Batch) {
 	t.prepare(b)
 	now, w := t.now, &t.plan
 	for i := range b.Pkts[:b.N] {
-		pkt := &b.Pkts[i]
+		pkt, p := &b.Pkts[i], w.pool
 		now = max(now, pkt.At)
-		if w.short && w.pool != nil {
-			if !t.shortly(w.pool, w.slot[i]-1, b, i) {
-				t.segment(b, i)
+		if p == nil || !w.short {
+			t.now, t.last = now, pkt.Ord
+			if pkt.Proto != capture.TCP {
+				t.other(b, i)
+				continue
 			}
-			continue
+			p = t.poolOf(&pkt.Key)
 		}
-		t.now, t.last = now, pkt.Ord
-		switch pkt.Proto {
-		case capture.TCP:
-			if !w.short || !t.shortly(t.poolOf(&pkt.Key), w.slot[i]-1, b, i) {
-				t.segment(b, i)
+		if slot := w.slot[i] - 1; w.short && slot < p.used {
+			if r := p.record(slot); p.holds(r, slot, &pkt.Key) && t.shortly(p, r, slot, b, i) {
+				continue
 			}
-		case capture.ICMPError:
-			t.icmpError(b, i)
-		case capture.Echo, capture.ARP, capture.Other:
-			t.hosts.add(pkt)
 		}
+		t.segment(b, i, p)
 	}
 	if b.N > 0 {
 		t.now, t.last = now, b.Pkts[b.N-1].Ord
+	}
+}
+
+// other takes a frame that is no TCP segment.
+func (t *Table) other(b *capture.Batch, i int) {
+	switch pkt := &b.Pkts[i]; pkt.Proto {
+	case capture.ICMPError:
+		t.icmpError(b, i)
+	case capture.Echo, capture.ARP, capture.Other:
+		t.hosts.add(pkt)
 	}
 }
 
@@ -156,15 +163,15 @@ func (t *Table) Evicted() int { return int(t.evicted) }
 
 // ClosedCount returns how many flows ended well and were shrunk or dropped.
 func (t *Table) ClosedCount() int {
-	return len(t.closed.rows) - len(t.closed.spare) + int(t.closed.dropped)
+	return len(t.closed.prints) - len(t.closed.spare) + int(t.closed.dropped)
 }
 
 // ClosedFlows yields what remains of flows that ended well, in stream order.
 func (t *Table) ClosedFlows() iter.Seq[*Closed] {
 	t.closed.settle()
-	rows := make([]*Closed, len(t.closed.rows))
-	for i := range t.closed.rows {
-		rows[i] = &t.closed.rows[i]
+	rows := make([]*Closed, len(t.closed.prints))
+	for i := range rows {
+		rows[i] = t.closed.row(uint32(i))
 	}
 	slices.SortFunc(rows, func(a, b *Closed) int { return int(a.Stream) - int(b.Stream) })
 	return slices.Values(rows)
