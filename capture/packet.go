@@ -176,28 +176,27 @@ func (b *Batch) Offset(i int) int64 { return b.Start + int64(b.Pkts[i].Rec) }
 // sending host, so it is a note and no fault. It costs a look at every octet:
 // ask for few segments, never for bulk data.
 func (b *Batch) WrongTCPSum(i int) bool {
-	p := &b.Pkts[i]
-	const partial = NoteCut | NoteFragment | NoteTSO | NoteHeaderCut
-	if p.DataLen != p.Seg.Len || p.Note&partial != 0 {
-		return false
-	}
-	at, sum := int(p.Data), uint64(protoTCP)+uint64(p.HeaderLen)+uint64(p.DataLen)
-	switch {
-	case p.Plain && p.HeaderLen == 32: // with timestamps: nearly all
+	p := &b.Pkts[i&(BatchSize-1)]
+	if at := int(p.Data); p.Plain && p.HeaderLen == 32 && p.DataLen|p.Seg.Len|uint32(p.Note&partial) == 0 { // timestamps and no data: most
 		h := (*[32]byte)(b.Buf[at-32 : at : at])
 		s, carry := bits.Add64(le64(h[0:]), le64(h[8:]), 0)
 		s, carry = bits.Add64(s, le64(h[16:]), carry)
 		s, carry = bits.Add64(s, le64(h[24:]), carry)
-		sum += (s>>32+s&0xffffffff+carry)<<8 + uint64(p.Key.Lo[3]) + uint64(p.Key.Hi[3])
-	case p.Proto != TCP || p.HeaderLen == 0 || at < int(p.HeaderLen):
+		return ((s>>32+s&0xffffffff+carry)<<8+uint64(p.Key.Lo[3])+uint64(p.Key.Hi[3])+protoTCP+32)%0xffff != 0
+	}
+	return b.wrongTCPSum(p)
+}
+
+// partial are the oddities of segments whose checksum cannot be told.
+const partial = NoteCut | NoteFragment | NoteTSO | NoteHeaderCut
+
+// wrongTCPSum is WrongTCPSum for any packet.
+func (b *Batch) wrongTCPSum(p *Packet) bool {
+	if p.Proto != TCP || p.HeaderLen == 0 || p.DataLen != p.Seg.Len || p.Note&partial != 0 || p.Data < uint32(p.HeaderLen) {
 		return false
-	default:
-		sum += swappedSum(b.Buf[at-int(p.HeaderLen):at])<<8 + p.Key.addressSum()
 	}
-	if p.DataLen > 0 {
-		sum += swappedSum(b.Buf[at:at+int(p.DataLen)]) << 8
-	}
-	return sum%0xffff != 0
+	segment := b.Buf[p.Data-uint32(p.HeaderLen) : p.Data+p.DataLen]
+	return (p.Key.addressSum()+protoTCP+uint64(len(segment))+swappedSum(segment)<<8)%0xffff != 0
 }
 
 // addressSum adds up the addresses of a TCP pseudo header; the sum does not depend

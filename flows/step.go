@@ -42,18 +42,6 @@ const (
 	seqClose   = 1 << 20                // as near as this, they can be of the same
 )
 
-// shortly takes a segment of the flow in a slot, whose record is r, a short way,
-// and reports whether it did.
-func (t *Table) shortly(p *pool, r *record, slot uint32, b *capture.Batch, i int) bool {
-	switch pkt := &b.Pkts[i]; {
-	case r.hot.state[0]|r.hot.state[1] != 0:
-		return t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt)
-	case r.young():
-		return t.youth(p, slot, b, i)
-	}
-	return false
-}
-
 // segment takes one TCP segment through instance, kind, state and story. The
 // short ways are tried where that was not done.
 func (t *Table) segment(b *capture.Batch, i int, p *pool) {
@@ -82,7 +70,7 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 				return
 			}
 		case p.record(slot).young():
-			if t.youth(p, slot, b, i) {
+			if t.youth(p, p.record(slot), slot, b, i) {
 				return
 			}
 		default:

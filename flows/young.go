@@ -141,32 +141,34 @@ func (c *cold) announce(d int, seg *tcp.Segment) {
 
 // youth takes the next segment of a young flow and reports whether the flow
 // stays young; where it does not it has grown up, and the segment is still to be
-// taken.
-func (t *Table) youth(p *pool, slot uint32, b *capture.Batch, i int) bool {
-	pkt, r, d := &b.Pkts[i], p.record(slot), 0
+// taken. It stays young with what the long way would take without a second
+// thought: the next segment in order, that tells its peer something new.
+func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, i int) bool {
+	pkt, d := &b.Pkts[i], 0
 	if pkt.Reversed {
 		d = 1
 	}
-	if !t.nextInYouth(r, d, pkt) {
+	h, c, seg, e := &r.hot, &r.cold, &pkt.Seg, 1-d
+	answered, fresh := int32(seg.Ack-h.una[e]), int32(seg.Ack-h.next[e])
+	switch {
+	case pkt.At < h.last || uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 ||
+		c.flags&coldEnded != 0 || c.story.n == youngMost || t.digests(seg):
+		t.grow(p, slot)
+		return false
+	case c.story.n > 2 && seg.Flags&^tcp.PSH == tcp.ACK && seg.Opts&^tcp.OptTimestamps == 0 && seg.Seq == h.next[d] && answered >= 0 && fresh <= 0 &&
+		(answered > 0 || seg.Len > 0) && (seg.Len == 0 || c.afterGap&(youngFIN<<d) == 0):
+		if seg.Len > 0 {
+			h.next[d] += tcp.Seq(seg.Len)
+			c.octets[d] += uint64(seg.Len)
+			if c.app[d] == 0 && c.octets[d] <= 4096 {
+				c.app[d] = t.speaks(b.Payload(i))
+			}
+		}
+	case !c.greets(h, d, seg):
 		t.grow(p, slot)
 		return false
 	}
-	h, c, seg := &r.hot, &r.cold, &pkt.Seg
-	h.una[1-d] = seg.Ack
-	switch {
-	case seg.Flags&(tcp.SYN|tcp.FIN) == 0:
-		h.next[d] += tcp.Seq(seg.Len)
-		c.octets[d] += uint64(seg.Len)
-		if seg.Len > 0 && c.app[d] == 0 && c.octets[d] <= 4096 {
-			c.app[d] = t.speaks(b.Payload(i))
-		}
-	case seg.Flags&tcp.SYN != 0:
-		h.una[d], h.next[d] = seg.Seq, seg.Seq+1
-		c.announce(d, seg)
-	default:
-		h.next[d]++
-		c.afterGap |= youngFIN << d
-	}
+	h.una[e] = seg.Ack
 	t.putDown(r, d, b, i)
 	if c.afterGap == youngFIN|youngFIN<<1 && h.una == h.next {
 		c.flags |= coldEnded
@@ -175,31 +177,25 @@ func (t *Table) youth(p *pool, slot uint32, b *capture.Batch, i int) bool {
 	return true
 }
 
-// nextInYouth reports whether a segment is what the long way would take without
-// a second thought: the next in order, that tells its peer something new.
-func (t *Table) nextInYouth(r *record, d int, pkt *capture.Packet) bool {
-	h, c, seg, e := &r.hot, &r.cold, &pkt.Seg, 1-d
-	if pkt.At < h.last || uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || seg.Flags&^(tcp.SYN|tcp.FIN|tcp.PSH) != tcp.ACK ||
-		pkt.Note&steadyNotes != 0 || pkt.Way != 0 || c.flags&coldEnded != 0 || c.story.n == youngMost || t.digests(seg) {
-		return false
-	}
+// greets takes a segment of end d that belongs to the handshake or to the end of a
+// young flow, and reports whether it is such a one and the next.
+func (c *cold) greets(h *hot, d int, seg *tcp.Segment) bool {
 	fromClient := (c.flags&coldReversed != 0) == (d == 1)
-	if c.story.n == 1 {
-		return !fromClient && seg.Flags == tcp.SYN|tcp.ACK && seg.Opts&^synOptions == 0 && seg.Len == 0 && seg.Ack == h.next[e]
-	}
-	answered, fresh := int32(seg.Ack-h.una[e]), int32(seg.Ack-h.next[e])
-	if seg.Flags&tcp.SYN != 0 || seg.Opts&^tcp.OptTimestamps != 0 || seg.Seq != h.next[d] || answered < 0 || fresh > 0 {
+	switch n, e := c.story.n, 1-d; {
+	case n == 1 && !fromClient && seg.Flags == tcp.SYN|tcp.ACK && seg.Opts&^synOptions == 0 && seg.Len == 0 && seg.Ack == h.next[e]:
+		h.una[d], h.next[d] = seg.Seq, seg.Seq+1
+		c.announce(d, seg)
+		return true
+	case n < 2 || seg.Opts&^tcp.OptTimestamps != 0 || seg.Len != 0 || seg.Seq != h.next[d] || seg.Ack.Sub(h.una[e]) < 0 || seg.Ack.Sub(h.next[e]) > 0:
 		return false
+	case n == 2:
+		return fromClient && seg.Flags == tcp.ACK && seg.Ack == h.next[e]
+	case seg.Flags&^tcp.PSH == tcp.FIN|tcp.ACK && c.afterGap&(youngFIN<<d) == 0:
+		h.next[d]++
+		c.afterGap |= youngFIN << d
+		return true
 	}
-	switch {
-	case c.story.n == 2:
-		return fromClient && seg.Flags == tcp.ACK && seg.Len == 0 && fresh == 0
-	case seg.Flags&tcp.FIN != 0:
-		return seg.Len == 0 && c.afterGap&(youngFIN<<d) == 0
-	case seg.Len == 0:
-		return answered > 0
-	}
-	return c.afterGap&(youngFIN<<d) == 0
+	return false
 }
 
 // putDown writes a segment down.
