@@ -48,8 +48,12 @@ type Table struct {
 	step         step
 	plan         plan // for the batch at hand
 	nursery      nursery
-	cradle       []FlowID // the flows that were born young last, in a ring
-	born         int
+	replay       struct { // of the young flow that grows up
+		told [youngMost]youngSegment
+		pkt  capture.Packet
+	}
+	cradle []FlowID // the flows that were born young last, in a ring
+	born   int
 }
 
 // handle names a slot of either pool in 32 bits.

@@ -227,7 +227,7 @@ func (t *Table) grow(p *pool, slot uint32) {
 	if !r.young() {
 		return
 	}
-	var told [youngMost]youngSegment
+	told, pkt := &t.replay.told, &t.replay.pkt // a flow that grows up makes no other one do so
 	n := copy(told[:], t.infancy(&r.cold))
 	t.outgrow(&r.cold)
 	was := r.cold
@@ -236,10 +236,10 @@ func (t *Table) grow(p *pool, slot uint32) {
 	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app}
 	for i := range told[:n] {
 		y := &told[i]
-		pkt := capture.Packet{At: y.at, Ord: y.ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
+		*pkt = capture.Packet{At: y.at, Ord: y.ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
 		pkt.Seg = y.segment(&was)
 		s := &t.step
-		*s = step{t: t, pool: p, pkt: &pkt, seg: &pkt.Seg, at: y.at, d: y.from(), p: 1 - y.from(), replayed: y}
+		*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: y.at, d: y.from(), p: 1 - y.from(), replayed: y}
 		s.use(slot)
 		if i == 0 {
 			s.begin()
