@@ -7,10 +7,12 @@ import "kaflow/capture"
 // The first steps, key to hash to slot, are the same for any number of flows.
 // A branch on what the index holds stands behind all loads from it.
 // Where the records of many flows do not fit into a cache, two more steps read
-// what each packet will need: the record, and the end of the story. Where the
-// packets go through the flows in the order in which these lie in memory, as
-// keepalives of one pace do, the processor sees that itself, and these steps
-// would only cost.
+// what each packet will need: the record, and the end of the story.
+//
+// Connections that are idle ask at one pace, and so in the same order round by
+// round: that in which they lie in memory. There the next segment of a direction
+// is most likely of the flow behind the one of the segment before, which a look
+// at that record tells; index and steps are not needed.
 
 // crowd is how many flows make the last steps worth their cost.
 const crowd = 8192
@@ -27,30 +29,99 @@ type plan struct {
 	pool  *pool                     // of all packets, if they are TCP segments of one
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
-	batches   uint32 // so many were looked at, of tables with many flows
-	scattered bool   // the flows of the last one lie apart
-	sum       uint64 // of what was read ahead, so that it is
+	hashed    bool      // hash is that of the packets, where they are TCP segments
+	batches   uint32    // so many were prepared
+	next      [2]uint32 // the slot behind that of the last segment, by direction
+	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
+	scattered bool      // the flows of that batch lie apart
+	sum       uint64    // of what was read ahead, so that it is
 }
 
 // prepare makes the plan for a batch.
 func (t *Table) prepare(b *capture.Batch) {
 	w, seed := &t.plan, t.narrow.index.seed
 	pkts, plain := b.Pkts[:b.N], 0
+	w.pool, w.short = &t.narrow, t.short && !t.ways
+	sample := w.batches%sampleEach == 0
+	w.batches++
+	if w.inOrder != nil && !sample && t.inTurn(pkts) {
+		return
+	}
 	for i := range pkts {
 		if p := &pkts[i]; p.Plain {
 			w.hash[i] = hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
 			plain++
 		}
 	}
-	w.pool, w.short = &t.narrow, t.short && !t.ways
+	w.hashed = true
 	if plain == len(pkts) {
 		w.look(t.narrow.index.entries, len(pkts))
 	} else {
 		t.lookMixed(pkts)
 	}
-	if t.narrow.live+t.wide.live >= crowd {
-		t.read(pkts)
+	if sample {
+		if w.inOrder = nil; w.pool != nil && !t.again && w.ordered(pkts) {
+			w.inOrder = w.pool
+		}
+		w.scattered = w.inOrder == nil && t.narrow.live+t.wide.live >= crowd && w.apart(len(pkts))
 	}
+	if w.scattered {
+		t.touch(pkts)
+	}
+}
+
+// inTurn finds the slots of packets whose flows come in the order of their slots,
+// and reports whether they may: no other kind of packet is among them.
+func (t *Table) inTurn(pkts []capture.Packet) bool {
+	w, p, found := &t.plan, t.plan.inOrder, 0
+	for i := range pkts {
+		pkt, d := &pkts[i], 0
+		if pkt.Plain == p.wide || p.wide && (pkt.Proto != capture.TCP || pkt.Way != 0) || t.again {
+			return false
+		}
+		if pkt.Reversed {
+			d = 1
+		}
+		slot := w.next[d]
+		if slot < p.used && p.holds(p.record(slot), slot, &pkt.Key) {
+			found++
+		} else if slot = p.index.look(p.index.hash(&pkt.Key)) - 1; slot+1 == 0 {
+			w.slot[i] = 0
+			continue
+		}
+		w.slot[i], w.next[d] = slot+1, slot+1
+	}
+	if w.pool, w.hashed = p, false; 2*found < len(pkts) {
+		w.inOrder = nil
+	}
+	return true
+}
+
+// ordered reports whether most packets of a batch come in the order of their
+// flows' slots.
+func (w *plan) ordered(pkts []capture.Packet) bool {
+	found := 0
+	for i := range pkts {
+		d := 0
+		if pkts[i].Reversed {
+			d = 1
+		}
+		if slot := w.slot[i]; slot != 0 {
+			if slot-1 == w.next[d] {
+				found++
+			}
+			w.next[d] = slot
+		}
+	}
+	return 4*found > 3*len(pkts)
+}
+
+// hashOf returns the hash of a segment's key in its pool.
+func (t *Table) hashOf(p *pool, pkts []capture.Packet, i int) uint32 {
+	if t.plan.hashed {
+		return t.plan.hash[i]
+	}
+	return p.index.hash(&pkts[i].Key)
 }
 
 // look looks up the slots of the first n packets, all of them the narrow pool's,
@@ -92,17 +163,6 @@ func (t *Table) lookMixed(pkts []capture.Packet) {
 		w.pool = &t.wide
 	default:
 		w.pool = nil
-	}
-}
-
-// read reads what the packets will need of their flows, where that pays.
-func (t *Table) read(pkts []capture.Packet) {
-	w := &t.plan
-	if w.batches%sampleEach == 0 {
-		w.scattered = w.apart(len(pkts))
-	}
-	if w.batches++; w.scattered {
-		t.touch(pkts)
 	}
 }
 

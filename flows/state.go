@@ -238,7 +238,12 @@ func (p *pool) holds(r *record, slot uint32, k *capture.Key) bool {
 	if p.wide {
 		return sameKey(&p.keys[slot>>chunkBits][slot&(chunkSize-1)], k)
 	}
-	return r.hot.ports == k.Ports && r.hot.lo == k.Lo[3] && r.hot.hi == k.Hi[3]
+	return r.hot.is(k)
+}
+
+// is reports whether a record of the narrow pool is of a key.
+func (h *hot) is(k *capture.Key) bool {
+	return h.ports == k.Ports && h.lo == k.Lo[3] && h.hi == k.Hi[3]
 }
 
 // sameKey is == without a call: ports differ most often.

@@ -45,7 +45,7 @@ const (
 // segment takes one TCP segment through instance, kind, state and story. The
 // short ways are tried where that was not done.
 func (t *Table) segment(b *capture.Batch, i int, p *pool) {
-	pkt, hash, tried := &b.Pkts[i], t.plan.hash[i], t.plan.short
+	pkt, hash, tried := &b.Pkts[i], t.hashOf(p, b.Pkts[:], i), t.plan.short
 	slot, ok := t.plan.slot[i]-1, false
 	if tried && slot < p.used && p.holds(p.record(slot), slot, &pkt.Key) && p.cold(slot).flags&coldUsed != 0 {
 		ok = true
@@ -79,22 +79,18 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 			}
 		}
 	}
-	t.taken(b, i, pkt, p, slot, ok)
+	t.taken(b, i, pkt, p, hash, slot, ok)
 }
 
 // taken takes a segment the long way; ok says that its flow is at slot. pkt is
 // the packet, or a copy of it under another key.
-func (t *Table) taken(b *capture.Batch, i int, pkt *capture.Packet, p *pool, slot uint32, ok bool) {
+func (t *Table) taken(b *capture.Batch, i int, pkt *capture.Packet, p *pool, hash, slot uint32, ok bool) {
 	s := &t.step
 	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b, index: i}
 	if pkt.Reversed {
 		s.d, s.p = 1, 0
 	} else {
 		s.d, s.p = 0, 1
-	}
-	hash := t.plan.hash[i]
-	if pkt != &b.Pkts[i] {
-		hash = p.index.hash(&pkt.Key)
 	}
 	s.take(s.name(s.locate(hash, slot, ok)))
 	if t.Options.Touched != nil && s.touched {

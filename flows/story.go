@@ -116,7 +116,7 @@ const (
 
 // arena holds the stories of all flows of a table in blocks of 1 to 64 events: a SYN that nobody answers takes one.
 type arena struct {
-	chunks [][]event
+	chunks []*[arenaChunk]event
 	used   uint32 // events handed out at the end, whatever their block
 	free   [storyClasses][]uint32
 	limit  uint32
@@ -133,7 +133,8 @@ func (a *arena) events(b block) []event {
 	if !b.held {
 		return nil
 	}
-	return a.room(b)[:b.n]
+	at := b.at & (arenaChunk - 1)
+	return a.chunks[b.at>>arenaBits][at : at+uint32(b.n) : at+uint32(b.n)]
 }
 
 // take returns the place of a free block, false where the limit is reached.
@@ -156,9 +157,9 @@ func (a *arena) take(class uint8) (uint32, bool) {
 		a.used += left
 	}
 	if int(a.used>>arenaBits) == len(a.chunks) {
-		next := make([]event, arenaChunk)
+		next := new([arenaChunk]event)
 		if len(a.chunks) > 0 {
-			populate(next)
+			populate(next[:])
 		}
 		a.chunks = append(a.chunks, next)
 	}

@@ -29,6 +29,7 @@ type Table struct {
 	lastNames    [16]uint16 // of banners: those that came last
 	routers      []routerAddr
 	splits       map[capture.Key]uint32 // conversations told apart by their ways, by their common key
+	again        bool                   // some flow took the ports of one that is still here
 	ways         bool                   // some packet came by a VLAN or a numbered tunnel
 	ended        []uint32               // handles of flows that ended well: a ring, once it is full
 	oldest       int                    // in that ring
@@ -257,7 +258,7 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 		t.indexHost(p, slot, k)
 	}
 	if hasOlder {
-		t.plan.short = false // slots may be of the older one
+		t.again, t.plan.short = true, false // slots may be of the older one
 		c.older = older + 1
 		p.index.replace(hash, older, slot)
 		p.cut(slot)
