@@ -117,7 +117,7 @@ func (w *walk) run(next layer, at int) {
 		}
 		next, at = w.step(next, at)
 	}
-	w.p.settle()
+	w.p.Settle()
 }
 
 // enter takes one header from the budget and reports whether there was one.

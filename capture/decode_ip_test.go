@@ -51,7 +51,7 @@ func TestIPHeaders(t *testing.T) {
 			if tt.but != nil {
 				tt.but(&want)
 			}
-			want.settle()
+			want.Settle()
 			if diff := cmp.Diff(want, decodeWhole(101, tt.frame)); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 			}
@@ -235,7 +235,7 @@ func TestICMPErrorsQuoteTCP(t *testing.T) {
 			want := tt.want
 			want.Proto, want.ICMP, want.Data, want.DataLen, want.HeaderLen = ICMPError, tt.code, 14, uint32(len(tt.frame)), 0
 			got := decodeWhole(1, eth(map[byte]string{4: "0800", 6: "86dd"}[tt.frame[0]>>4], tt.frame))
-			want.settle()
+			want.Settle()
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 			}

@@ -179,7 +179,7 @@ func (g *gopacketTCP) decode(frame []byte) (p Packet, payload []byte, ok bool) {
 			p.Seg.Flags |= 1 << i
 		}
 	}
-	p.settle()
+	p.Settle()
 	p.Seg.Len = uint32(len(g.tcp.Payload))
 	for _, o := range g.tcp.Options {
 		if o.OptionType != layers.TCPOptionKindEndList && o.OptionType != layers.TCPOptionKindNop {

@@ -230,7 +230,7 @@ func TestProbeUnderEveryLink(t *testing.T) {
 			if tt.but != nil {
 				tt.but(&want)
 			}
-			want.settle()
+			want.Settle()
 			if diff := cmp.Diff(want, decodeWhole(tt.link, tt.frame)); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 			}
@@ -373,7 +373,7 @@ func TestFrameCutBySnapLength(t *testing.T) {
 		want.Data, want.DataLen, want.HeaderLen = 54, 0, 0
 		want.Seg.Len, want.Seg.Opts, want.Seg.OptHash = 1000, tcp.OptCut, 0
 		want.Seg.TSVal, want.Seg.TSEcr = 0, 0
-		want.settle()
+		want.Settle()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 		}
@@ -413,7 +413,7 @@ func TestCapturedLengthAboveOriginal(t *testing.T) {
 	frame := eth("0800", probe4)
 	want := probeIn(frame, false)
 	want.Note = NoteTooLong
-	want.settle()
+	want.Settle()
 	if got := DecodeFrame(1, frame, 10); got != want {
 		t.Errorf("DecodeFrame = %+v, want %+v", got, want)
 	}

@@ -127,6 +127,18 @@ type Packet struct {
 	Way           uint16 // of TCP: the VLAN, or within GTP-U or keyed GRE a digest of it with TEIDs and keys, at least MinDigest
 }
 
+// Settle sets what follows from the other fields: Plain. Who makes a packet by
+// hand, or changes what it is, calls it.
+func (p *Packet) Settle() {
+	p.Plain = p.Proto == TCP && p.Way == 0 && p.Key.Overlay == 0 && p.Key.Is4()
+}
+
+// Hide leaves of a packet that there was a frame.
+func (p *Packet) Hide() {
+	p.Proto = Undecoded
+	p.Settle()
+}
+
 // MinDigest is the least Packet.Way that is a digest and no VLAN number.
 const MinDigest = 1 << 15
 

@@ -49,14 +49,9 @@ func straight(link, base uint32, frame []byte, p *Packet) bool {
 	}
 	if whole {
 		p.VLAN, p.Way = vlan, vlan
-		p.settle()
+		p.Settle()
 	}
 	return whole
-}
-
-// settle sets Plain of a packet that is decoded.
-func (p *Packet) settle() {
-	p.Plain = p.Proto == TCP && p.Way == 0 && p.Key.Overlay == 0 && p.Key.Is4()
 }
 
 // straight4 decodes b where it is an IPv4 header of 20 octets with a whole TCP

@@ -79,7 +79,7 @@ func TestProbeInEveryTunnel(t *testing.T) {
 				}
 				got.Way = 0
 			} else {
-				want.settle()
+				want.Settle()
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("DecodeFrame (-want +got):\n%s", diff)
@@ -160,7 +160,7 @@ func TestARPInVXLAN(t *testing.T) {
 	want := Packet{Proto: ARP, ICMP: 1, Key: hosts("192.0.2.1", "192.0.2.2")}
 	want.Key.Overlay = 101
 	want.Seg.Seq, want.Seg.Ack = digest(octets("020000000001"))
-	want.settle()
+	want.Settle()
 	if diff := cmp.Diff(want, decodeWhole(1, frame)); diff != "" {
 		t.Errorf("DecodeFrame (-want +got):\n%s", diff)
 	}

@@ -120,6 +120,7 @@ func talk(t *rapid.T) []capture.Packet {
 		if flags.Has(tcp.ACK) {
 			p.Seg.Ack = next[1-d]
 		}
+		p.Settle()
 		out = append(out, p)
 	}
 	send(0, tcp.SYN, next[0], 0, 0)
@@ -334,6 +335,7 @@ func FuzzTable(f *testing.F) {
 			p.Key = capture.Key{Lo: capture.V4Words(1), Hi: capture.V4Words(2), Ports: uint32(x[1]>>6) + 1<<16}
 			p.Seg = tcp.Segment{Flags: tcp.Flags(x[0]), Seq: tcp.Seq(int8(x[2])), Ack: tcp.Seq(int8(x[2] ^ x[1])), Len: uint32(x[1] >> 1 & 3),
 				Win: uint16(x[1] & 0x10), IPID: uint16(x[3] & 3), TTL: 64}
+			p.Settle()
 			b.Pkts[0], b.N = p, 1
 			table.Add(&b)
 			quiet.Add(&b)

@@ -107,7 +107,7 @@ func (s *Sides) Keep(b *capture.Batch, side uint8) {
 			at = 1 - at
 		}
 		if at != side {
-			p.Proto = capture.Undecoded
+			p.Hide()
 		}
 	}
 }

@@ -136,6 +136,9 @@ func unruly(t *rapid.T) []capture.Packet {
 			}
 		}
 	}
+	for i := range out {
+		out[i].Settle()
+	}
 	return out
 }
 

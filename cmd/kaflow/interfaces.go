@@ -81,7 +81,7 @@ func (p *point) others(b *capture.Batch) {
 	}
 	for i := range b.N {
 		if b.Pkts[i].Iface != *p.only {
-			b.Pkts[i].Proto = capture.Undecoded
+			b.Pkts[i].Hide()
 		}
 	}
 }
