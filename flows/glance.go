@@ -88,7 +88,6 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	t.grow(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
-	t.store(c)
 	*g = Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
 	bits := h.state[0] | h.state[1]
 	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
@@ -147,12 +146,16 @@ func (t *Table) onlySYNs(c *cold) bool {
 func (t *Table) pauses(c *cold) (survived, longest, closing time.Duration) {
 	closed := false
 	evs := t.arena.events(c.story)
+	kept := c.kept(evs)
 	for i := range evs {
 		ev := &evs[i]
 		if ev.bits&evTail != 0 && ev.kind == KeepaliveProbe {
-			run := tail{ev}
-			longest = max(longest, seconds(run.period().max))
-			survived = max(survived, seconds(run.period().max-run.rtt().max))
+			period, rtt := tail{ev}.period(), tail{ev}.rtt()
+			if i == kept {
+				period, rtt = c.runPeriod, c.runRTT
+			}
+			longest = max(longest, seconds(period.max))
+			survived = max(survived, seconds(period.max-rtt.max))
 			continue
 		}
 		if i == 0 || ev.bits&evTail != 0 || ev.kind == ICMPError {
@@ -168,6 +171,17 @@ func (t *Table) pauses(c *cold) (survived, longest, closing time.Duration) {
 		}
 	}
 	return survived, longest, closing
+}
+
+// kept returns which event of a story is the tail of the run whose newest the
+// record keeps; -1 where it keeps none. See steadyRun.
+func (c *cold) kept(evs []event) int {
+	for i := len(evs) - 1; i >= len(evs)-3 && i > 0; i -= 2 {
+		if evs[i].bits&evTail != 0 && evs[i].kind == KeepaliveProbe && c.keeps(evs[i].from()) {
+			return i
+		}
+	}
+	return -1
 }
 
 // SomeOfHosts returns up to limit flows between the two hosts of a key: the
