@@ -120,6 +120,8 @@ type reader struct {
 	asIs    bool         // nobody asks for frames or changes them
 	row     row
 	inRow   int // so many records are lined up next
+	others  int // so many frames are taken one by one before a row is tried again
+	single  int // and so many were
 	plain   int // so many packets at the front of the batch are of TCP and in time order
 }
 

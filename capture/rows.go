@@ -14,10 +14,11 @@ import (
 // meanwhile.
 
 const (
-	rowMost   = 12  // records that are lined up at a time
-	rowAhead  = 2   // rows between the one that is decoded and the one that is asked for
-	plainMost = 86  // octets that are looked at at fixed offsets
-	farApart  = 512 // records that take more octets are asked for one by one: headers alone matter
+	rowMost    = 12  // records that are lined up at a time
+	rowAhead   = 2   // rows between the one that is decoded and the one that is asked for
+	plainMost  = 86  // octets that are looked at at fixed offsets
+	mostOthers = 64  // frames that are taken one by one, where none was plain, before a row is tried again
+	farApart   = 512 // records that take more octets are asked for one by one: headers alone matter
 )
 
 // row is a stretch of a batch: records that are lined up. A container sets At, Ord,
@@ -33,10 +34,13 @@ type row struct {
 // takeRows takes the plain frames of interface f that stand in a row, and returns
 // where the first record lies that is anything else. lineUp lines up the records
 // that may hold some. It does what packet does for each, with all that a record
-// changes in registers.
+// changes in registers. Where none was plain lately it takes none for a while.
 func (r *reader) takeRows(b *Batch, f *iface, lineUp func(*row)) (next int) {
 	n, w := b.N, &r.row
 	w.at, w.last = r.at, f.last
+	if r.single++; r.single < r.others {
+		return r.at
+	}
 	for n < BatchSize {
 		begin := w.at
 		w.pkts, w.ord, w.n = b.Pkts[n:min(n+max(1, r.inRow), BatchSize)], r.ord+tcp.Ordinal(n-b.N), 0
@@ -55,6 +59,11 @@ func (r *reader) takeRows(b *Batch, f *iface, lineUp func(*row)) (next int) {
 		}
 		r.inRow = min(2*len(w.pkts), rowMost)
 		r.askFor(w, w.at-begin)
+	}
+	if r.single = 0; n > b.N {
+		r.others = 0
+	} else {
+		r.others = min(2*r.others+2, mostOthers)
 	}
 	r.took(b, f, n, w.last)
 	return w.at
