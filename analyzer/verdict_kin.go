@@ -25,23 +25,27 @@ func (s *Subject) kin() []*Subject {
 		id      flows.FlowID
 	}
 	name := func(o *Subject) sighting { return sighting{o.Seen[0].Vantage, o.Seen[0].Flow.ID} }
-	asked := map[hostsKey]bool{}
-	known := map[sighting]bool{name(s): true}
-	var all []*Subject
+	var asked []hostsKey
 	for i := range s.Seen {
-		k := hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}
-		if asked[k] {
-			continue
+		if k := (hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}); !slices.Contains(asked, k) {
+			asked = append(asked, k)
 		}
-		asked[k] = true
+	}
+	me, known := name(s), map[sighting]bool{}
+	var all []*Subject
+	for _, k := range asked {
 		for _, o := range s.others(k) {
 			if len(all) == maxKin {
 				return all
 			}
-			if n := name(o); !known[n] {
-				known[n] = true
-				all = append(all, o)
+			n := name(o)
+			if n == me || known[n] {
+				continue
 			}
+			if len(asked) > 1 { // under one pair of addresses each is there once
+				known[n] = true
+			}
+			all = append(all, o)
 		}
 	}
 	return all
