@@ -339,7 +339,7 @@ func TestPlainIsSaidOfIPv4SegmentsAlone(t *testing.T) {
 	}{
 		"IPv4":         {eth("0800", probe4), true},
 		"IPv6":         {eth("86dd", probe6), false},
-		"VLAN":         {eth("8100", "0007 0800", probe4), false},
+		"VLAN":         {eth("8100", "0007 0800", probe4), true},
 		"priority tag": {eth("8100", "0000 0800", probe4), true},
 		"UDP":          {eth("0800", ip4(17, client4, server4, udp(53, 53, "aabb"))), false},
 		"ICMP error":   {eth("0800", ip4(1, server4, client4, "030d 0000 00000000", probe4)), false},

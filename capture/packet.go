@@ -123,14 +123,14 @@ type Packet struct {
 	Proto         Proto
 	Reversed      bool   // sent by Key.Hi; of an ICMP error: the quoted segment was
 	HeaderLen     uint8  // octets of the TCP header, which lies right before Data; 0 where it is not whole
-	Plain         bool   // a TCP segment over IPv4, in no overlay, with no Way: nearly all are, and need no look at the rest of Key
+	Plain         bool   // a TCP segment over IPv4, in no overlay: nearly all are, and need no look at the rest of Key
 	Way           uint16 // of TCP: the VLAN, or within GTP-U or keyed GRE a digest of it with TEIDs and keys, at least MinDigest
 }
 
 // Settle sets what follows from the other fields: Plain. Who makes a packet by
 // hand, or changes what it is, calls it.
 func (p *Packet) Settle() {
-	p.Plain = p.Proto == TCP && p.Way == 0 && p.Key.Overlay == 0 && p.Key.Is4()
+	p.Plain = p.Proto == TCP && p.Key.Overlay == 0 && p.Key.Is4()
 }
 
 // Hide leaves of a packet that there was a frame.

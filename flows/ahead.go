@@ -41,7 +41,7 @@ type plan struct {
 func (t *Table) prepare(b *capture.Batch) {
 	w, seed := &t.plan, t.narrow.index.seed
 	pkts, plain := b.Pkts[:b.N], 0
-	w.pool, w.short = &t.narrow, t.short && !t.ways
+	w.pool, w.short = &t.narrow, t.short
 	sample := w.batches%sampleEach == 0
 	w.batches++
 	if w.inOrder != nil && !sample && t.inTurn(pkts) {
@@ -76,7 +76,7 @@ func (t *Table) inTurn(pkts []capture.Packet) bool {
 	w, p, found := &t.plan, t.plan.inOrder, 0
 	for i := range pkts {
 		pkt, d := &pkts[i], 0
-		if pkt.Plain == p.wide || p.wide && (pkt.Proto != capture.TCP || pkt.Way != 0) || t.again {
+		if pkt.Plain == p.wide || p.wide && pkt.Proto != capture.TCP || t.again {
 			return false
 		}
 		if pkt.Reversed {
@@ -146,9 +146,6 @@ func (t *Table) lookMixed(pkts []capture.Packet) {
 	for i := range pkts {
 		p := &pkts[i]
 		w.slot[i] = 0
-		if p.Way != 0 {
-			w.short = false
-		}
 		if p.Proto != capture.TCP {
 			continue
 		}

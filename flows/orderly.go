@@ -28,7 +28,7 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	const settled = stKnown | stSeen | stAcked
 	quiet, ahead := pkt.At.Sub(h.last), seg.Ack.Sub(h.next[e])
 	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled ||
-		quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
+		pkt.Way != c.way[d] || quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
 		c.flags&disorder != 0 || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
 		c.flags&(coldMidway|coldHandshake) == 0 || c.app[d] == 0 && c.octets[d] <= 4096 || t.digests(seg) {
 		return false
@@ -56,7 +56,6 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	c.segments[d]++
 	c.ttl[d] = seg.TTL
 	c.ttlMin[d], c.ttlMax[d] = min(c.ttlMin[d], seg.TTL), max(c.ttlMax[d], seg.TTL)
-	c.way[d] = pkt.Way
 	if seg.IPID != c.ipid[d] {
 		h.state[d] |= stIDVaries
 		c.ipid[d] = seg.IPID

@@ -23,6 +23,7 @@ func unruly(t *rapid.T) []capture.Packet {
 	una, id, stamp := next, [2]uint16{1, 5000}, [2]uint32{100, 9000}
 	stamped := rapid.Bool().Draw(t, "timestamps")
 	sameID := rapid.Bool().Draw(t, "constant ID")
+	tagged, way := rapid.Bool().Draw(t, "tagged"), [2]uint16{}
 	send := func(d int, flags tcp.Flags, seq tcp.Seq, n uint32, after int64) *capture.Packet {
 		at += tcp.Instant(after)
 		if !sameID {
@@ -32,6 +33,10 @@ func unruly(t *rapid.T) []capture.Packet {
 		p := capture.Packet{At: at, Ord: tcp.Ordinal(len(out) + 1), Proto: capture.TCP, Reversed: d == 1}
 		p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
 		p.Seg = tcp.Segment{Seq: seq, Len: n, Flags: flags, Win: 500, IPID: id[d], TTL: 64}
+		if tagged && rapid.IntRange(0, 20).Draw(t, "another way") == 0 {
+			way[d] = rapid.SampledFrom([]uint16{0, 7, 8}).Draw(t, "way")
+		}
+		p.Way = way[d]
 		if n > 0 && n < 100 { // captured whole
 			p.DataLen = n
 		}

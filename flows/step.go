@@ -54,11 +54,11 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 		tried = false
 	}
 	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
-		t.plan.short, tried = false, false
 		if alt, split := t.apart(p, slot, pkt); split {
 			moved := *pkt
 			moved.Key = alt
-			pkt, p = &moved, &t.wide
+			moved.Settle()
+			pkt, p, tried = &moved, &t.wide, false
 			hash = p.index.hash(&alt)
 			slot, ok = p.find(hash, &alt)
 		}
