@@ -292,6 +292,7 @@ func TestPlainCasesAndWalkAgree(t *testing.T) {
 		eth("86dd", ip6(6, client6, server6, header, "aabbcc")), eth("86dd", ip6(6, server6, client6, bare, "aabbccddeeff00112233445566778899")),
 		eth("86dd", ip6(6, client6, client6, header)), eth("86dd", ip6(6, server6, client6, header), "000000"),
 		eth("0800", ip4(6, client4, server4, syn)), eth("86dd", ip6(6, client6, server6, syn, "aabbcc")),
+		eth("8100", "0007 0800", ip4(6, client4, server4, header, "aabbcc")), eth("8100", "e007 86dd", ip6(6, client6, server6, header, "aabbcc")),
 	} {
 		for at := range frame {
 			for value := range 256 {
@@ -321,7 +322,7 @@ func TestPlainCasesAndWalkAgree(t *testing.T) {
 // plainly decodes a frame where it is plain, with octets behind it that mean
 // nothing to it.
 func plainly(frame []byte, p *Packet) bool {
-	noise := bytes.Repeat([]byte("\x01\x01\x08\x0a"), plainMost/4+1)
+	noise := bytes.Repeat([]byte("\x01\x01\x08\x0a"), plainRoom/4+1)
 	row := []Packet{{DataLen: uint32(len(frame))}}
 	took := plainRow(append(frame[:len(frame):len(frame)], noise...), row)
 	if *p = row[0]; took == 0 {

@@ -178,7 +178,7 @@ const (
 func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
 	buf, pkts, at, mul, most, iface := r.buf[:r.end], w.pkts, w.at, f.mul, uint64(tcp.MaxInstant)/f.mul, f.number
 	n, soonest := 0, max(w.last, 1)
-	for n < len(pkts) && at <= len(buf) && len(buf)-at >= blockHead+plainMost {
+	for n < len(pkts) && at <= len(buf) && len(buf)-at >= blockHead+plainRoom {
 		h := (*[blockHead]byte)(buf[at : at+blockHead : at+blockHead])
 		size, held := le32(h[4:]), le32(h[20:])
 		stamp := uint64(le32(h[12:]))<<32 | uint64(le32(h[16:]))

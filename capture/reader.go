@@ -205,7 +205,7 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		f.last = at
 	}
 	if f.link == linkEthernet && r.asIs && f.fcs == 0 && rec.n == int(rec.wire) {
-		if p.Data, p.DataLen = uint32(rec.frame), uint32(rec.n); rec.frame+plainMost <= len(r.buf) && plainRow(r.buf, b.Pkts[b.N-1:b.N]) == 1 {
+		if p.Data, p.DataLen = uint32(rec.frame), uint32(rec.n); rec.frame+plainRoom <= len(r.buf) && plainRow(r.buf, b.Pkts[b.N-1:b.N]) == 1 {
 			return
 		}
 		p.Data, p.DataLen = 0, 0

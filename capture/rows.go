@@ -6,7 +6,7 @@ import (
 	"kaflow/tcp"
 )
 
-// Most frames of most captures are plain: whole Ethernet frames without a tag,
+// Most frames of most captures are plain: whole Ethernet frames with at most one tag,
 // IPv4 without options or IPv6 without extension headers, TCP. Records of such
 // frames that stand in a row are taken some at a time: a container lines them up
 // (lineUp), then their frames are decoded (plainRow). Both are short loops whose
@@ -14,9 +14,11 @@ import (
 // meanwhile.
 
 const (
-	rowMost    = 12  // records that are lined up at a time
-	rowAhead   = 2   // rows between the one that is decoded and the one that is asked for
-	plainMost  = 86  // octets that are looked at at fixed offsets
+	rowMost    = 12                  // records that are lined up at a time
+	rowAhead   = 2                   // rows between the one that is decoded and the one that is asked for
+	plainMost  = 86                  // octets that are looked at at fixed offsets, behind a tag
+	plainRoom  = plainMost + tagSize // that there must be, whatever the frame
+	tagSize    = 4
 	mostOthers = 64  // frames that are taken one by one, where none was plain, before a row is tried again
 	farApart   = 512 // records that take more octets are asked for one by one: headers alone matter
 )
@@ -102,7 +104,7 @@ func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 
 // plainRow decodes frames of buf that are plain, which lie where their packets'
 // Data and DataLen say, until one is not, and returns how many were. Behind the
-// beginning of each buf holds at least plainMost octets.
+// beginning of each buf holds at least plainRoom octets.
 func plainRow(buf []byte, pkts []Packet) int {
 	const (
 		ipv4Plain = 0x450008   // EtherType and the first octet of the header, as they lie in memory
@@ -119,10 +121,10 @@ func plainRow(buf []byte, pkts []Packet) int {
 		header := flags >> 26 & 0x3c // of TCP
 		total := uint32(be16(h[16:]))
 		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 14+total > size {
-			if plain6(buf[base:base+size], base, p) {
-				continue
+			if !plain6(buf, p) && !plainTagged(buf, pkts[i:i+1]) {
+				return i
 			}
-			return i
+			continue
 		}
 		s := &p.Seg
 		if header == 32 && le32(h[54:]) == stamps {
@@ -158,15 +160,32 @@ func plainRow(buf []byte, pkts []Packet) int {
 	return len(pkts)
 }
 
-// plain6 decodes one frame that is plain but for IPv6, and reports whether it is
-// such a one; of any other it writes nothing.
-func plain6(frame []byte, base uint32, p *Packet) bool {
-	if len(frame) < plainMost { // with fewer there are no timestamps: the other ways will do
+// plainTagged decodes one frame that is plain but for a VLAN tag, and reports
+// whether it is such a one; of any other it writes nothing.
+func plainTagged(buf []byte, one []Packet) bool {
+	p := &one[0]
+	base, size := p.Data, p.DataLen
+	h := (*[plainMost]byte)(buf[base:])
+	if t := be16(h[16:]); size < 14+tagSize || be16(h[12:]) != etherVLAN || t != etherIPv4 && t != etherIPv6 {
 		return false
 	}
-	h := (*[plainMost]byte)(frame)
+	p.Data, p.DataLen = base+tagSize, size-tagSize // all that follows lies as much farther
+	if plainRow(buf, one) == 0 {
+		p.Data, p.DataLen = base, size
+		return false
+	}
+	p.VLAN = be16(h[14:]) & 0x0fff
+	p.Way = p.VLAN
+	return true
+}
+
+// plain6 decodes one frame that is plain but for IPv6, and reports whether it is
+// such a one; of any other it writes nothing.
+func plain6(buf []byte, p *Packet) bool {
+	base := p.Data
+	h := (*[plainMost]byte)(buf[base:])
 	total, size := uint32(be16(h[18:20])), uint32(h[66]>>4)*4
-	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+total > uint32(len(frame)) {
+	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+total > p.DataLen {
 		return false
 	}
 	s := &p.Seg
@@ -178,7 +197,7 @@ func plain6(frame []byte, base uint32, p *Packet) bool {
 		s.TSVal, s.TSEcr = be32(h[78:]), be32(h[82:])
 		s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
 	default:
-		readOptions(s, frame[74:54+size])
+		readOptions(s, buf[base+74:base+54+size])
 	}
 	s.Len = total - size
 	p.Data, p.DataLen = base+54+size, total-size
