@@ -6,11 +6,12 @@ import (
 	"kaflow/tcp"
 )
 
-// straight decodes the case that nearly all frames are: Ethernet with at most
-// one VLAN tag, a Linux cooked header or none, then IPv4 without options or
-// IPv6 without extension headers, then a TCP header captured whole. It reports
-// whether the frame is such a one; of any other it writes nothing, and walk
-// reads it from the start. Both give the same Packet, which a test checks.
+// straight decodes the case that nearly all frames are, where they are not taken
+// in rows: Ethernet with at most one VLAN tag, a Linux cooked header or none, then
+// IPv4 without options or IPv6 without extension headers, then a TCP header
+// captured whole. It reports whether the frame is such a one; of any other it
+// writes nothing, and walk reads it from the start. Both give the same Packet,
+// which a test checks.
 func straight(link, base uint32, frame []byte, p *Packet) bool {
 	if len(frame) < 40 {
 		return false
