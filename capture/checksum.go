@@ -22,6 +22,7 @@ func sum16(sum uint64, b []byte) uint64 {
 // (RFC 1071, section 2): times 256 it is the sum, modulo 2^16-1.
 func swappedSum(b []byte) uint64 {
 	var s, carry uint64
+	whole := b
 	for ; len(b) >= 32; b = b[32:] {
 		s, carry = bits.Add64(s, le64(b), 0)
 		s, carry = bits.Add64(s, le64(b[8:16]), carry)
@@ -34,10 +35,14 @@ func swappedSum(b []byte) uint64 {
 		s += carry
 	}
 	s = s>>32 + s&0xffffffff
-	if len(b) > 0 {
+	if n := len(b); n > 0 {
 		var last uint64
-		for i, octet := range b {
-			last |= uint64(octet) << (8 * i & 63)
+		if len(whole) >= 8 {
+			last = le64(whole[len(whole)-8:]) >> (64 - 8*uint(n)&63)
+		} else {
+			for i, octet := range b {
+				last |= uint64(octet) << (8 * i & 63)
+			}
 		}
 		s += last>>32 + last&0xffffffff
 	}

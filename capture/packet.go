@@ -183,31 +183,30 @@ func (b *Batch) Payload(i int) []byte {
 // from the beginning; of a compressed file, in what it unpacks to.
 func (b *Batch) Offset(i int) int64 { return b.Start + int64(b.Pkts[i].Rec) }
 
-// WrongTCPSum reports whether packet i is a TCP segment that was captured in
-// full and whose checksum is wrong. Checksum offload makes that normal on the
-// sending host, so it is a note and no fault. It costs a look at every octet:
-// ask for few segments, never for bulk data.
-func (b *Batch) WrongTCPSum(i int) bool {
-	p := &b.Pkts[i&(BatchSize-1)]
+// WrongTCPSum reports whether a packet is a TCP segment that was captured in
+// full and whose checksum is wrong; buf is its batch's. Checksum offload makes
+// that normal on the sending host, so it is a note and no fault. It costs a look
+// at every octet: ask for few segments, never for bulk data.
+func (p *Packet) WrongTCPSum(buf []byte) bool {
 	if at := int(p.Data); p.Plain && p.HeaderLen == 32 && p.DataLen|p.Seg.Len|uint32(p.Note&partial) == 0 { // timestamps and no data: most
-		h := (*[32]byte)(b.Buf[at-32 : at : at])
+		h := (*[32]byte)(buf[at-32 : at : at])
 		s, carry := bits.Add64(le64(h[0:]), le64(h[8:]), 0)
 		s, carry = bits.Add64(s, le64(h[16:]), carry)
 		s, carry = bits.Add64(s, le64(h[24:]), carry)
 		return ((s>>32+s&0xffffffff+carry)<<8+uint64(p.Key.Lo[3])+uint64(p.Key.Hi[3])+protoTCP+32)%0xffff != 0
 	}
-	return b.wrongTCPSum(p)
+	return p.wrongTCPSum(buf)
 }
 
 // partial are the oddities of segments whose checksum cannot be told.
 const partial = NoteCut | NoteFragment | NoteTSO | NoteHeaderCut
 
 // wrongTCPSum is WrongTCPSum for any packet.
-func (b *Batch) wrongTCPSum(p *Packet) bool {
+func (p *Packet) wrongTCPSum(buf []byte) bool {
 	if p.Proto != TCP || p.HeaderLen == 0 || p.DataLen != p.Seg.Len || p.Note&partial != 0 || p.Data < uint32(p.HeaderLen) {
 		return false
 	}
-	segment := b.Buf[p.Data-uint32(p.HeaderLen) : p.Data+p.DataLen]
+	segment := buf[p.Data-uint32(p.HeaderLen) : p.Data+p.DataLen]
 	return (p.Key.addressSum()+protoTCP+uint64(len(segment))+swappedSum(segment)<<8)%0xffff != 0
 }
 

@@ -154,7 +154,7 @@ func (s *step) append(kind Kind) *event {
 	if s.quiet >= gapMin {
 		ev.note |= NoteAfterGap
 	}
-	if s.batch != nil && s.batch.WrongTCPSum(s.index) || s.replayed != nil && s.replayed.bits&youngBadSum != 0 {
+	if s.batch != nil && s.pkt.WrongTCPSum(s.batch.Buf) || s.replayed != nil && s.replayed.bits&youngBadSum != 0 {
 		ev.note |= NoteBadSum
 	}
 	if s.seg.Len > 0 && uint16(min(s.seg.Len, 0xffff)) == s.c.full && s.seg.Len >= 500 {

@@ -21,7 +21,6 @@ type step struct {
 	seg     *tcp.Segment
 	payload []byte
 	batch   *capture.Batch // nil for a segment that is not in one
-	index   int
 	at      tcp.Instant
 	quiet   time.Duration // since the flow's last segment
 	conf    Confidence
@@ -70,7 +69,7 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 				return
 			}
 		case p.record(slot).young():
-			if t.youth(p, p.record(slot), slot, b, i) {
+			if t.youth(p, p.record(slot), slot, b, pkt) {
 				return
 			}
 		default:
@@ -86,7 +85,7 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 // the packet, or a copy of it under another key.
 func (t *Table) taken(b *capture.Batch, i int, pkt *capture.Packet, p *pool, hash, slot uint32, ok bool) {
 	s := &t.step
-	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b, index: i}
+	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b}
 	if pkt.Reversed {
 		s.d, s.p = 1, 0
 	} else {

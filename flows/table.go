@@ -113,7 +113,7 @@ func (t *Table) Add(b *capture.Batch) {
 		if slot := w.slot[i] - 1; w.short && slot < p.used {
 			if r := p.record(slot); p.holds(r, slot, &pkt.Key) {
 				if r.hot.state[0]|r.hot.state[1] == 0 {
-					if r.young() && t.youth(p, r, slot, b, i) {
+					if r.young() && t.youth(p, r, slot, b, pkt) {
 						continue
 					}
 				} else if t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt) {

@@ -125,7 +125,7 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	c.flags |= coldRoles
 	h.next[d], h.una[d] = seg.Seq+1, seg.Seq
 	c.announce(d, seg)
-	t.putDown(r, d, b, i)
+	t.putDown(r, d, b.Buf, pkt)
 	return true
 }
 
@@ -143,15 +143,15 @@ func (c *cold) announce(d int, seg *tcp.Segment) {
 // stays young; where it does not it has grown up, and the segment is still to be
 // taken. It stays young with what the long way would take without a second
 // thought: the next segment in order, that tells its peer something new.
-func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, i int) bool {
-	pkt, d := &b.Pkts[i], 0
+func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
+	d := 0
 	if pkt.Reversed {
 		d = 1
 	}
 	h, c, seg, e := &r.hot, &r.cold, &pkt.Seg, 1-d
 	answered, fresh := int32(seg.Ack-h.una[e]), int32(seg.Ack-h.next[e])
 	switch {
-	case pkt.At < h.last || uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 ||
+	case pkt.At < h.last || uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint16(pkt.Note&steadyNotes)|pkt.Way != 0 ||
 		c.flags&coldEnded != 0 || c.story.n == youngMost || t.digests(seg):
 		t.grow(p, slot)
 		return false
@@ -161,7 +161,7 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, i int) 
 			h.next[d] += tcp.Seq(seg.Len)
 			c.octets[d] += uint64(seg.Len)
 			if c.app[d] == 0 && c.octets[d] <= 4096 {
-				c.app[d] = t.speaks(b.Payload(i))
+				c.app[d] = t.speaks(b.Buf[pkt.Data : pkt.Data+pkt.DataLen])
 			}
 		}
 	case !c.greets(h, d, seg):
@@ -169,7 +169,7 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, i int) 
 		return false
 	}
 	h.una[e] = seg.Ack
-	t.putDown(r, d, b, i)
+	t.putDown(r, d, b.Buf, pkt)
 	if c.afterGap == youngFIN|youngFIN<<1 && h.una == h.next {
 		c.flags |= coldEnded
 		t.finished(p, slot)
@@ -199,9 +199,8 @@ func (c *cold) greets(h *hot, d int, seg *tcp.Segment) bool {
 }
 
 // putDown writes a segment down.
-func (t *Table) putDown(r *record, d int, b *capture.Batch, i int) {
-	h, c, pkt := &r.hot, &r.cold, &b.Pkts[i]
-	seg := &pkt.Seg
+func (t *Table) putDown(r *record, d int, buf []byte, pkt *capture.Packet) {
+	h, c, seg := &r.hot, &r.cold, &pkt.Seg
 	y := &t.nursery.at(c.story.at)[c.story.n%youngMost]
 	c.story.n++
 	c.segments[d&1]++
@@ -213,9 +212,9 @@ func (t *Table) putDown(r *record, d int, b *capture.Batch, i int) {
 	bits := uint8(d)
 	if seg.Len > 0 && pkt.DataLen == seg.Len {
 		bits |= youngOctet
-		y.octet = b.Buf[pkt.Data+pkt.DataLen-1]
+		y.octet = buf[pkt.Data+pkt.DataLen-1]
 	}
-	if b.WrongTCPSum(i) {
+	if pkt.WrongTCPSum(buf) {
 		bits |= youngBadSum
 	}
 	y.bits = bits
