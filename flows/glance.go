@@ -144,6 +144,9 @@ func (t *Table) onlySYNs(c *cold) bool {
 // pauses scans a story for the longest silence that was survived and the
 // longest pause of any kind, and for the silence before the first FIN.
 func (t *Table) pauses(c *cold) (survived, longest, closing time.Duration) {
+	if c.story.n == 2 && c.flags&coldRun != 0 { // nothing but the run that the record keeps: the story need not be read
+		return max(0, seconds(c.runPeriod.max-c.runRTT.max)), seconds(c.runPeriod.max), 0
+	}
 	closed := false
 	evs := t.arena.events(c.story)
 	kept := c.kept(evs)
