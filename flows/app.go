@@ -21,28 +21,17 @@ func (s *step) recognise() {
 // speaks returns the number of the protocol's word, or the line, by which the
 // octets that begin one direction are known; 0 where they fit nothing.
 func (t *Table) speaks(b []byte) uint16 {
-	if line := sshLine(b); line != nil {
-		recent := t.lately(len(line), line[len(line)-1])
-		if t.banners[*recent] != tcp.Untrusted(line) {
-			*recent = t.banner(tcp.Untrusted(line))
+	name := sshLine(b)
+	if name == nil {
+		if name = []byte(application(b)); len(name) == 0 {
+			return 0
 		}
-		return *recent
 	}
-	word := application(b)
-	if word == "" {
-		return 0
-	}
-	recent := t.lately(len(word), word[len(word)-1])
-	if t.banners[*recent] != word { // mostly it is the very same string, which needs no look at its octets
-		*recent = t.banner(word)
+	recent := &t.lastNames[(len(name)^int(name[len(name)-1]))%len(t.lastNames)] // few are spoken
+	if t.banners[*recent] != tcp.Untrusted(name) {
+		*recent = t.banner(tcp.Untrusted(name))
 	}
 	return *recent
-}
-
-// lately returns where the number of a name of some length and last octet is, if
-// it came lately: few are spoken.
-func (t *Table) lately(length int, last byte) *uint16 {
-	return &t.lastNames[(uint(length)^uint(last))%uint(len(t.lastNames))]
 }
 
 // banner returns the number of a name; 0 of "", and where there are too many.
