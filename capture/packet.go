@@ -127,8 +127,8 @@ type Packet struct {
 	Way           uint16 // of TCP: the VLAN, or within GTP-U or keyed GRE a digest of it with TEIDs and keys, at least MinDigest
 }
 
-// Settle sets what follows from the other fields: Plain. Who makes a packet by
-// hand, or changes what it is, calls it.
+// Settle sets what follows from the other fields: Plain. Who makes a packet for a
+// table by hand, or changes what it is, calls it.
 func (p *Packet) Settle() {
 	p.Plain = p.Proto == TCP && p.Key.Overlay == 0 && p.Key.Is4()
 }
@@ -188,7 +188,7 @@ func (b *Batch) Offset(i int) int64 { return b.Start + int64(b.Pkts[i].Rec) }
 // that normal on the sending host, so it is a note and no fault. It costs a look
 // at every octet: ask for few segments, never for bulk data.
 func (p *Packet) WrongTCPSum(buf []byte) bool {
-	if at := int(p.Data); p.Plain && p.HeaderLen == 32 && p.DataLen|p.Seg.Len|uint32(p.Note&partial) == 0 { // timestamps and no data: most
+	if at := int(p.Data); p.Plain && p.HeaderLen == 32 && p.DataLen|p.Seg.Len|uint32(p.Note&partial) == 0 { // timestamps and no data, as most: swappedSum without a call
 		h := (*[32]byte)(buf[at-32 : at : at])
 		s, carry := bits.Add64(le64(h[0:]), le64(h[8:]), 0)
 		s, carry = bits.Add64(s, le64(h[16:]), carry)

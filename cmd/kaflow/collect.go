@@ -7,8 +7,8 @@ import (
 
 // firstCollection is how large the heap may grow before the garbage collector
 // first looks at it, in per cent of what the runtime begins with (4 MiB). Most
-// captures are read within that, and a collection costs as much as a quarter of
-// a million packets: it walks the tables that the program carries, 5 MiB of them.
+// captures are read within that, and a collection costs as much as a hundred
+// thousand packets: it walks the tables that the program carries, 5 MiB of them.
 const firstCollection = 1600
 
 // collectLate puts the first collection off. Behind it the runtime's own pace
