@@ -188,12 +188,16 @@ func (b *Batch) Offset(i int) int64 { return b.Start + int64(b.Pkts[i].Rec) }
 // that normal on the sending host, so it is a note and no fault. It costs a look
 // at every octet: ask for few segments, never for bulk data.
 func (p *Packet) WrongTCPSum(buf []byte) bool {
-	if at := int(p.Data); p.Plain && p.HeaderLen == 32 && p.DataLen|p.Seg.Len|uint32(p.Note&partial) == 0 { // timestamps and no data, as most: swappedSum without a call
-		h := (*[32]byte)(buf[at-32 : at : at])
+	if size := p.HeaderLen; p.Plain && size|8 == 40 && p.DataLen|p.Seg.Len|uint32(p.Note&partial) == 0 { // options as most have and no data: swappedSum without a call
+		at := int(p.Data) - int(size)
+		h := (*[32]byte)(buf[at : at+32 : at+32])
 		s, carry := bits.Add64(le64(h[0:]), le64(h[8:]), 0)
 		s, carry = bits.Add64(s, le64(h[16:]), carry)
 		s, carry = bits.Add64(s, le64(h[24:]), carry)
-		return ((s>>32+s&0xffffffff+carry)<<8+uint64(p.Key.Lo[3])+uint64(p.Key.Hi[3])+protoTCP+32)%0xffff != 0
+		if size == 40 {
+			s, carry = bits.Add64(s, le64(buf[at+32:]), carry)
+		}
+		return ((s>>32+s&0xffffffff+carry)<<8+uint64(p.Key.Lo[3])+uint64(p.Key.Hi[3])+protoTCP+uint64(size))%0xffff != 0
 	}
 	return p.wrongTCPSum(buf)
 }

@@ -7,6 +7,9 @@ import (
 	"kaflow/tcp"
 )
 
+// askedOctets is how many octets of a direction are asked what they speak.
+const askedOctets = 4096
+
 // maxBanners bounds the distinct application names that a table keeps.
 const maxBanners = 4096
 
@@ -21,15 +24,16 @@ func (s *step) recognise() {
 // speaks returns the number of the protocol's word, or the line, by which the
 // octets that begin one direction are known; 0 where they fit nothing.
 func (t *Table) speaks(b []byte) uint16 {
-	name := sshLine(b)
-	if name == nil {
-		if name = []byte(application(b)); len(name) == 0 {
-			return 0
-		}
+	name := application(b)
+	if name == "" {
+		name = tcp.Untrusted(sshLine(b))
+	}
+	if name == "" {
+		return 0
 	}
 	recent := &t.lastNames[(len(name)^int(name[len(name)-1]))%len(t.lastNames)] // few are spoken
-	if t.banners[*recent] != tcp.Untrusted(name) {
-		*recent = t.banner(tcp.Untrusted(name))
+	if t.banners[*recent] != name {
+		*recent = t.banner(name)
 	}
 	return *recent
 }
@@ -161,7 +165,22 @@ var bgpMarker = bytes.Repeat([]byte{0xff}, 16)
 
 // isHTTP compares with constants one by one, which needs no calls.
 func isHTTP(b []byte) bool {
-	return bytes.HasPrefix(b, []byte("GET ")) || bytes.HasPrefix(b, []byte("HTTP/1.")) || bytes.HasPrefix(b, []byte("POST ")) ||
-		bytes.HasPrefix(b, []byte("PUT ")) || bytes.HasPrefix(b, []byte("HEAD ")) || bytes.HasPrefix(b, []byte("DELETE ")) ||
-		bytes.HasPrefix(b, []byte("OPTIONS ")) || bytes.HasPrefix(b, []byte("PATCH ")) || bytes.HasPrefix(b, []byte("CONNECT "))
+	if len(b) < 4 {
+		return false
+	}
+	switch b[0] {
+	case 'G':
+		return bytes.HasPrefix(b, []byte("GET "))
+	case 'H':
+		return bytes.HasPrefix(b, []byte("HTTP/1.")) || bytes.HasPrefix(b, []byte("HEAD "))
+	case 'P':
+		return bytes.HasPrefix(b, []byte("POST ")) || bytes.HasPrefix(b, []byte("PUT ")) || bytes.HasPrefix(b, []byte("PATCH "))
+	case 'D':
+		return bytes.HasPrefix(b, []byte("DELETE "))
+	case 'O':
+		return bytes.HasPrefix(b, []byte("OPTIONS "))
+	case 'C':
+		return bytes.HasPrefix(b, []byte("CONNECT "))
+	}
+	return false
 }

@@ -132,6 +132,9 @@ func (t *Table) keepSample(x *samples, slot int, v *sample) {
 
 // dropSamples forgets what was kept of a flow.
 func (t *Table) dropSamples(handle uint32) {
+	if len(t.samples) == 0 {
+		return
+	}
 	if x := t.samples[handle]; x != nil {
 		t.sampled -= len(x.list)
 		delete(t.samples, handle)

@@ -86,8 +86,13 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 }
 
 func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
-	t.grow(p, slot)
 	h, c := p.hot(slot), p.cold(slot)
+	if p.record(slot).young() && h.tsval[0]&youngEnded != 0 {
+		*g = Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last}
+		t.glanceYoung(g, h, c)
+		return
+	}
+	t.grow(p, slot)
 	*g = Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
 	bits := h.state[0] | h.state[1]
 	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
@@ -112,6 +117,37 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	if !g.Plain { // nobody answered
 		g.Unanswered = g.RolesKnown && g.ISNKnown[Client] && g.Segments[Server] == 0 && c.flags&(coldRare|coldMidway) == 0 && t.onlySYNs(c)
 		g.Lone = t.lone(c)
+	}
+}
+
+// glanceYoung is glance for a flow that ended while it was young: what it would
+// come to if it grew up.
+func (t *Table) glanceYoung(g *Glance, h *hot, c *cold) {
+	g.Plain, g.Closed, g.Answered = true, true, true
+	g.RolesKnown, g.ClientHi, g.ISNKnown = true, c.flags&coldReversed != 0, [2]bool{true, true}
+	segments, stamps, closing := t.infancy(h), [2]uint32{}, false
+	const event = tcp.SYN | tcp.FIN // of its own; what stands between is a run
+	for i := range segments {
+		y := &segments[i]
+		if end := y.from(); y.seg.Opts.Has(tcp.OptTimestamps) && int32(y.seg.TSVal-stamps[end]) > 0 || stamps[end] == 0 {
+			stamps[end] = y.seg.TSVal
+		}
+		if i == 0 || !(y.seg.Flags | segments[i-1].seg.Flags).Any(event) {
+			continue
+		}
+		pause := y.at.Sub(segments[i-1].at)
+		g.Period = max(g.Period, pause)
+		if y.seg.Flags.Has(tcp.FIN) && !closing {
+			closing, g.Closing = true, pause
+		}
+	}
+	for side := range g.ISN {
+		e := side
+		if g.ClientHi {
+			e = 1 - side
+		}
+		g.ISN[side], g.Next[side], g.Segments[side], g.Stamp[side] = c.isn[e], h.next[e], uint32(h.win[e]), stamps[e]
+		g.Fingerprint[side], g.Octets[side] = c.fingerprint[e], uint64(h.next[e]-c.isn[e]-1) // the FIN counts, as it does when next moves
 	}
 }
 

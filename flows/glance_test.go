@@ -2,12 +2,104 @@ package flows_test
 
 import (
 	"io"
+	"net/netip"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"kaflow/capture"
 	"kaflow/flows"
 	"kaflow/internal/dialogue"
+	"kaflow/tcp"
 )
+
+// brief draws a short connection as most are: nothing is lost, nobody pauses, and
+// mostly both ends close it.
+func brief(t *rapid.T) (out []capture.Packet) {
+	at, client := tcp.Instant(1_700_000_000e9), rapid.IntRange(0, 1).Draw(t, "client")
+	next := [2]tcp.Seq{tcp.Seq(rapid.Uint32().Draw(t, "isn lo")), tcp.Seq(rapid.Uint32().Draw(t, "isn hi"))}
+	told := next // what each has acknowledged
+	stamped := [2]bool{rapid.Bool().Draw(t, "lo stamps"), rapid.Bool().Draw(t, "hi stamps")}
+	stamp := [2]uint32{rapid.Uint32().Draw(t, "stamp lo"), rapid.Uint32().Draw(t, "stamp hi")}
+	send := func(d int, flags tcp.Flags, n uint32) {
+		at += tcp.Instant(rapid.SampledFrom([]int64{0, 1e3, 1e6, 3e8, 999_999_999}).Draw(t, "pause"))
+		p := capture.Packet{At: at, Ord: tcp.Ordinal(len(out) + 1), Proto: capture.TCP, Reversed: d == 1}
+		p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
+		p.Seg = tcp.Segment{Seq: next[d], Len: n, Flags: flags, Win: 500, IPID: uint16(len(out)), TTL: 64}
+		if flags.Has(tcp.ACK) {
+			told[d] = next[1-d]
+			p.Seg.Ack = told[d]
+		}
+		if flags.Has(tcp.SYN) {
+			p.Seg.MSS, p.Seg.Opts, p.Seg.WScale, p.Seg.OptHash = 1460, tcp.OptMSS|tcp.OptWScale, 7, 4711
+		}
+		if stamped[d] {
+			stamp[d] += rapid.Uint32Range(0, 3).Draw(t, "ticks")
+			p.Seg.Opts, p.Seg.TSVal, p.Seg.TSEcr = p.Seg.Opts|tcp.OptTimestamps, stamp[d], stamp[1-d]
+		}
+		next[d] = p.Seg.End()
+		p.Settle()
+		out = append(out, p)
+	}
+	send(client, tcp.SYN, 0)
+	send(1-client, tcp.SYN|tcp.ACK, 0)
+	send(client, tcp.ACK, 0)
+	closed := [2]bool{}
+	for range rapid.IntRange(0, 16).Draw(t, "turns") {
+		d := rapid.IntRange(0, 1).Draw(t, "who")
+		switch what := rapid.IntRange(0, 9).Draw(t, "what"); {
+		case what == 0 && !closed[d]:
+			send(d, tcp.FIN|tcp.ACK, 0)
+			closed[d] = true
+		case what < 6 && !closed[d]:
+			send(d, tcp.ACK|tcp.PSH, rapid.Uint32Range(1, 1448).Draw(t, "octets"))
+		case told[d] != next[1-d]:
+			send(d, tcp.ACK, 0)
+		}
+	}
+	for d := range 2 {
+		if !closed[d] && rapid.IntRange(0, 9).Draw(t, "closes") > 0 {
+			send(d, tcp.FIN|tcp.ACK, 0)
+		}
+	}
+	for d := range 2 {
+		if told[d] != next[1-d] && rapid.IntRange(0, 9).Draw(t, "acknowledges") > 0 {
+			send(d, tcp.ACK, 0)
+		}
+	}
+	return out
+}
+
+// TestGlancesOfTheYoungAreThoseOfTheGrown: a glance at a flow that was put down
+// only tells what the long way would have made of it, and so does the view.
+func TestGlancesOfTheYoungAreThoseOfTheGrown(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pkts := brief(t)
+		fed := func(o flows.Options) *flows.Table {
+			table := &flows.Table{Options: o}
+			var b capture.Batch
+			b.N = copy(b.Pkts[:], pkts)
+			table.Add(&b)
+			return table
+		}
+		short, long := fed(flows.Options{}), fed(flows.Options{Label: func(flows.Label) {}})
+		var got, want []flows.Glance
+		for g := range short.Glances() {
+			got = append(got, *g)
+		}
+		for g := range long.Glances() {
+			want = append(want, *g)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("glances (-grown +young):\n%s", diff)
+		}
+		if diff := cmp.Diff(viewsOf(long), viewsOf(short), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
+			t.Fatalf("views (-grown +young):\n%.3000s", diff)
+		}
+	})
+}
 
 // A SYN that nobody answered is told from all that looks like it.
 func TestGlanceTellsUnansweredSYNs(t *testing.T) {

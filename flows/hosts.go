@@ -217,7 +217,7 @@ func (t *hostTable) flow(p *pool, slot uint32) {
 		return
 	}
 	for end := range 2 {
-		r.saw(end, c.first, h.last, uint64(c.segments[end]))
+		r.saw(end, c.first, h.last, uint64(p.record(slot).sent(end)))
 	}
 }
 
@@ -232,7 +232,7 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 		p, slot := t.at(i)
 		h, c := p.hot(slot), p.cold(slot)
 		for end := range 2 {
-			row.saw(end, c.first, h.last, uint64(c.segments[end]))
+			row.saw(end, c.first, h.last, uint64(p.record(slot).sent(end)))
 		}
 	}
 	if row.frames[0]+row.frames[1] == 0 {
@@ -493,7 +493,7 @@ func (t *Table) lastOfHost(host netip.Addr) tcp.Instant {
 		p, slot := t.at(uint32(id >> 32))
 		k := p.key(slot)
 		for end, addr := range [2]netip.Addr{k.LoEnd().Addr(), k.HiEnd().Addr()} {
-			if addr == host && p.cold(slot).segments[end] > 0 {
+			if addr == host && p.record(slot).sent(end) > 0 {
 				last = max(last, t.lastSent(p, slot, end))
 			}
 		}
@@ -508,7 +508,7 @@ func (t *Table) lastSent(p *pool, slot uint32, end int) tcp.Instant {
 	var last tcp.Instant
 	c := p.cold(slot)
 	if p.record(slot).young() {
-		for _, y := range t.infancy(c) {
+		for _, y := range t.infancy(p.hot(slot)) {
 			if y.from() == end {
 				last = y.at
 			}

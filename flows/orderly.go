@@ -30,7 +30,7 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled ||
 		pkt.Way != c.way[d] || quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
 		c.flags&disorder != 0 || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
-		c.flags&(coldMidway|coldHandshake) == 0 || c.app[d] == 0 && c.octets[d] <= 4096 || t.digests(seg) {
+		c.flags&(coldMidway|coldHandshake) == 0 || c.app[d] == 0 && c.octets[d] <= askedOctets || t.digests(seg) {
 		return false
 	}
 	evs := t.arena.events(c.story)

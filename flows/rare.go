@@ -42,7 +42,7 @@ func (t *Table) makeRoom(handle uint32) {
 			break
 		}
 		p, slot := t.at(other)
-		if w := worth(p.cold(slot)); w < bestWorth {
+		if w := worth(p.record(slot)); w < bestWorth {
 			best, bestWorth = ring.hand, w
 		}
 	}

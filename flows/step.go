@@ -53,6 +53,9 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 		tried = false
 	}
 	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
+		if pkt.Way != 0 {
+			t.grow(p, slot) // else there is nothing to hold the segment against
+		}
 		if alt, split := t.apart(p, slot, pkt); split {
 			moved := *pkt
 			moved.Key = alt
@@ -69,9 +72,12 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 				return
 			}
 		case p.record(slot).young():
-			if t.youth(p, p.record(slot), slot, b, pkt) {
+			r := p.record(slot)
+			if left := t.youth(r, b, pkt); left != 0 {
+				t.after(p, r, slot, b, pkt, left)
 				return
 			}
+			t.grow(p, slot)
 		default:
 			if r := p.record(slot); t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt) {
 				return
@@ -374,7 +380,7 @@ func (s *step) tellPayload() {
 		c.lastOctet[d] = s.replayed.octet
 		h.state[d] |= stOctet
 	}
-	if c.app[d] == 0 && c.octets[d] <= 4096 {
+	if c.app[d] == 0 && c.octets[d] <= askedOctets {
 		s.recognise()
 	}
 	if s.t.Options.Digests {

@@ -53,8 +53,8 @@ type Table struct {
 		told [youngMost]youngSegment
 		pkt  capture.Packet
 	}
-	cradle []FlowID // the flows that were born young last, in a ring
-	born   int
+	cradle []uint32 // handles plus 1 of the flows that were born young last and have not ended, in a ring; 0 of others
+	born   uint32   // place in it of the next one
 }
 
 // handle names a slot of either pool in 32 bits.
@@ -98,34 +98,69 @@ func (t *Table) Add(b *capture.Batch) {
 		t.holes = append(t.holes, h)
 	}
 	t.prepare(b)
-	now, w := t.now, &t.plan
-	for i := range b.Pkts[:b.N] {
-		pkt, p := &b.Pkts[i], w.pool
-		now = max(now, pkt.At)
-		if p == nil || !w.short {
-			t.now, t.last = now, pkt.Ord
-			if pkt.Proto != capture.TCP {
+	now, seen := t.now, 0
+	for i := 0; i < b.N; i++ {
+		if i = t.shortly(b, i); i == b.N {
+			break
+		}
+		p := t.plan.pool
+		if p == nil || !t.plan.short {
+			now, seen = latest(b.Pkts[seen:i+1], now), i+1
+			t.now, t.last = now, b.Pkts[i].Ord
+			if b.Pkts[i].Proto != capture.TCP {
 				t.other(b, i)
 				continue
 			}
-			p = t.poolOf(&pkt.Key)
-		}
-		if slot := w.slot[i] - 1; w.short && slot < p.used {
-			if r := p.record(slot); p.holds(r, slot, &pkt.Key) {
-				if r.hot.state[0]|r.hot.state[1] == 0 {
-					if r.young() && t.youth(p, r, slot, b, pkt) {
-						continue
-					}
-				} else if t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt) {
-					continue
-				}
-			}
+			p = t.poolOf(&b.Pkts[i].Key)
 		}
 		t.segment(b, i, p)
 	}
 	if b.N > 0 {
-		t.now, t.last = now, b.Pkts[b.N-1].Ord
+		t.now, t.last = latest(b.Pkts[seen:b.N], now), b.Pkts[b.N-1].Ord
 	}
+}
+
+// latest returns the latest time of packets and now.
+func latest(pkts []capture.Packet, now tcp.Instant) tcp.Instant {
+	for i := range pkts {
+		now = max(now, pkts[i].At)
+	}
+	return now
+}
+
+// shortly takes the packets of a batch from i on that go one of the short ways, and
+// returns the first that goes none.
+func (t *Table) shortly(b *capture.Batch, i int) int {
+	w, p := &t.plan, t.plan.pool
+	for ; i < b.N && w.short; i++ {
+		pkt, slot := &b.Pkts[i], w.slot[i]-1
+		if w.pool == nil {
+			if pkt.Proto != capture.TCP {
+				break
+			}
+			p = t.poolOf(&pkt.Key)
+		}
+		if slot >= p.used {
+			break
+		}
+		r := p.record(slot)
+		if !p.holds(r, slot, &pkt.Key) {
+			break
+		}
+		if r.hot.state[0]|r.hot.state[1] != 0 {
+			if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
+				break
+			}
+		} else if r.hot.echo == 0 {
+			break
+		} else if left := t.youth(r, b, pkt); left == 0 {
+			t.grow(p, slot)
+			break
+		} else if left != youngTaken {
+			t.after(p, r, slot, b, pkt, left)
+		}
+	}
+	return i
 }
 
 // other takes a frame that is no TCP segment.
@@ -297,7 +332,7 @@ func (t *Table) drop(p *pool, slot uint32) {
 		t.unlink(p, hash, slot)
 	}
 	if p.record(slot).young() {
-		t.outgrow(c)
+		t.outgrow(p.hot(slot))
 	} else {
 		t.arena.release(&c.story)
 	}
@@ -305,7 +340,8 @@ func (t *Table) drop(p *pool, slot uint32) {
 		delete(t.rare, handle)
 	}
 	t.dropSamples(handle)
-	c.flags, p.hot(slot).state = 0, [2]uint16{} // take clears the rest
+	h := p.hot(slot)
+	c.flags, h.state, h.echo = 0, [2]uint16{}, 0 // take clears the rest
 	p.free = append(p.free, slot)
 	p.live--
 }
@@ -359,7 +395,7 @@ func (t *Table) evict() {
 		if c.flags&coldUsed == 0 {
 			continue
 		}
-		if w := worth(c); w < bestWorth {
+		if w := worth(p.record(t.sweep[i])); w < bestWorth {
 			best, bestWorth = t.sweep[i], w
 		}
 	}
@@ -380,14 +416,14 @@ func (t *Table) evict() {
 
 // worth ranks flows for eviction: embryonic ones leave first, those with
 // keepalives last.
-func worth(c *cold) int {
-	segments := c.segments[0] + c.segments[1]
+func worth(r *record) int {
+	c, segments := &r.cold, [2]uint32{r.sent(0), r.sent(1)}
 	switch {
-	case segments <= 1:
+	case segments[0]+segments[1] <= 1:
 		return 0
 	case c.flags&coldEnded != 0 && c.flags&coldOddEnd == 0:
 		return 1
-	case c.segments[0] == 0 || c.segments[1] == 0:
+	case segments[0] == 0 || segments[1] == 0:
 		return 2
 	case c.probes[0]+c.probes[1] == 0:
 		return 3

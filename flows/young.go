@@ -13,60 +13,81 @@ import (
 // somebody asks, it grows up: what was put down goes the long way, segment by
 // segment, as if it came then.
 //
-// A young flow's segments are in the nursery, in the place that its story names.
-// Of hot it uses next, una, last and ord, of cold what open sets, the client,
-// segments, octets, app and what the SYNs announce; state is zero, which it is
-// for no other flow with a story.
+// A young flow's segments are in the nursery. Its next segment needs the hot line and
+// nothing else of the record: of that it uses next, una, last and ord as others do, and
+//
+//	state     zero, which it is for no other flow with a story
+//	echo      the place in the nursery, plus 1
+//	win       segments so far, by end
+//	tsval[0]  the bits below
+//	tsval[1]  its place in the cradle
+//
+// Of cold it uses what open sets, app, and what the SYNs announce.
 
 const (
 	youngMost  = 16   // segments of a young flow
-	youngClass = 0xff // the story's class while the flow is young
-	youngFlows = 8192 // that are young at a time; the oldest grow up
+	youngFlows = 8192 // that are young at a time and have not ended; the oldest grow up
 )
 
-// Of a young flow's afterGap: who has sent a FIN.
-const youngFIN = 1
+// Bits of a young flow's tsval[0]. Those of the Hi end are the next ones.
+const (
+	youngFIN   uint32 = 1 << 0 // it has sent a FIN
+	youngHeard uint32 = 1 << 2 // what it speaks is known, or asked no longer
+	youngEnded uint32 = 1 << 4
+	youngSwaps uint32 = 1 << 5 // the client is the Hi end
+)
 
-func (r *record) young() bool {
-	return r.hot.state == [2]uint16{} && r.cold.story.class == youngClass
+func (r *record) young() bool { return r.hot.state == [2]uint16{} && r.hot.echo != 0 }
+
+// sent returns how many segments an end has sent.
+func (r *record) sent(end int) uint32 {
+	if r.young() {
+		return uint32(r.hot.win[end])
+	}
+	return r.cold.segments[end]
 }
 
-// youngSegment is a segment of a young flow, as it was sent: 48 octets.
+// youngSegment is a segment of a young flow: 64 octets.
 type youngSegment struct {
-	at             tcp.Instant
-	ord            tcp.Ordinal
-	seq, ack       tcp.Seq
-	tsval, tsecr   uint32
-	win, ipid, mss uint16
-	flags          tcp.Flags
-	count          uint32 // exact payload length
-	ttl            uint8
-	opts           tcp.Options
-	octet          uint8 // the last of the payload
-	bits           uint8
+	at    tcp.Instant
+	ord   tcp.Ordinal
+	seg   tcp.Segment
+	octet uint8 // the last of the payload
+	bits  uint8
 }
 
 // Bits of youngSegment.bits.
 const (
 	youngHi     uint8 = 1 << iota // sent by the Hi end
 	youngOctet                    // octet is known
-	youngBadSum                   // its checksum is wrong
+	youngBadSum                   // its checksum is wrong; known of those that become events of their own
 )
 
 func (y *youngSegment) from() int { return int(y.bits & youngHi) }
 
+// put writes a segment of end d down.
+func (y *youngSegment) put(pkt *capture.Packet, d int, buf []byte) {
+	y.seg = pkt.Seg // by itself: several assignments in one statement go by way of the stack
+	y.at, y.ord = pkt.At, pkt.Ord
+	y.octet, y.bits = 0, uint8(d)
+	if pkt.Seg.Len > 0 && pkt.DataLen == pkt.Seg.Len {
+		y.octet, y.bits = buf[pkt.Data+pkt.DataLen-1], uint8(d)|youngOctet
+	}
+}
+
 // nursery holds the segments of young flows. How many those are is bounded:
 // youngFlows, and those that have ended and are still kept whole.
 type nursery struct {
-	chunks []*[nurseryChunk][youngMost]youngSegment
-	used   uint32 // places ever handed out
+	chunks [][]youngSegment // slices: of an array that is pointed at the beginning would be touched, too
+	used   uint32           // places ever handed out
 	free   []uint32
 }
 
-const nurseryChunk = 64
+const nurseryChunk = 64 // places
 
-func (n *nursery) at(place uint32) *[youngMost]youngSegment {
-	return &n.chunks[place/nurseryChunk][place%nurseryChunk]
+// at returns where segment i of a place is.
+func (n *nursery) at(place uint32, i uint8) *youngSegment {
+	return &n.chunks[place/nurseryChunk][place%nurseryChunk*youngMost+uint32(i%youngMost)]
 }
 
 func (n *nursery) take() uint32 {
@@ -76,20 +97,27 @@ func (n *nursery) take() uint32 {
 		return place
 	}
 	if int(n.used/nurseryChunk) == len(n.chunks) {
-		n.chunks = append(n.chunks, new([nurseryChunk][youngMost]youngSegment))
+		n.chunks = append(n.chunks, make([]youngSegment, nurseryChunk*youngMost))
 	}
 	n.used++
 	return n.used - 1
 }
 
 // infancy returns the segments of a young flow.
-func (t *Table) infancy(c *cold) []youngSegment { return t.nursery.at(c.story.at)[:c.story.n] }
+func (t *Table) infancy(h *hot) []youngSegment {
+	place := h.echo - 1
+	first := place % nurseryChunk * youngMost
+	return t.nursery.chunks[place/nurseryChunk][first : first+uint32(h.win[0]+h.win[1])]
+}
 
-// outgrow gives a young flow's place in the nursery back.
-func (t *Table) outgrow(c *cold) {
-	t.nursery.free = append(t.nursery.free, c.story.at)
+// outgrow gives a young flow's place in the nursery back, and that in the cradle.
+func (t *Table) outgrow(h *hot) {
+	t.nursery.free = append(t.nursery.free, h.echo-1)
 	t.arena.held -= youngMost
-	c.story = block{}
+	if h.tsval[0]&youngEnded == 0 {
+		t.cradle[h.tsval[1]] = 0
+	}
+	h.echo = 0
 }
 
 // bear begins a flow young, where its first segment is a SYN as all are, and
@@ -104,28 +132,28 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 		return false
 	}
 	if t.cradle == nil {
-		t.cradle = make([]FlowID, youngFlows)
+		t.cradle = make([]uint32, youngFlows)
 	}
-	if id := t.cradle[t.born%youngFlows]; id != 0 {
-		if q, slot, ok := t.resolve(id); ok && q.cold(slot).flags&coldEnded == 0 {
-			t.grow(q, slot)
-		}
+	if handle := t.cradle[t.born]; handle != 0 {
+		t.grow(t.at(handle - 1))
 	}
 	slot := t.open(p, hash, &pkt.Key, 0, false, pkt)
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
-	c.story = block{at: t.nursery.take(), class: youngClass}
+	h.echo, h.tsval[1] = t.nursery.take()+1, t.born
 	t.arena.held += youngMost // they count as events
-	t.cradle[t.born%youngFlows] = makeID(p.handle(slot), c.stream)
-	t.born++
+	t.cradle[t.born] = p.handle(slot) + 1
+	t.born = (t.born + 1) % youngFlows
 	d := 0
 	if pkt.Reversed {
-		d, c.flags = 1, c.flags|coldReversed
+		d, c.flags, h.tsval[0] = 1, c.flags|coldReversed, youngSwaps
 	}
 	c.flags |= coldRoles
 	h.next[d], h.una[d] = seg.Seq+1, seg.Seq
 	c.announce(d, seg)
-	t.putDown(r, d, b.Buf, pkt)
+	h.last, h.ord, h.win[d] = pkt.At, pkt.Ord, 1
+	t.nursery.at(h.echo-1, 0).put(pkt, d, b.Buf)
+	t.after(p, r, slot, b, pkt, youngSum)
 	return true
 }
 
@@ -139,85 +167,118 @@ func (c *cold) announce(d int, seg *tcp.Segment) {
 	}
 }
 
-// youth takes the next segment of a young flow and reports whether the flow
-// stays young; where it does not it has grown up, and the segment is still to be
-// taken. It stays young with what the long way would take without a second
-// thought: the next segment in order, that tells its peer something new.
-func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
-	d := 0
+// What youth leaves to do about a segment that it took: of each call that stands in
+// the midst of it all values that are at hand would have to be put aside.
+const (
+	youngTaken  uint8 = 1 << iota // it took it
+	youngSum                      // to look at its checksum
+	youngSpeaks                   // to look what its payload speaks
+	youngEnds                     // to note that the flow has ended
+)
+
+// youth takes the next segment of a young flow, where the flow stays young with it:
+// with what the long way would take without a second thought, the next segment in
+// order, that tells its peer something new. It returns what is left to do, 0 where
+// the flow is to grow up and the segment still to be taken.
+func (t *Table) youth(r *record, b *capture.Batch, pkt *capture.Packet) (left uint8) {
+	h, seg, d := &r.hot, &pkt.Seg, 0
 	if pkt.Reversed {
 		d = 1
 	}
-	h, c, seg, e := &r.hot, &r.cold, &pkt.Seg, 1-d
-	answered, fresh := int32(seg.Ack-h.una[e]), int32(seg.Ack-h.next[e])
+	e, n, bits := 1-d, uint8(h.win[0]+h.win[1]), h.tsval[0]
+	fresh, open := uint32(seg.Ack-h.una[e]), uint32(h.next[e]-h.una[e]) // what it acknowledges, of what there is
+	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|uint32(pkt.Way)|bits&youngEnded != 0 ||
+		n == youngMost || fresh > open {
+		return 0
+	}
+	left = youngTaken
 	switch {
-	case pkt.At < h.last || uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint16(pkt.Note&steadyNotes)|pkt.Way != 0 ||
-		c.flags&coldEnded != 0 || c.story.n == youngMost || t.digests(seg):
-		t.grow(p, slot)
-		return false
-	case c.story.n > 2 && seg.Flags&^tcp.PSH == tcp.ACK && seg.Opts&^tcp.OptTimestamps == 0 && seg.Seq == h.next[d] && answered >= 0 && fresh <= 0 &&
-		(answered > 0 || seg.Len > 0) && (seg.Len == 0 || c.afterGap&(youngFIN<<d) == 0):
-		if seg.Len > 0 {
+	case n <= 2:
+		if fresh != open || !r.greets(d, seg) {
+			return 0
+		}
+		left |= youngSum
+	case seg.Opts&^tcp.OptTimestamps != 0 || seg.Seq != h.next[d]:
+		return 0
+	case seg.Flags&^tcp.PSH == tcp.ACK:
+		if seg.Len == 0 {
+			if fresh == 0 {
+				return 0
+			}
+		} else {
+			if bits&(youngFIN<<d) != 0 || t.digests(seg) {
+				return 0
+			}
 			h.next[d] += tcp.Seq(seg.Len)
-			c.octets[d] += uint64(seg.Len)
-			if c.app[d] == 0 && c.octets[d] <= 4096 {
-				c.app[d] = t.speaks(b.Buf[pkt.Data : pkt.Data+pkt.DataLen])
+			if bits&(youngHeard<<d) == 0 {
+				left |= youngSpeaks
 			}
 		}
-	case !c.greets(h, d, seg):
-		t.grow(p, slot)
-		return false
+	case seg.Flags&^tcp.PSH == tcp.FIN|tcp.ACK && seg.Len == 0 && bits&(youngFIN<<d) == 0:
+		h.next[d]++
+		bits |= youngFIN << d
+		h.tsval[0] = bits
+	default:
+		return 0
 	}
 	h.una[e] = seg.Ack
-	t.putDown(r, d, b.Buf, pkt)
-	if c.afterGap == youngFIN|youngFIN<<1 && h.una == h.next {
-		c.flags |= coldEnded
-		t.finished(p, slot)
+	h.last, h.ord = pkt.At, pkt.Ord
+	h.win[d]++
+	t.nursery.at(h.echo-1, n).put(pkt, d, b.Buf)
+	const both = youngFIN | youngFIN<<1
+	if bits&both != 0 { // what comes before is a run, once the flow grows up
+		left |= youngSum
+		if bits&both == both && fresh == open && h.una[d] == h.next[d] {
+			left |= youngEnds
+		}
 	}
+	return left
+}
+
+// greets takes a segment of end d that may be the second or third of a handshake,
+// and reports whether it is, as far as its acknowledgment is right.
+func (r *record) greets(d int, seg *tcp.Segment) bool {
+	h := &r.hot
+	fromClient := (h.tsval[0]&youngSwaps != 0) == (d == 1)
+	if seg.Len != 0 || fromClient == (h.win[0]+h.win[1] == 1) {
+		return false
+	}
+	if fromClient {
+		return seg.Flags == tcp.ACK && seg.Opts&^tcp.OptTimestamps == 0 && seg.Seq == h.next[d]
+	}
+	if seg.Flags != tcp.SYN|tcp.ACK || seg.Opts&^synOptions != 0 {
+		return false
+	}
+	h.una[d], h.next[d] = seg.Seq, seg.Seq+1
+	r.cold.announce(d, seg)
 	return true
 }
 
-// greets takes a segment of end d that belongs to the handshake or to the end of a
-// young flow, and reports whether it is such a one and the next.
-func (c *cold) greets(h *hot, d int, seg *tcp.Segment) bool {
-	fromClient := (c.flags&coldReversed != 0) == (d == 1)
-	switch n, e := c.story.n, 1-d; {
-	case n == 1 && !fromClient && seg.Flags == tcp.SYN|tcp.ACK && seg.Opts&^synOptions == 0 && seg.Len == 0 && seg.Ack == h.next[e]:
-		h.una[d], h.next[d] = seg.Seq, seg.Seq+1
-		c.announce(d, seg)
-		return true
-	case n < 2 || seg.Opts&^tcp.OptTimestamps != 0 || seg.Len != 0 || seg.Seq != h.next[d] || seg.Ack.Sub(h.una[e]) < 0 || seg.Ack.Sub(h.next[e]) > 0:
-		return false
-	case n == 2:
-		return fromClient && seg.Flags == tcp.ACK && seg.Ack == h.next[e]
-	case seg.Flags&^tcp.PSH == tcp.FIN|tcp.ACK && c.afterGap&(youngFIN<<d) == 0:
-		h.next[d]++
-		c.afterGap |= youngFIN << d
-		return true
+// after does what youth left to do.
+func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet, left uint8) {
+	h, c := &r.hot, &r.cold
+	if left&youngSum != 0 && pkt.WrongTCPSum(b.Buf) {
+		t.nursery.at(h.echo-1, uint8(h.win[0]+h.win[1]-1)).bits |= youngBadSum
 	}
-	return false
-}
-
-// putDown writes a segment down.
-func (t *Table) putDown(r *record, d int, buf []byte, pkt *capture.Packet) {
-	h, c, seg := &r.hot, &r.cold, &pkt.Seg
-	y := &t.nursery.at(c.story.at)[c.story.n%youngMost]
-	c.story.n++
-	c.segments[d&1]++
-	h.last, h.ord = pkt.At, pkt.Ord
-	y.at, y.ord = pkt.At, pkt.Ord
-	y.seq, y.ack, y.tsval, y.tsecr, y.count = seg.Seq, seg.Ack, seg.TSVal, seg.TSEcr, seg.Len
-	y.win, y.ipid, y.mss, y.flags = seg.Win, seg.IPID, seg.MSS, seg.Flags
-	y.ttl, y.opts, y.octet = seg.TTL, seg.Opts, 0
-	bits := uint8(d)
-	if seg.Len > 0 && pkt.DataLen == seg.Len {
-		bits |= youngOctet
-		y.octet = buf[pkt.Data+pkt.DataLen-1]
+	if left&youngSpeaks != 0 {
+		d := 0
+		if pkt.Reversed {
+			d = 1
+		}
+		octets := uint32(h.next[d] - c.isn[d] - 1)
+		if octets <= askedOctets {
+			c.app[d] = t.speaks(b.Buf[pkt.Data : pkt.Data+pkt.DataLen])
+		}
+		if c.app[d] != 0 || octets > askedOctets {
+			h.tsval[0] |= youngHeard << d
+		}
 	}
-	if pkt.WrongTCPSum(buf) {
-		bits |= youngBadSum
+	if left&youngEnds != 0 {
+		t.cradle[h.tsval[1]] = 0
+		h.tsval[0] |= youngEnded
+		c.flags |= coldEnded
+		t.finished(p, slot)
 	}
-	y.bits = bits
 }
 
 // grow makes of a young flow one like all others.
@@ -227,8 +288,8 @@ func (t *Table) grow(p *pool, slot uint32) {
 		return
 	}
 	told, pkt := &t.replay.told, &t.replay.pkt // a flow that grows up makes no other one do so
-	n := copy(told[:], t.infancy(&r.cold))
-	t.outgrow(&r.cold)
+	n := copy(told[:], t.infancy(&r.hot))
+	t.outgrow(&r.hot)
 	was := r.cold
 	key := p.key(slot)
 	r.hot = hot{lo: r.hot.lo, hi: r.hot.hi, ports: r.hot.ports}
@@ -236,7 +297,7 @@ func (t *Table) grow(p *pool, slot uint32) {
 	for i := range told[:n] {
 		y := &told[i]
 		*pkt = capture.Packet{At: y.at, Ord: y.ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
-		pkt.Seg = y.segment(&was)
+		pkt.Seg = y.seg
 		s := &t.step
 		*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: y.at, d: y.from(), p: 1 - y.from(), replayed: y}
 		s.use(slot)
@@ -245,18 +306,5 @@ func (t *Table) grow(p *pool, slot uint32) {
 		}
 		s.take(s.name(false))
 	}
-	r.cold.fingerprint = was.fingerprint
 	t.step = step{}
-}
-
-// segment is what was put down.
-func (y *youngSegment) segment(c *cold) tcp.Segment {
-	seg := tcp.Segment{
-		Seq: y.seq, Ack: y.ack, TSVal: y.tsval, TSEcr: y.tsecr, Len: y.count, Win: y.win, IPID: y.ipid,
-		Flags: y.flags, TTL: y.ttl, Opts: y.opts, MSS: y.mss,
-	}
-	if scale := c.scale[y.from()]; seg.Flags.Has(tcp.SYN) && scale > 0 {
-		seg.WScale = scale - 1
-	}
-	return seg
 }
