@@ -344,7 +344,7 @@ func (l *leg) arrived(e *flows.Event, from, to tcp.Instant) (recording, bool) {
 	if isProbe(e.Kind) {
 		return l.answered(e, from, to)
 	}
-	if l.octetsAcked(e) && !l.refuted(e, to) {
+	if l.octetsAcked(e, from, to) && !l.refuted(e, to) {
 		return unknowable(Acknowledged, "acknowledged, so it arrived; %s misses it", l.farName()), true
 	}
 	if e.AnsweredBy != 0 {
@@ -398,19 +398,40 @@ func (l *leg) satisfied(e *flows.Event, from tcp.Instant) bool {
 }
 
 // octetsAcked reports whether what e carries was acknowledged by the peer, at
-// either point. That may have been before e, sent again needlessly: nothing
-// then tells whether this one arrived, and it counts as if it had.
-func (l *leg) octetsAcked(e *flows.Event) bool {
+// either point. Where that was before e, sent again needlessly, only what looks like
+// an answer to e itself counts: a receiver acknowledges at once what it has already
+// (RFC 9293, section 3.10.7.4).
+func (l *leg) octetsAcked(e *flows.Event, from, to tcp.Instant) bool {
 	end := endOf(e)
 	if end == e.Seq {
 		return false
 	}
-	for _, a := range l.acks {
-		if a.any && !end.After(a.ever) {
+	acked := slices.ContainsFunc(l.acks, func(a *ackLog) bool { return a.any && !end.After(a.ever) })
+	if l.acks[0].covers(end, e.At) || l.far != nil && l.acks[1].covers(end, from) {
+		return l.acknowledgesAgain(l.near, e.At, e.At.Add(time.Second)) || l.acknowledgesAgain(l.far, from, to.Add(time.Second))
+	}
+	return acked
+}
+
+// covers reports whether what ends at end had been acknowledged before an instant.
+func (l *ackLog) covers(end tcp.Seq, before tcp.Instant) bool {
+	for i, ack := range l.ack {
+		if l.at[i] < before && !end.After(ack) {
 			return true
 		}
 	}
 	return false
+}
+
+// acknowledgesAgain reports whether a flow holds a bare acknowledgment of the peer
+// in a stretch of time, or a run that may hide one.
+func (l *leg) acknowledgesAgain(f *flows.Flow, from, to tcp.Instant) bool {
+	return f != nil && slices.ContainsFunc(f.Events, func(g flows.Event) bool {
+		if g.Run != nil {
+			return g.At <= to && g.Run.Until >= from
+		}
+		return g.From == opposite(l.from) && g.At >= from && g.At <= to && g.Len == 0 && g.Flags&(tcp.ACK|tcp.SYN|tcp.FIN|tcp.RST) == tcp.ACK
+	})
 }
 
 // refuted reports whether the acknowledgment of e's octets is explained by
