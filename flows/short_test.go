@@ -147,30 +147,56 @@ func unruly(t *rapid.T) []capture.Packet {
 	return out
 }
 
-// TestShortWaysTellTheSameStory: whatever happens to a connection, the short
-// ways leave of it what the long way alone does.
-func TestShortWaysTellTheSameStory(t *testing.T) {
+// sameStory feeds packets to a table that may take the short ways and to one that
+// may not, a batch of per at a time, and compares what they tell.
+func sameStory(t interface{ Fatalf(string, ...any) }, pkts []capture.Packet, per int, digests bool) {
 	octets := make([]byte, 100)
 	for i := range octets {
 		octets[i] = byte(i * i)
 	}
+	fed := func(o flows.Options) []*flows.Flow {
+		table := &flows.Table{Options: o}
+		for from := 0; from < len(pkts); from += per {
+			var b capture.Batch
+			b.N, b.Buf = copy(b.Pkts[:], pkts[from:min(from+per, len(pkts))]), octets
+			table.Add(&b)
+		}
+		return viewsOf(table)
+	}
+	short, long := fed(flows.Options{Digests: digests}), fed(flows.Options{Digests: digests, Label: func(flows.Label) {}})
+	if diff := cmp.Diff(long, short, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
+		t.Fatalf("views (-long way +short ways):\n%.3000s", diff)
+	}
+}
+
+// A young connection is grown up when a segment of the same ports comes by a VLAN:
+// else there is nothing that tells it from another conversation.
+func TestYoungFlowIsKnownToAnotherWay(t *testing.T) {
+	var pkts []capture.Packet
+	send := func(d int, flags tcp.Flags, seq, ack tcp.Seq, way uint16) {
+		p := capture.Packet{At: tcp.Instant(1e18 + len(pkts)*1e6), Ord: tcp.Ordinal(len(pkts) + 1), Proto: capture.TCP, Reversed: d == 1, Way: way}
+		p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
+		p.Seg = tcp.Segment{Seq: seq, Ack: ack, Flags: flags, Win: 500, TTL: 64}
+		p.Settle()
+		pkts = append(pkts, p)
+	}
+	send(0, tcp.SYN, 99, 0, 0)
+	send(1, tcp.SYN|tcp.ACK, 899, 100, 0)
+	send(0, tcp.ACK, 100, 900, 0)
+	send(0, tcp.SYN, 1<<30, 0, 7)
+	send(1, tcp.SYN|tcp.ACK, 1<<29, 1<<30+1, 0)
+	send(0, tcp.ACK, 1<<30+1, 1<<29+1, 0)
+	for per := 1; per <= len(pkts); per++ {
+		sameStory(t, pkts, per, false)
+	}
+}
+
+// TestShortWaysTellTheSameStory: whatever happens to a connection, the short
+// ways leave of it what the long way alone does.
+func TestShortWaysTellTheSameStory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pkts := unruly(t)
-		per := rapid.IntRange(1, capture.BatchSize).Draw(t, "batch")
-		fed := func(o flows.Options) []*flows.Flow {
-			table := &flows.Table{Options: o}
-			for from := 0; from < len(pkts); from += per {
-				var b capture.Batch
-				b.N, b.Buf = copy(b.Pkts[:], pkts[from:min(from+per, len(pkts))]), octets
-				table.Add(&b)
-			}
-			return viewsOf(table)
-		}
-		digests := rapid.Bool().Draw(t, "digests")
-		short, long := fed(flows.Options{Digests: digests}), fed(flows.Options{Digests: digests, Label: func(flows.Label) {}})
-		if diff := cmp.Diff(long, short, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
-			t.Fatalf("views (-long way +short ways):\n%.3000s", diff)
-		}
+		sameStory(t, pkts, rapid.IntRange(1, capture.BatchSize).Draw(t, "batch"), rapid.Bool().Draw(t, "digests"))
 	})
 }
 

@@ -189,6 +189,9 @@ const (
 	chunkSize = 1 << chunkBits
 )
 
+// chunk holds the records of 1,024 flows. Records never move.
+type chunk [chunkSize]record
+
 // record is all that a table keeps of a flow but its story: 256 octets.
 type record struct {
 	hot  hot
@@ -199,7 +202,7 @@ type record struct {
 // pool, all others in the wide one, which keeps whole keys beside the records.
 type pool struct {
 	index  index
-	chunks [][]record                // of chunkSize each; records never move
+	chunks []*chunk
 	keys   []*[chunkSize]capture.Key // wide only
 	wide   bool
 	reused bool   // a slot was handed out a second time: their order is no longer that of the streams
@@ -282,9 +285,9 @@ func (p *pool) take(k *capture.Key) uint32 {
 		slot = p.used
 		p.used++
 		if int(slot>>chunkBits) == len(p.chunks) {
-			next := make([]record, chunkSize)
+			next := new(chunk)
 			if len(p.chunks) > 0 { // the first is most tables' only one, and not full
-				populate(next)
+				populate(next[:])
 			}
 			p.chunks = append(p.chunks, next)
 			if p.wide {

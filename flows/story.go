@@ -116,8 +116,8 @@ const (
 
 // arena holds the stories of all flows of a table in blocks of 1 to 64 events: a SYN that nobody answers takes one.
 type arena struct {
-	chunks [][]event // of arenaChunk each
-	used   uint32    // events handed out at the end, whatever their block
+	chunks []*[arenaChunk]event
+	used   uint32 // events handed out at the end, whatever their block
 	free   [storyClasses][]uint32
 	limit  uint32
 	held   uint32 // events in blocks that are in use
@@ -157,9 +157,9 @@ func (a *arena) take(class uint8) (uint32, bool) {
 		a.used += left
 	}
 	if int(a.used>>arenaBits) == len(a.chunks) {
-		next := make([]event, arenaChunk)
+		next := new([arenaChunk]event)
 		if len(a.chunks) > 0 {
-			populate(next)
+			populate(next[:])
 		}
 		a.chunks = append(a.chunks, next)
 	}

@@ -75,21 +75,23 @@ func (y *youngSegment) put(pkt *capture.Packet, d int, buf []byte) {
 	}
 }
 
-// nursery holds the segments of young flows. How many those are is bounded:
-// youngFlows, and those that have ended and are still kept whole.
+// nursery holds the segments of young flows, in places for youngMost each, named by
+// where the first one is. How many those are is bounded: youngFlows, and those that
+// have ended and are still kept whole.
 type nursery struct {
 	chunks [][]youngSegment // slices: of an array that is pointed at the beginning would be touched, too
-	used   uint32           // places ever handed out
+	used   uint32           // segments for which there ever was a place
 	free   []uint32
 }
 
-const nurseryChunk = 64 // places
+const nurseryChunk = 64 * youngMost // segments
 
 // at returns where segment i of a place is.
 func (n *nursery) at(place uint32, i uint8) *youngSegment {
-	return &n.chunks[place/nurseryChunk][place%nurseryChunk*youngMost+uint32(i%youngMost)]
+	return &n.chunks[place/nurseryChunk][place%nurseryChunk+uint32(i)]
 }
 
+// take returns a place.
 func (n *nursery) take() uint32 {
 	if last := len(n.free) - 1; last >= 0 {
 		place := n.free[last]
@@ -97,16 +99,16 @@ func (n *nursery) take() uint32 {
 		return place
 	}
 	if int(n.used/nurseryChunk) == len(n.chunks) {
-		n.chunks = append(n.chunks, make([]youngSegment, nurseryChunk*youngMost))
+		n.chunks = append(n.chunks, make([]youngSegment, nurseryChunk))
 	}
-	n.used++
-	return n.used - 1
+	n.used += youngMost
+	return n.used - youngMost
 }
 
 // infancy returns the segments of a young flow.
 func (t *Table) infancy(h *hot) []youngSegment {
 	place := h.echo - 1
-	first := place % nurseryChunk * youngMost
+	first := place % nurseryChunk
 	return t.nursery.chunks[place/nurseryChunk][first : first+uint32(h.win[0]+h.win[1])]
 }
 
