@@ -30,6 +30,14 @@ const v4Prefix = 0xffff
 // Is4 reports whether the key holds IPv4 addresses.
 func (k *Key) Is4() bool { return k.Lo[0] == 0 && k.Lo[1] == 0 && k.Lo[2] == v4Prefix }
 
+// SetIPv4 makes the key that of a conversation over IPv4 outside overlays: the lower
+// end's address, the higher one's, and the ports.
+func (k *Key) SetIPv4(lo, hi, ports uint32) {
+	k.Lo[0], k.Lo[1], k.Lo[2], k.Lo[3] = 0, 0, v4Prefix, lo
+	k.Hi[0], k.Hi[1], k.Hi[2], k.Hi[3] = 0, 0, v4Prefix, hi
+	k.Ports, k.Overlay = ports, 0
+}
+
 // LoEnd returns the lower end's address and port.
 func (k *Key) LoEnd() netip.AddrPort {
 	return netip.AddrPortFrom(Addr(k.Lo), uint16(k.Ports>>16))

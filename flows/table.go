@@ -408,7 +408,8 @@ func (t *Table) evict() {
 	}
 	t.evicted++
 	if t.Options.Retired != nil {
-		row := t.closedRow(p, best)
+		var row Closed
+		t.closedRow(&row, p, best)
 		t.Options.Retired(&row, LimitFlows)
 	}
 	t.drop(p, best)
