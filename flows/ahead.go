@@ -17,6 +17,9 @@ import "kaflow/capture"
 // crowd is how many flows make the last steps worth their cost.
 const crowd = 8192
 
+// soon is how many flows' segments and their answers a batch holds.
+const soon = capture.BatchSize / 2
+
 // sampleEach is how many batches go by between two looks at their order.
 const sampleEach = 16
 
@@ -93,6 +96,8 @@ func (t *Table) inTurn(pkts []capture.Packet) bool {
 	}
 	if w.pool, w.hashed = p, false; 2*found < len(pkts) {
 		w.inOrder = nil
+	} else if next := w.next[0]; next < p.used && p.live >= crowd {
+		prefetch(p.record(next), int(min(soon, chunkSize-next%chunkSize)))
 	}
 	return true
 }

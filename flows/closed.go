@@ -180,11 +180,7 @@ func (t *Table) closedRow(row *Closed, p *pool, slot uint32) {
 		t.grow(p, slot)
 	}
 	t.flush(p, slot)
-	if p.wide {
-		row.Key = p.keys[slot>>chunkBits][slot&(chunkSize-1)]
-	} else {
-		row.Key.SetIPv4(h.lo, h.hi, h.ports)
-	}
+	p.writeKey(slot, &row.Key)
 	client := 0
 	if c.flags&coldReversed != 0 {
 		client = 1

@@ -87,13 +87,18 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 
 func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	h, c := p.hot(slot), p.cold(slot)
-	if p.record(slot).young() && h.tsval[0]&youngEnded != 0 {
-		*g = Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last}
+	young := p.record(slot).young() && h.tsval[0]&youngEnded != 0
+	if !young {
+		t.grow(p, slot)
+	}
+	*g = Glance{}
+	p.writeKey(slot, &g.Key)
+	g.ID, g.First, g.Last = id, c.first, h.last
+	if young {
 		t.glanceYoung(g, h, c)
 		return
 	}
-	t.grow(p, slot)
-	*g = Glance{ID: id, Key: p.key(slot), First: c.first, Last: h.last, Probes: c.probes[0]+c.probes[1] > 0}
+	g.Probes = c.probes[0]+c.probes[1] > 0
 	bits := h.state[0] | h.state[1]
 	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
 	g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked

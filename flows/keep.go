@@ -275,10 +275,10 @@ func startPairs(head, last, probe, answer *event, period, rtt float32) {
 	r.add(inSeconds(last.at.Sub(head.at)))
 	r.add(rtt)
 	head.bits |= evRun
-	*last = event{
-		at: answer.at, ord: answer.ord, ordHi: answer.ordHi, tsval: probe.tsval, count: 2, next: probe.tsecr,
-		kind: KeepaliveProbe, bits: evTail | probe.bits&(evFrom|evTS), ttl: answer.ttl,
-	}
+	*last = event{} // by itself: see taken
+	last.at, last.ord, last.ordHi, last.ttl = answer.at, answer.ord, answer.ordHi, answer.ttl
+	last.tsval, last.next, last.count = probe.tsval, probe.tsecr, 2
+	last.kind, last.bits = KeepaliveProbe, evTail|probe.bits&(evFrom|evTS)
 	t := tail{last}
 	t.setPeriod(p)
 	t.setRTT(r)

@@ -215,12 +215,21 @@ func (p *pool) record(slot uint32) *record { return &p.chunks[slot>>chunkBits][s
 func (p *pool) hot(slot uint32) *hot       { return &p.record(slot).hot }
 func (p *pool) cold(slot uint32) *cold     { return &p.record(slot).cold }
 
-func (p *pool) key(slot uint32) capture.Key {
+func (p *pool) key(slot uint32) (k capture.Key) {
+	p.writeKey(slot, &k)
+	return k
+}
+
+// writeKey writes a flow's key where it is wanted: one that is made elsewhere and
+// copied is read by 16 octets right after it was written by 4, for which a
+// processor waits.
+func (p *pool) writeKey(slot uint32, k *capture.Key) {
 	if p.wide {
-		return p.keys[slot>>chunkBits][slot&(chunkSize-1)]
+		*k = p.keys[slot>>chunkBits][slot&(chunkSize-1)]
+		return
 	}
 	h := p.hot(slot)
-	return capture.Key{Lo: capture.V4Words(h.lo), Hi: capture.V4Words(h.hi), Ports: h.ports}
+	k.SetIPv4(h.lo, h.hi, h.ports)
 }
 
 // hash returns the hash of a flow's key, without making the key.

@@ -91,7 +91,10 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 // the packet, or a copy of it under another key.
 func (t *Table) taken(b *capture.Batch, i int, pkt *capture.Packet, p *pool, hash, slot uint32, ok bool) {
 	s := &t.step
-	*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: pkt.At, payload: b.Payload(i), batch: b}
+	*s = step{} // by itself, then each field: a whole one is made elsewhere and copied by 16 octets, which waits for what wrote it
+	s.t, s.pool = t, p
+	s.pkt, s.seg = pkt, &pkt.Seg
+	s.at, s.payload, s.batch = pkt.At, b.Payload(i), b
 	if pkt.Reversed {
 		s.d, s.p = 1, 0
 	} else {
