@@ -1,6 +1,9 @@
 package flows
 
-import "kaflow/capture"
+import (
+	"kaflow/capture"
+	"kaflow/tcp"
+)
 
 // Each batch is walked ahead of the work, one step at a time for all of its
 // packets: loads and multiplications that do not wait for each other overlap.
@@ -32,12 +35,13 @@ type plan struct {
 	pool  *pool                     // of all packets, if they are TCP segments of one
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
-	hashed    bool      // hash is that of the packets, where they are TCP segments
-	batches   uint32    // so many were prepared
-	next      [2]uint32 // the slot behind that of the last segment, by direction
-	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
-	scattered bool      // the flows of that batch lie apart
-	sum       uint64    // of what was read ahead, so that it is
+	latest    tcp.Instant // of the packets
+	hashed    bool        // hash is that of the packets, where they are TCP segments
+	batches   uint32      // so many were prepared
+	next      [2]uint32   // the slot behind that of the last segment, by direction
+	inOrder   *pool       // of whose flows most segments of the last batch that was looked at came so; nil: they did not
+	scattered bool        // the flows of that batch lie apart
+	sum       uint64      // of what was read ahead, so that it is
 }
 
 // prepare makes the plan for a batch.
@@ -50,13 +54,16 @@ func (t *Table) prepare(b *capture.Batch) {
 	if w.inOrder != nil && !sample && t.inTurn(pkts) {
 		return
 	}
+	latest := tcp.Instant(0)
 	for i := range pkts {
-		if p := &pkts[i]; p.Plain {
+		p := &pkts[i]
+		latest = max(latest, p.At)
+		if p.Plain {
 			w.hash[i] = hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
 			plain++
 		}
 	}
-	w.hashed = true
+	w.hashed, w.latest = true, latest
 	if plain == len(pkts) {
 		w.look(t.narrow.index.entries, len(pkts))
 	} else {
@@ -76,9 +83,10 @@ func (t *Table) prepare(b *capture.Batch) {
 // inTurn finds the slots of packets whose flows come in the order of their slots,
 // and reports whether they may: no other kind of packet is among them.
 func (t *Table) inTurn(pkts []capture.Packet) bool {
-	w, p, found := &t.plan, t.plan.inOrder, 0
+	w, p, found, latest := &t.plan, t.plan.inOrder, 0, tcp.Instant(0)
 	for i := range pkts {
 		pkt, d := &pkts[i], 0
+		latest = max(latest, pkt.At)
 		if pkt.Plain == p.wide || p.wide && pkt.Proto != capture.TCP || t.again {
 			return false
 		}
@@ -94,7 +102,7 @@ func (t *Table) inTurn(pkts []capture.Packet) bool {
 		}
 		w.slot[i], w.next[d] = slot+1, slot+1
 	}
-	if w.pool, w.hashed = p, false; 2*found < len(pkts) {
+	if w.pool, w.hashed, w.latest = p, false, latest; 2*found < len(pkts) {
 		w.inOrder = nil
 	} else if next := w.next[0]; next < p.used && p.live >= crowd {
 		prefetch(p.record(next), int(min(soon, chunkSize-next%chunkSize)))

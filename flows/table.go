@@ -23,7 +23,8 @@ type Table struct {
 	samples      map[uint32]*samples // by handle, for flows with data and without timestamps
 	sampled      int                 // samples of all flows
 	hosts        hostTable
-	copies       copies
+	lastOfAt     tcp.Instant
+	copies       copies // its entries lie within cache lines (a test)
 	banners      []tcp.Untrusted
 	bannerIDs    map[tcp.Untrusted]uint16
 	lastNames    [16]uint16 // of banners: those that came last
@@ -36,7 +37,6 @@ type Table struct {
 	closed       closedRows
 	byHosts      byHosts
 	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
-	lastOfAt     tcp.Instant
 	holes        []capture.Interval
 	streams      uint32
 	sweep        [2]uint32 // where the search for a flow to evict goes on, narrow and wide
@@ -98,7 +98,7 @@ func (t *Table) Add(b *capture.Batch) {
 		t.holes = append(t.holes, h)
 	}
 	t.prepare(b)
-	now, seen := t.now, 0
+	now, seen := t.now, 0 // the latest of so many packets and before, where that is asked
 	for i := 0; i < b.N; i++ {
 		if i = t.shortly(b, i); i == b.N {
 			break
@@ -116,7 +116,7 @@ func (t *Table) Add(b *capture.Batch) {
 		t.segment(b, i, p)
 	}
 	if b.N > 0 {
-		t.now, t.last = latest(b.Pkts[seen:b.N], now), b.Pkts[b.N-1].Ord
+		t.now, t.last = max(now, t.plan.latest), b.Pkts[b.N-1].Ord
 	}
 }
 
