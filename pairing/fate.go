@@ -175,7 +175,7 @@ func (l *leg) missing(f *Fate, i int, e *flows.Event) {
 		f.Reason, f.Why = NotRecording, fmt.Sprintf("%s does not hold what it answers, either", l.farName())
 		return
 	}
-	if r, ok := l.arrived(e, from, to.Add(l.slack)); ok {
+	if r, ok := l.arrived(e, from, to.Add(l.slack), known); ok {
 		f.Reason, f.Why = r.reason, r.why
 		return
 	}
@@ -339,12 +339,12 @@ func (l *ackLog) add(at tcp.Instant, ack tcp.Seq) {
 }
 
 // arrived says whether something proves that e reached its receiver although
-// the far capture does not hold it.
-func (l *leg) arrived(e *flows.Event, from, to tcp.Instant) (recording, bool) {
+// the far capture does not hold it; known, whether the clocks can be compared.
+func (l *leg) arrived(e *flows.Event, from, to tcp.Instant, known bool) (recording, bool) {
 	if isProbe(e.Kind) {
 		return l.answered(e, from, to)
 	}
-	if l.octetsAcked(e, from, to) && !l.refuted(e, to) {
+	if l.octetsAcked(e, from, to, known) && !l.refuted(e, to) {
 		return unknowable(Acknowledged, "acknowledged, so it arrived; %s misses it", l.farName()), true
 	}
 	if e.AnsweredBy != 0 {
@@ -401,13 +401,13 @@ func (l *leg) satisfied(e *flows.Event, from tcp.Instant) bool {
 // either point. Where that was before e, sent again needlessly, only what looks like
 // an answer to e itself counts: a receiver acknowledges at once what it has already
 // (RFC 9293, section 3.10.7.4).
-func (l *leg) octetsAcked(e *flows.Event, from, to tcp.Instant) bool {
+func (l *leg) octetsAcked(e *flows.Event, from, to tcp.Instant, known bool) bool {
 	end := endOf(e)
 	if end == e.Seq {
 		return false
 	}
 	acked := slices.ContainsFunc(l.acks, func(a *ackLog) bool { return a.any && !end.After(a.ever) })
-	if l.acks[0].covers(end, e.At) || l.far != nil && l.acks[1].covers(end, from) {
+	if l.acks[0].covers(end, e.At) || known && l.far != nil && l.acks[1].covers(end, from) {
 		return l.acknowledgesAgain(l.near, e.At, e.At.Add(time.Second)) || l.acknowledgesAgain(l.far, from, to.Add(time.Second))
 	}
 	return acked

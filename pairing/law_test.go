@@ -176,12 +176,12 @@ func TestStepStaysWithinTheBounds(t *testing.T) {
 }
 
 // evident reports whether the frames that are left of a pair prove that wire i
-// arrived: its octets were acknowledged afterwards, or its answer is in the
-// prober's capture.
+// arrived: its octets were acknowledged afterwards, and not before, or its answer is
+// in the prober's capture.
 func evident(w *world, p *Pair, i int, from int) bool {
 	x := &w.wires[i]
-	if !x.arrives() {
-		return false
+	if !x.arrives() || slices.ContainsFunc(w.wires[:i], func(y wire) bool { return y.from == x.from && y.length > 0 && y.seq == x.seq && y.arrives() }) {
+		return false // what it carries had arrived before
 	}
 	for _, seen := range p.Seen {
 		k := seen.Vantage
