@@ -185,7 +185,8 @@ func (t *Table) closedRow(row *Closed, p *pool, slot uint32) {
 	if c.flags&coldReversed != 0 {
 		client = 1
 	}
-	row.ISN[0], row.ISN[1], row.Fingerprint = c.isn[client], c.isn[1-client], c.fingerprint[client]
+	isns := c.isns()
+	row.ISN[0], row.ISN[1], row.Fingerprint = isns[0], isns[1], c.fingerprint[client]
 	row.First, row.Last, row.Stream, row.Reversed = c.first, h.last, c.stream, client == 1
 	row.End[0], row.End[1] = h.ending(client), h.ending(1-client)
 	row.Longest, row.LongestFrom = 0, 0

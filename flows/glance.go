@@ -86,8 +86,9 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 }
 
 func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
-	h, c := p.hot(slot), p.cold(slot)
-	young := p.record(slot).young() && h.tsval[0]&youngEnded != 0
+	r := p.record(slot)
+	h, c := &r.hot, &r.cold
+	young := r.young() && h.tsval[0]&youngEnded != 0 // what it would come to if it grew up is known
 	if !young {
 		t.grow(p, slot)
 	}
@@ -95,26 +96,32 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	p.writeKey(slot, &g.Key)
 	g.ID, g.First, g.Last = id, c.first, h.last
 	if young {
-		t.glanceYoung(g, h, c)
-		return
+		g.Plain, g.Closed, g.Answered = true, true, true
+		g.Period, g.Closing = t.youngPauses(h)
+	} else {
+		bits := h.state[0] | h.state[1]
+		g.Probes = c.probes[0]+c.probes[1] > 0
+		g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
+		g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked
+		const settled = stSeen | stKnown | stAcked
+		g.Plain = h.state[0]&h.state[1]&settled == settled && bits&(stRST|stTentative|stShut|stChallenge|stLate) == 0 &&
+			c.open[0]|c.open[1] == 0 && c.flags&coldWaits == 0 && c.icmps == 0 && c.rsts == 0 &&
+			h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
+		g.Survived, g.Period, g.Closing = t.pauses(c)
 	}
-	g.Probes = c.probes[0]+c.probes[1] > 0
-	bits := h.state[0] | h.state[1]
-	g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
-	g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked
-	const settled = stSeen | stKnown | stAcked
-	g.Plain = h.state[0]&h.state[1]&settled == settled && bits&(stRST|stTentative|stShut|stChallenge|stLate) == 0 &&
-		c.open[0]|c.open[1] == 0 && c.flags&coldWaits == 0 && c.icmps == 0 && c.rsts == 0 &&
-		h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
-	g.Survived, g.Period, g.Closing = t.pauses(c)
 	g.RolesKnown, g.ClientHi = c.flags&coldRoles != 0, c.flags&coldReversed != 0
 	for side := range g.ISN {
 		e := side
 		if g.ClientHi {
 			e = 1 - side
 		}
-		g.ISN[side], g.ISNKnown[side], g.Next[side], g.Segments[side] = c.isn[e], h.state[e]&stSYN != 0, h.next[e], c.segments[e]
-		g.Fingerprint[side], g.Octets[side] = c.fingerprint[e], c.octets[e]
+		g.ISN[side], g.Next[side], g.Fingerprint[side], g.Segments[side] = c.isn[e], h.next[e], c.fingerprint[e], r.sent(e)
+		if young {
+			g.ISNKnown[side], g.Stamp[side] = true, t.youngStamp(h, e)
+			g.Octets[side] = uint64(h.next[e] - c.isn[e] - 1) // the FIN counts, as it does when next moves
+			continue
+		}
+		g.ISNKnown[side], g.Octets[side] = h.state[e]&stSYN != 0, c.octets[e]
 		if h.state[e]&stTimestamps != 0 {
 			g.Stamp[side] = h.tsval[e]
 		}
@@ -125,35 +132,35 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	}
 }
 
-// glanceYoung is glance for a flow that ended while it was young: what it would
-// come to if it grew up.
-func (t *Table) glanceYoung(g *Glance, h *hot, c *cold) {
-	g.Plain, g.Closed, g.Answered = true, true, true
-	g.RolesKnown, g.ClientHi, g.ISNKnown = true, c.flags&coldReversed != 0, [2]bool{true, true}
-	segments, stamps, closing := t.infancy(h), [2]uint32{}, false
+// youngPauses is pauses for a flow that ended while it was young: nothing that it
+// survived was as long as an idle gap.
+func (t *Table) youngPauses(h *hot) (longest, closing time.Duration) {
+	segments, closed := t.infancy(h), false
 	const event = tcp.SYN | tcp.FIN // of its own; what stands between is a run
-	for i := range segments {
-		y := &segments[i]
-		if end := y.from(); y.seg.Opts.Has(tcp.OptTimestamps) && int32(y.seg.TSVal-stamps[end]) > 0 || stamps[end] == 0 {
-			stamps[end] = y.seg.TSVal
-		}
-		if i == 0 || !(y.seg.Flags | segments[i-1].seg.Flags).Any(event) {
+	for i := 1; i < len(segments); i++ {
+		y, before := &segments[i], &segments[i-1]
+		if !(y.seg.Flags | before.seg.Flags).Any(event) {
 			continue
 		}
-		pause := y.at.Sub(segments[i-1].at)
-		g.Period = max(g.Period, pause)
-		if y.seg.Flags.Has(tcp.FIN) && !closing {
-			closing, g.Closing = true, pause
+		pause := y.at.Sub(before.at)
+		longest = max(longest, pause)
+		if y.seg.Flags.Has(tcp.FIN) && !closed {
+			closed, closing = true, pause
 		}
 	}
-	for side := range g.ISN {
-		e := side
-		if g.ClientHi {
-			e = 1 - side
+	return longest, closing
+}
+
+// youngStamp returns the newest TSval of an end of a young flow; 0 where it sent none.
+func (t *Table) youngStamp(h *hot, e int) (newest uint32) {
+	segments := t.infancy(h)
+	for i := range segments {
+		y := &segments[i]
+		if y.from() == e && (y.seg.Opts.Has(tcp.OptTimestamps) && int32(y.seg.TSVal-newest) > 0 || newest == 0) {
+			newest = y.seg.TSVal
 		}
-		g.ISN[side], g.Next[side], g.Segments[side], g.Stamp[side] = c.isn[e], h.next[e], uint32(h.win[e]), stamps[e]
-		g.Fingerprint[side], g.Octets[side] = c.fingerprint[e], uint64(h.next[e]-c.isn[e]-1) // the FIN counts, as it does when next moves
 	}
+	return newest
 }
 
 // lone says which single segment a flow consists of, if it does.

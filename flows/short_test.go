@@ -2,6 +2,8 @@ package flows_test
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -147,24 +149,34 @@ func unruly(t *rapid.T) []capture.Packet {
 	return out
 }
 
-// sameStory feeds packets to a table that may take the short ways and to one that
-// may not, a batch of per at a time, and compares what they tell.
-func sameStory(t interface{ Fatalf(string, ...any) }, pkts []capture.Packet, per int, digests bool) {
-	octets := make([]byte, 100)
-	for i := range octets {
-		octets[i] = byte(i * i)
+// spoken is what the payload of drawn packets is made of: octets by which a protocol
+// is known, then others.
+var spoken = func() []byte {
+	octets := []byte("GET / HTTP/1.1\r\n")
+	for i := len(octets); i < 1448; i++ {
+		octets = append(octets, byte(i*i))
 	}
-	fed := func(o flows.Options) []*flows.Flow {
+	return octets
+}()
+
+// shortAndLong feeds packets, a batch of per at a time, to a table that may take the
+// short ways and to one that may not.
+func shortAndLong(pkts []capture.Packet, per int, digests bool) (short, long *flows.Table) {
+	fed := func(o flows.Options) *flows.Table {
 		table := &flows.Table{Options: o}
 		for from := 0; from < len(pkts); from += per {
 			var b capture.Batch
-			b.N, b.Buf = copy(b.Pkts[:], pkts[from:min(from+per, len(pkts))]), octets
+			b.N, b.Buf = copy(b.Pkts[:], pkts[from:min(from+per, len(pkts))]), spoken
 			table.Add(&b)
 		}
-		return viewsOf(table)
+		return table
 	}
-	short, long := fed(flows.Options{Digests: digests}), fed(flows.Options{Digests: digests, Label: func(flows.Label) {}})
-	if diff := cmp.Diff(long, short, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
+	return fed(flows.Options{Digests: digests}), fed(flows.Options{Digests: digests, Label: func(flows.Label) {}})
+}
+
+// sameStory compares what two tables tell.
+func sameStory(t interface{ Fatalf(string, ...any) }, short, long *flows.Table) {
+	if diff := cmp.Diff(viewsOf(long), viewsOf(short), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
 		t.Fatalf("views (-long way +short ways):\n%.3000s", diff)
 	}
 }
@@ -187,7 +199,24 @@ func TestYoungFlowIsKnownToAnotherWay(t *testing.T) {
 	send(1, tcp.SYN|tcp.ACK, 1<<29, 1<<30+1, 0)
 	send(0, tcp.ACK, 1<<30+1, 1<<29+1, 0)
 	for per := 1; per <= len(pkts); per++ {
-		sameStory(t, pkts, per, false)
+		short, long := shortAndLong(pkts, per, false)
+		sameStory(t, short, long)
+	}
+}
+
+// A wrong checksum of any segment of a young connection is known when it grows up,
+// where the long way would tell of it.
+func TestWrongSumsOfTheYoungAreKnown(t *testing.T) {
+	lines := []string{
+		"0 C > S SYN seq 99 mss 1460 sackok ts 1 0 wscale 7", "+1ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 1 1 wscale 7", "+1ms C > S ACK seq 100 ack 900 ts 1 1",
+		"+1ms C > S PSH,ACK seq 100 ack 900 ts 1 1 len 10", "+1ms S > C ACK seq 900 ack 110 ts 1 1", "+1ms C > S FIN,ACK seq 110 ack 900 ts 1 1",
+		"+1ms S > C PSH,ACK seq 900 ack 111 ts 1 1 len 10", "+1ms S > C FIN,ACK seq 910 ack 111 ts 1 1", "+1ms C > S ACK seq 111 ack 911 ts 1 1",
+	}
+	for wrong := range lines {
+		text := slices.Clone(lines)
+		text[wrong] += " badsum"
+		talk := strings.Join(text, "\n")
+		sameStory(t, read(t, talk, "", capture.BatchSize, flows.Options{}), read(t, talk, "", capture.BatchSize, flows.Options{Label: func(flows.Label) {}}))
 	}
 }
 
@@ -196,7 +225,8 @@ func TestYoungFlowIsKnownToAnotherWay(t *testing.T) {
 func TestShortWaysTellTheSameStory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pkts := unruly(t)
-		sameStory(t, pkts, rapid.IntRange(1, capture.BatchSize).Draw(t, "batch"), rapid.Bool().Draw(t, "digests"))
+		short, long := shortAndLong(pkts, rapid.IntRange(1, capture.BatchSize).Draw(t, "batch"), rapid.Bool().Draw(t, "digests"))
+		sameStory(t, short, long)
 	})
 }
 

@@ -72,12 +72,9 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 				return
 			}
 		case p.record(slot).young():
-			r := p.record(slot)
-			if left := t.youth(r, b, pkt); left != 0 {
-				t.after(p, r, slot, b, pkt, left)
+			if t.youth(p, p.record(slot), slot, b, pkt) {
 				return
 			}
-			t.grow(p, slot)
 		default:
 			if r := p.record(slot); t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt) {
 				return
@@ -87,9 +84,12 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 	t.taken(b, i, pkt, p, hash, slot, ok)
 }
 
-// taken takes a segment the long way; ok says that its flow is at slot. pkt is
-// the packet, or a copy of it under another key.
+// taken takes a segment the long way; ok says that its flow is at slot, and a young
+// one grows up. pkt is the packet, or a copy of it under another key.
 func (t *Table) taken(b *capture.Batch, i int, pkt *capture.Packet, p *pool, hash, slot uint32, ok bool) {
+	if ok {
+		t.grow(p, slot)
+	}
 	s := &t.step
 	*s = step{} // by itself, then each field: a whole one is made elsewhere and copied by 16 octets, which waits for what wrote it
 	s.t, s.pool = t, p

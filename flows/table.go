@@ -105,7 +105,9 @@ func (t *Table) Add(b *capture.Batch) {
 		}
 		p := t.plan.pool
 		if p == nil || !t.plan.short {
-			now, seen = latest(b.Pkts[seen:i+1], now), i+1
+			for ; seen <= i; seen++ {
+				now = max(now, b.Pkts[seen].At)
+			}
 			t.now, t.last = now, b.Pkts[i].Ord
 			if b.Pkts[i].Proto != capture.TCP {
 				t.other(b, i)
@@ -118,14 +120,6 @@ func (t *Table) Add(b *capture.Batch) {
 	if b.N > 0 {
 		t.now, t.last = max(now, t.plan.latest), b.Pkts[b.N-1].Ord
 	}
-}
-
-// latest returns the latest time of packets and now.
-func latest(pkts []capture.Packet, now tcp.Instant) tcp.Instant {
-	for i := range pkts {
-		now = max(now, pkts[i].At)
-	}
-	return now
 }
 
 // shortly takes the packets of a batch from i on that go one of the short ways, and
@@ -151,13 +145,8 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 			if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
 				break
 			}
-		} else if r.hot.echo == 0 {
+		} else if r.hot.echo == 0 || !t.youth(p, r, slot, b, pkt) {
 			break
-		} else if left := t.youth(r, b, pkt); left == 0 {
-			t.grow(p, slot)
-			break
-		} else if left != youngTaken {
-			t.after(p, r, slot, b, pkt, left)
 		}
 	}
 	return i

@@ -13,8 +13,8 @@ import (
 // somebody asks, it grows up: what was put down goes the long way, segment by
 // segment, as if it came then.
 //
-// A young flow's segments are in the nursery. Its next segment needs the hot line and
-// nothing else of the record: of that it uses next, una, last and ord as others do, and
+// A young flow's segments are in the nursery. Behind the handshake the next one needs
+// the hot line and nothing else of the record: of that it uses next, una, last and ord as others do, and
 //
 //	state     zero, which it is for no other flow with a story
 //	echo      the place in the nursery, plus 1
@@ -22,7 +22,7 @@ import (
 //	tsval[0]  the bits below
 //	tsval[1]  its place in the cradle
 //
-// Of cold it uses what open sets, app, and what the SYNs announce.
+// Of cold it uses what open sets, the client, app, and what the SYNs announce.
 
 const (
 	youngMost  = 16   // segments of a young flow
@@ -34,7 +34,6 @@ const (
 	youngFIN   uint32 = 1 << 0 // it has sent a FIN
 	youngHeard uint32 = 1 << 2 // what it speaks is known, or asked no longer
 	youngEnded uint32 = 1 << 4
-	youngSwaps uint32 = 1 << 5 // the client is the Hi end
 )
 
 func (r *record) young() bool { return r.hot.state == [2]uint16{} && r.hot.echo != 0 }
@@ -148,7 +147,7 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	t.born = (t.born + 1) % youngFlows
 	d := 0
 	if pkt.Reversed {
-		d, c.flags, h.tsval[0] = 1, c.flags|coldReversed, youngSwaps
+		d, c.flags = 1, c.flags|coldReversed
 	}
 	c.flags |= coldRoles
 	h.next[d], h.una[d] = seg.Seq+1, seg.Seq
@@ -169,20 +168,18 @@ func (c *cold) announce(d int, seg *tcp.Segment) {
 	}
 }
 
-// What youth leaves to do about a segment that it took: of each call that stands in
-// the midst of it all values that are at hand would have to be put aside.
+// What youth leaves to do about a segment that it took until it has taken it: for
+// a call in the midst of it all values that are at hand would have to be put aside.
 const (
-	youngTaken  uint8 = 1 << iota // it took it
-	youngSum                      // to look at its checksum
+	youngSum    uint8 = 1 << iota // to look at its checksum
 	youngSpeaks                   // to look what its payload speaks
 	youngEnds                     // to note that the flow has ended
 )
 
-// youth takes the next segment of a young flow, where the flow stays young with it:
-// with what the long way would take without a second thought, the next segment in
-// order, that tells its peer something new. It returns what is left to do, 0 where
-// the flow is to grow up and the segment still to be taken.
-func (t *Table) youth(r *record, b *capture.Batch, pkt *capture.Packet) (left uint8) {
+// youth takes the next segment of a young flow and reports whether it did: it takes
+// what the long way would take without a second thought, the next segment in order,
+// that tells its peer something new.
+func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
 	h, seg, d := &r.hot, &pkt.Seg, 0
 	if pkt.Reversed {
 		d = 1
@@ -191,25 +188,25 @@ func (t *Table) youth(r *record, b *capture.Batch, pkt *capture.Packet) (left ui
 	fresh, open := uint32(seg.Ack-h.una[e]), uint32(h.next[e]-h.una[e]) // what it acknowledges, of what there is
 	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|uint32(pkt.Way)|bits&youngEnded != 0 ||
 		n == youngMost || fresh > open {
-		return 0
+		return false
 	}
-	left = youngTaken
+	left := uint8(0)
 	switch {
 	case n <= 2:
 		if fresh != open || !r.greets(d, seg) {
-			return 0
+			return false
 		}
 		left |= youngSum
 	case seg.Opts&^tcp.OptTimestamps != 0 || seg.Seq != h.next[d]:
-		return 0
+		return false
 	case seg.Flags&^tcp.PSH == tcp.ACK:
 		if seg.Len == 0 {
 			if fresh == 0 {
-				return 0
+				return false
 			}
 		} else {
 			if bits&(youngFIN<<d) != 0 || t.digests(seg) {
-				return 0
+				return false
 			}
 			h.next[d] += tcp.Seq(seg.Len)
 			if bits&(youngHeard<<d) == 0 {
@@ -221,7 +218,7 @@ func (t *Table) youth(r *record, b *capture.Batch, pkt *capture.Packet) (left ui
 		bits |= youngFIN << d
 		h.tsval[0] = bits
 	default:
-		return 0
+		return false
 	}
 	h.una[e] = seg.Ack
 	h.last, h.ord = pkt.At, pkt.Ord
@@ -234,14 +231,17 @@ func (t *Table) youth(r *record, b *capture.Batch, pkt *capture.Packet) (left ui
 			left |= youngEnds
 		}
 	}
-	return left
+	if left != 0 {
+		t.after(p, r, slot, b, pkt, left)
+	}
+	return true
 }
 
 // greets takes a segment of end d that may be the second or third of a handshake,
 // and reports whether it is, as far as its acknowledgment is right.
 func (r *record) greets(d int, seg *tcp.Segment) bool {
 	h := &r.hot
-	fromClient := (h.tsval[0]&youngSwaps != 0) == (d == 1)
+	fromClient := (r.cold.flags&coldReversed != 0) == (d == 1)
 	if seg.Len != 0 || fromClient == (h.win[0]+h.win[1] == 1) {
 		return false
 	}
