@@ -176,13 +176,15 @@ func TestStepStaysWithinTheBounds(t *testing.T) {
 }
 
 // evident reports whether the frames that are left of a pair prove that wire i
-// arrived: its octets were acknowledged afterwards, and not before, or its answer is
-// in the prober's capture.
-func evident(w *world, p *Pair, i int, from int) bool {
+// arrived: its octets were acknowledged afterwards, or its answer is in the
+// prober's capture. Of a copy of what had arrived before, later acknowledgments tell
+// nothing; the one that it is answered with does, at either of the two points.
+func evident(w *world, p *Pair, i int, between [2]int) bool {
 	x := &w.wires[i]
-	if !x.arrives() || slices.ContainsFunc(w.wires[:i], func(y wire) bool { return y.from == x.from && y.length > 0 && y.seq == x.seq && y.arrives() }) {
-		return false // what it carries had arrived before
+	if !x.arrives() {
+		return false
 	}
+	again := slices.ContainsFunc(w.wires[:i], func(y wire) bool { return y.from == x.from && y.length > 0 && y.seq == x.seq && y.arrives() })
 	for _, seen := range p.Seen {
 		k := seen.Vantage
 		for _, r := range w.frames(k) {
@@ -190,11 +192,14 @@ func evident(w *world, p *Pair, i int, from int) bool {
 			if y.from == x.from || y.at < x.at {
 				continue
 			}
+			if again && (y.length > 0 || y.at-x.at > time.Second || k != between[0] && k != between[1]) {
+				continue
+			}
 			seg := tcp.Segment{Seq: x.seq, Len: x.length, Flags: x.flags}
 			if end := seg.End(); end != x.seq && y.flags.Has(tcp.ACK) && !end.After(y.ack) {
 				return true
 			}
-			if y.answers == i && k == from {
+			if y.answers == i && k == between[0] {
 				return true
 			}
 		}
@@ -228,10 +233,10 @@ func TestRemovedFramesNeverMakeAFalseLoss(t *testing.T) {
 					lost++
 				case f.How == Crossed && f.Seen.Ord != 0:
 					crossed++
-				case passed && gone[[2]int{y, i}] && evident(w, p, i, x):
+				case passed && gone[[2]int{y, i}] && evident(w, p, i, f.Between):
 					spared++
 				}
-				if f.How == Lost && passed && evident(w, p, i, x) {
+				if f.How == Lost && passed && evident(w, p, i, f.Between) {
 					t.Errorf("wire %d %+v passed tap %d and was acknowledged, yet: %+v", i, w.wires[i], y, f)
 				}
 				if f.How == Crossed && f.Seen.Ord != 0 && frames[y][f.Seen.Ord-1].wire != i {

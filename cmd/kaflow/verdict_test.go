@@ -85,28 +85,18 @@ drop both
 +10s   D > S ACK     seq 4999 ack 8000 @client
 +11ms  S > D ACK     seq 8000 ack 5000 @client
 `, 10), "silent-drop proven", "-", "-"},
-	{"a request gets through, its answer is lost with the state, and both are sent again", `
-D 192.0.2.1:40001
-delay C 10ms
-delay S 10ms
-delay D 10ms
-0      C > S SYN     seq 99  mss 1460
-+11ms  S > C SYN,ACK seq 899 ack 100 mss 1460
-+11ms  C > S ACK     seq 100 ack 900
-+1ms   C > S PSH,ACK seq 100 ack 900 len 11
-+11ms  S > C PSH,ACK seq 900 ack 111 len 11
-+11ms  C > S ACK     seq 111 ack 911
-+200ms C > S PSH,ACK seq 111 ack 911 len 11
-+11ms  S > C PSH,ACK seq 911 ack 122 len 11 lost
-+220ms C > S PSH,ACK seq 111 ack 911 len 11 lost
-+5ms   S > C PSH,ACK seq 911 ack 122 len 11 lost
-+230ms C > S PSH,ACK seq 111 ack 911 len 11 lost
-+5ms   S > C PSH,ACK seq 911 ack 122 len 11 lost
+	{"a request gets through, its answer is lost with the state, and both are sent again", session + `
++1s    C > S PSH,ACK seq 157 ack 900 ts 43068 46057 len 11
++11ms  S > C PSH,ACK seq 900 ack 168 ts 47079 43068 len 11 lost
++220ms C > S PSH,ACK seq 157 ack 900 ts 43299 46057 len 11 lost
++5ms   S > C PSH,ACK seq 900 ack 168 ts 47304 43068 len 11 lost
++230ms C > S PSH,ACK seq 157 ack 900 ts 43534 46057 len 11 lost
++5ms   S > C PSH,ACK seq 900 ack 168 ts 47539 43068 len 11 lost
 +50ms  D > S SYN     seq 4999 mss 1460
 +11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
 +11ms  D > S ACK     seq 5000 ack 8000
-+400ms C > S PSH,ACK seq 111 ack 911 len 11 lost
-+5ms   S > C PSH,ACK seq 911 ack 122 len 11 lost
++400ms C > S PSH,ACK seq 157 ack 900 ts 44011 46057 len 11 lost
++5ms   S > C PSH,ACK seq 900 ack 168 ts 48016 43068 len 11 lost
 +5s    D > S PSH,ACK seq 5000 ack 8000 len 11
 +11ms  S > D ACK     seq 8000 ack 5011
 `, "silent-drop proven state-lost likely", "not one-way-drop", "not one-way-drop"},
