@@ -105,7 +105,8 @@ func (t *Table) inTurn(pkts []capture.Packet) bool {
 	if w.pool, w.hashed, w.latest = p, false, latest; 2*found < len(pkts) {
 		w.inOrder = nil
 	} else if next := w.next[0]; next < p.used && p.live >= crowd {
-		prefetch(p.record(next), int(min(soon, chunkSize-next%chunkSize)))
+		first := next % chunkSize
+		capture.Prefetch(p.chunks[next/chunkSize][first:min(first+soon, chunkSize)])
 	}
 	return true
 }
