@@ -16,7 +16,7 @@ import (
 // here.
 type hostTable struct {
 	rows    map[hostKey]*hostRow
-	recent  [2048]*hostRow           // of rows, by a hash of the addresses: the same hosts come again
+	recent  [256]*hostRow            // of rows, by a hash of the addresses: the same hosts come again
 	asked   map[netip.Addr][]Control // for a host's hardware address, by the host
 	cards   map[netip.Addr]uint32    // a digest of the hardware address that a host named last
 	moves   []Move
@@ -85,7 +85,7 @@ func (t *hostTable) row4(a, b uint32) *hostRow {
 // recently returns where the row of two hosts is, if they came just before, by
 // the last words of their addresses.
 func (t *hostTable) recently(a, b uint32) **hostRow {
-	return &t.recent[mix(uint64(a)<<32|uint64(b), 0x9e3779b97f4a7c15)>>53]
+	return &t.recent[mix(uint64(a)<<32|uint64(b), 0x9e3779b97f4a7c15)>>56]
 }
 
 func (r *hostRow) saw(end int, first, last tcp.Instant, frames uint64) {

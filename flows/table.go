@@ -23,8 +23,7 @@ type Table struct {
 	samples      map[uint32]*samples // by handle, for flows with data and without timestamps
 	sampled      int                 // samples of all flows
 	hosts        hostTable
-	lastOfAt     tcp.Instant
-	copies       copies // its entries lie within cache lines (a test)
+	copies       copies
 	banners      []tcp.Untrusted
 	bannerIDs    map[tcp.Untrusted]uint16
 	lastNames    [16]uint16 // of banners: those that came last
@@ -37,6 +36,7 @@ type Table struct {
 	closed       closedRows
 	byHosts      byHosts
 	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
+	lastOfAt     tcp.Instant
 	holes        []capture.Interval
 	streams      uint32
 	sweep        [2]uint32 // where the search for a flow to evict goes on, narrow and wide
