@@ -89,7 +89,10 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
 	young := r.young() && h.tsval[0]&youngEnded != 0 // what it would come to if it grew up is known
-	if !young {
+	var segments []youngSegment
+	if young {
+		segments = t.infancy(h)
+	} else {
 		t.grow(p, slot)
 	}
 	*g = Glance{}
@@ -97,7 +100,7 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	g.ID, g.First, g.Last = id, c.first, h.last
 	if young {
 		g.Plain, g.Closed, g.Answered = true, true, true
-		g.Period, g.Closing = t.youngPauses(h)
+		g.Period, g.Closing = youngPauses(segments)
 	} else {
 		bits := h.state[0] | h.state[1]
 		g.Probes = c.probes[0]+c.probes[1] > 0
@@ -117,7 +120,7 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 		}
 		g.ISN[side], g.Next[side], g.Fingerprint[side], g.Segments[side] = c.isn[e], h.next[e], c.fingerprint[e], r.sent(e)
 		if young {
-			g.ISNKnown[side], g.Stamp[side] = true, t.youngStamp(h, e)
+			g.ISNKnown[side], g.Stamp[side] = true, youngStamp(segments, e)
 			g.Octets[side] = uint64(h.next[e] - c.isn[e] - 1) // the FIN counts, as it does when next moves
 			continue
 		}
@@ -134,8 +137,8 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 
 // youngPauses is pauses for a flow that ended while it was young: nothing that it
 // survived was as long as an idle gap.
-func (t *Table) youngPauses(h *hot) (longest, closing time.Duration) {
-	segments, closed := t.infancy(h), false
+func youngPauses(segments []youngSegment) (longest, closing time.Duration) {
+	closed := false
 	const event = tcp.SYN | tcp.FIN // of its own; what stands between is a run
 	for i := 1; i < len(segments); i++ {
 		y, before := &segments[i], &segments[i-1]
@@ -152,8 +155,7 @@ func (t *Table) youngPauses(h *hot) (longest, closing time.Duration) {
 }
 
 // youngStamp returns the newest TSval of an end of a young flow; 0 where it sent none.
-func (t *Table) youngStamp(h *hot, e int) (newest uint32) {
-	segments := t.infancy(h)
+func youngStamp(segments []youngSegment, e int) (newest uint32) {
 	for i := range segments {
 		y := &segments[i]
 		if y.from() == e && (y.seg.Opts.Has(tcp.OptTimestamps) && int32(y.seg.TSVal-newest) > 0 || newest == 0) {

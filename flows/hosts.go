@@ -508,8 +508,9 @@ func (t *Table) lastSent(p *pool, slot uint32, end int) tcp.Instant {
 	var last tcp.Instant
 	c := p.cold(slot)
 	if p.record(slot).young() {
-		for _, y := range t.infancy(p.hot(slot)) {
-			if y.from() == end {
+		segments := t.infancy(p.hot(slot))
+		for i := range segments {
+			if y := &segments[i]; y.from() == end {
 				last = y.at
 			}
 		}

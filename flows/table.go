@@ -97,6 +97,7 @@ func (t *Table) Add(b *capture.Batch) {
 		}
 		t.holes = append(t.holes, h)
 	}
+	t.room()
 	t.prepare(b)
 	now, seen := t.now, 0 // the latest of so many packets and before, where that is asked
 	for i := 0; i < b.N; i++ {

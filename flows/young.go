@@ -1,6 +1,8 @@
 package flows
 
 import (
+	"slices"
+
 	"kaflow/capture"
 	"kaflow/tcp"
 )
@@ -17,10 +19,10 @@ import (
 // the hot line and nothing else of the record: of that it uses next, una, last and ord as others do, and
 //
 //	state     zero, which it is for no other flow with a story
-//	echo      the place in the nursery, plus 1
+//	echo      the place of its last segment in the nursery
 //	win       segments so far, by end
 //	tsval[0]  the bits below
-//	tsval[1]  its place in the cradle
+//	tsval[1]  its place in the cradle; from youngBirth on the chunk of the nursery in which it began
 //
 // Of cold it uses what open sets, the client, app, and what the SYNs announce.
 
@@ -36,6 +38,8 @@ const (
 	youngEnded uint32 = 1 << 4
 )
 
+const youngBirth = 16 // bits of tsval[1] below the chunk
+
 func (r *record) young() bool { return r.hot.state == [2]uint16{} && r.hot.echo != 0 }
 
 // sent returns how many segments an end has sent.
@@ -49,7 +53,8 @@ func (r *record) sent(end int) uint32 {
 // youngSegment is a segment of a young flow: 64 octets.
 type youngSegment struct {
 	at    tcp.Instant
-	ord   tcp.Ordinal
+	ord   uint32 // the lower half of its ordinal
+	prev  uint32 // the place of the flow's segment before; 0: it is the first
 	seg   tcp.Segment
 	octet uint8 // the last of the payload
 	bits  uint8
@@ -67,58 +72,121 @@ func (y *youngSegment) from() int { return int(y.bits & youngHi) }
 // put writes a segment of end d down.
 func (y *youngSegment) put(pkt *capture.Packet, d int, buf []byte) {
 	y.seg = pkt.Seg // by itself: several assignments in one statement go by way of the stack
-	y.at, y.ord = pkt.At, pkt.Ord
+	y.at, y.ord = pkt.At, uint32(pkt.Ord)
 	y.octet, y.bits = 0, uint8(d)
 	if pkt.Seg.Len > 0 && pkt.DataLen == pkt.Seg.Len {
 		y.octet, y.bits = buf[pkt.Data+pkt.DataLen-1], uint8(d)|youngOctet
 	}
 }
 
-// nursery holds the segments of young flows, in places for youngMost each, named by
-// where the first one is. How many those are is bounded: youngFlows, and those that
-// have ended and are still kept whole.
+// nursery holds the segments of young flows, of all of them one behind the other as
+// they came; each names the one before of its flow. Flows that have ended are kept
+// whole until thousands of others have: with a place for each flow every segment
+// would go to memory that is far by then, and memory that is written in order never is.
+//
+// A chunk is used again when no flow is young that began in it or before.
 type nursery struct {
+	page   []youngSegment   // the chunk that is being filled
+	used   uint32           // segments in it
+	base   uint32           // the place of its first one
 	chunks [][]youngSegment // slices: of an array that is pointed at the beginning would be touched, too
-	used   uint32           // segments for which there ever was a place
+	births []uint32         // of each chunk: flows that began in it and are young
+	full   []uint32         // chunks that wait to be used again, the oldest first
 	free   []uint32
 }
 
-const nurseryChunk = 64 * youngMost // segments
+const (
+	nurseryChunk = 4096                                                  // segments
+	nurseryMost  = (youngFlows + wholeClosed) * youngMost / nurseryChunk // chunks, before flows grow up to make room
+)
 
-// at returns where segment i of a place is.
-func (n *nursery) at(place uint32, i uint8) *youngSegment {
-	return &n.chunks[place/nurseryChunk][place%nurseryChunk+uint32(i)]
+// at returns the segment at a place; places are counted from 1.
+func (n *nursery) at(place uint32) *youngSegment {
+	return &n.chunks[(place-1)/nurseryChunk][(place-1)%nurseryChunk]
 }
 
-// take returns a place.
-func (n *nursery) take() uint32 {
-	if last := len(n.free) - 1; last >= 0 {
-		place := n.free[last]
-		n.free = n.free[:last]
-		return place
+// chunk returns which chunk is being filled.
+func (n *nursery) chunk() uint32 { return n.base / nurseryChunk }
+
+// turn begins another chunk.
+func (n *nursery) turn() {
+	if n.page != nil {
+		n.full = append(n.full, n.chunk())
 	}
-	if int(n.used/nurseryChunk) == len(n.chunks) {
-		n.chunks = append(n.chunks, make([]youngSegment, nurseryChunk))
+	gone := 0
+	for gone < len(n.full) && n.births[n.full[gone]] == 0 {
+		gone++
 	}
-	n.used += youngMost
-	return n.used - youngMost
+	n.free = append(n.free, n.full[:gone]...)
+	n.full = slices.Delete(n.full, 0, gone)
+	if len(n.free) == 0 {
+		n.free = append(n.free, uint32(len(n.chunks)))
+		n.chunks, n.births = append(n.chunks, make([]youngSegment, nurseryChunk)), append(n.births, 0)
+	}
+	last := len(n.free) - 1
+	chunk := n.free[last]
+	n.free = n.free[:last]
+	n.page, n.used, n.base = n.chunks[chunk], 0, chunk*nurseryChunk+1
 }
 
-// infancy returns the segments of a young flow.
+// next returns where the next segment of a young flow goes. There is room for those of a
+// batch: see Table.room.
+func (n *nursery) next(h *hot) *youngSegment {
+	y := &n.page[n.used]
+	y.prev, h.echo = h.echo, n.base+n.used
+	n.used++
+	return y
+}
+
+// infancy returns the segments of a young flow, until it is called again.
 func (t *Table) infancy(h *hot) []youngSegment {
-	place := h.echo - 1
-	first := place % nurseryChunk
-	return t.nursery.chunks[place/nurseryChunk][first : first+uint32(h.win[0]+h.win[1])]
+	segments := t.replay.told[:h.win[0]+h.win[1]]
+	for i, place := len(segments)-1, h.echo; i >= 0; i-- {
+		y := t.nursery.at(place)
+		segments[i], place = *y, y.prev
+	}
+	return segments
 }
 
-// outgrow gives a young flow's place in the nursery back, and that in the cradle.
+// outgrow takes a young flow out of the nursery and the cradle.
 func (t *Table) outgrow(h *hot) {
-	t.nursery.free = append(t.nursery.free, h.echo-1)
+	t.nursery.births[h.tsval[1]>>youngBirth]--
 	t.arena.held -= youngMost
 	if h.tsval[0]&youngEnded == 0 {
-		t.cradle[h.tsval[1]] = 0
+		t.cradle[h.tsval[1]%(1<<youngBirth)] = 0
 	}
 	h.echo = 0
+}
+
+// room makes room for the segments of a batch. Where the nursery is full, the flows
+// grow up that keep its older half from being used again.
+func (t *Table) room() {
+	n := &t.nursery
+	if !t.short || n.used+capture.BatchSize <= uint32(len(n.page)) {
+		return
+	}
+	n.turn()
+	if len(n.full) < nurseryMost {
+		return
+	}
+	old := make([]bool, len(n.chunks))
+	for _, chunk := range n.full[:len(n.full)/2] {
+		old[chunk] = true
+	}
+	grow := func(handle uint32) {
+		p, slot := t.at(handle)
+		if r := p.record(slot); r.young() && old[r.hot.tsval[1]>>youngBirth] {
+			t.grow(p, slot)
+		}
+	}
+	for _, handle := range t.cradle {
+		if handle != 0 {
+			grow(handle - 1)
+		}
+	}
+	for _, handle := range t.ended {
+		grow(handle)
+	}
 }
 
 // bear begins a flow young, where its first segment is a SYN as all are, and
@@ -141,9 +209,9 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	slot := t.open(p, hash, &pkt.Key, 0, false, pkt)
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
-	h.echo, h.tsval[1] = t.nursery.take()+1, t.born
 	t.arena.held += youngMost // they count as events
-	t.cradle[t.born] = p.handle(slot) + 1
+	place := t.born           // in the cradle
+	t.cradle[place] = p.handle(slot) + 1
 	t.born = (t.born + 1) % youngFlows
 	d := 0
 	if pkt.Reversed {
@@ -153,7 +221,9 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	h.next[d], h.una[d] = seg.Seq+1, seg.Seq
 	c.announce(d, seg)
 	h.last, h.ord, h.win[d] = pkt.At, pkt.Ord, 1
-	t.nursery.at(h.echo-1, 0).put(pkt, d, b.Buf)
+	t.nursery.next(h).put(pkt, d, b.Buf)
+	h.tsval[1] = place | t.nursery.chunk()<<youngBirth
+	t.nursery.births[t.nursery.chunk()]++
 	t.after(p, r, slot, b, pkt, youngSum)
 	return true
 }
@@ -186,7 +256,7 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	}
 	e, n, bits := 1-d, uint8(h.win[0]+h.win[1]), h.tsval[0]
 	fresh, open := uint32(seg.Ack-h.una[e]), uint32(h.next[e]-h.una[e]) // what it acknowledges, of what there is
-	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|uint32(pkt.Way)|bits&youngEnded != 0 ||
+	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|uint32(pkt.Way)|bits&youngEnded|uint32((pkt.Ord-h.ord)>>32) != 0 ||
 		n == youngMost || fresh > open {
 		return false
 	}
@@ -223,7 +293,7 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	h.una[e] = seg.Ack
 	h.last, h.ord = pkt.At, pkt.Ord
 	h.win[d]++
-	t.nursery.at(h.echo-1, n).put(pkt, d, b.Buf)
+	t.nursery.next(h).put(pkt, d, b.Buf)
 	const both = youngFIN | youngFIN<<1
 	if bits&both != 0 { // what comes before is a run, once the flow grows up
 		left |= youngSum
@@ -260,7 +330,7 @@ func (r *record) greets(d int, seg *tcp.Segment) bool {
 func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet, left uint8) {
 	h, c := &r.hot, &r.cold
 	if left&youngSum != 0 && pkt.WrongTCPSum(b.Buf) {
-		t.nursery.at(h.echo-1, uint8(h.win[0]+h.win[1]-1)).bits |= youngBadSum
+		t.nursery.at(h.echo).bits |= youngBadSum
 	}
 	if left&youngSpeaks != 0 {
 		d := 0
@@ -276,7 +346,7 @@ func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 		}
 	}
 	if left&youngEnds != 0 {
-		t.cradle[h.tsval[1]] = 0
+		t.cradle[h.tsval[1]%(1<<youngBirth)] = 0
 		h.tsval[0] |= youngEnded
 		c.flags |= coldEnded
 		t.finished(p, slot)
@@ -289,16 +359,16 @@ func (t *Table) grow(p *pool, slot uint32) {
 	if !r.young() {
 		return
 	}
-	told, pkt := &t.replay.told, &t.replay.pkt // a flow that grows up makes no other one do so
-	n := copy(told[:], t.infancy(&r.hot))
+	segments, pkt := t.infancy(&r.hot), &t.replay.pkt // a flow that grows up makes no other one do so
 	t.outgrow(&r.hot)
 	was := r.cold
-	key := p.key(slot)
+	key, ord := p.key(slot), was.firstOrd
 	r.hot = hot{lo: r.hot.lo, hi: r.hot.hi, ports: r.hot.ports}
 	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app}
-	for i := range told[:n] {
-		y := &told[i]
-		*pkt = capture.Packet{At: y.at, Ord: y.ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
+	for i := range segments {
+		y := &segments[i]
+		ord += tcp.Ordinal(y.ord - uint32(ord))
+		*pkt = capture.Packet{At: y.at, Ord: ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
 		pkt.Seg = y.seg
 		s := &t.step
 		*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: y.at, d: y.from(), p: 1 - y.from(), replayed: y}
