@@ -49,7 +49,9 @@ func (c *closedRows) place(print uint32) *Closed {
 		c.prints[at] = print
 	} else {
 		if c.prints = append(c.prints, print); at%closedChunk == 0 {
-			c.chunks = append(c.chunks, new([closedChunk]Closed))
+			fresh := new([closedChunk]Closed)
+			populate(fresh[:])
+			c.chunks = append(c.chunks, fresh)
 		}
 	}
 	return c.row(at)

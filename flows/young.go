@@ -121,7 +121,11 @@ func (n *nursery) turn() {
 	n.full = slices.Delete(n.full, 0, gone)
 	if len(n.free) == 0 {
 		n.free = append(n.free, uint32(len(n.chunks)))
-		n.chunks, n.births = append(n.chunks, make([]youngSegment, nurseryChunk)), append(n.births, 0)
+		fresh := make([]youngSegment, nurseryChunk)
+		if len(n.chunks) > 0 { // the first may stay nearly empty
+			populate(fresh)
+		}
+		n.chunks, n.births = append(n.chunks, fresh), append(n.births, 0)
 	}
 	last := len(n.free) - 1
 	chunk := n.free[last]
