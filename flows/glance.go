@@ -89,19 +89,16 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
 	young := r.young() && h.tsval[0]&youngEnded != 0 // what it would come to if it grew up is known
-	var segments []youngSegment
-	if young {
-		segments = t.infancy(h)
-	} else {
-		t.grow(p, slot)
-	}
 	*g = Glance{}
 	p.writeKey(slot, &g.Key)
 	g.ID, g.First, g.Last = id, c.first, h.last
+	var segments []youngSegment
 	if young {
+		segments = t.infancy(h)
 		g.Plain, g.Closed, g.Answered = true, true, true
 		g.Period, g.Closing = youngPauses(segments)
 	} else {
+		t.grow(p, slot)
 		bits := h.state[0] | h.state[1]
 		g.Probes = c.probes[0]+c.probes[1] > 0
 		g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]

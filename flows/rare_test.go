@@ -3,31 +3,21 @@ package flows
 import (
 	"testing"
 
-	"kaflow/capture"
 	"kaflow/tcp"
 )
 
 // A flood of pairs of segments with octets missing between them takes no more
 // side notes than the table allows, and leaves those of a flow in use alone.
 func TestFloodOfHolesIsBounded(t *testing.T) {
-	table := Table{Options: Options{MaxFlows: 8000}}
-	var b capture.Batch
-	ord := tcp.Ordinal(0)
-	send := func(client uint32, reversed bool, seg tcp.Segment) {
-		ord++
-		k := capture.Key{Ports: 40000<<16 | 22}
-		k.Lo[2], k.Hi[2], k.Lo[3], k.Hi[3] = 0xffff, 0xffff, 0x0a000000+client, 0x0b000001
-		b.N, b.Pkts[0] = 1, capture.Packet{Proto: capture.TCP, At: tcp.Instant(ord) * 1e6, Ord: ord, Key: k, Reversed: reversed, Seg: seg}
-		table.Add(&b)
-	}
+	table := feeder{Table: Table{Options: Options{MaxFlows: 8000}}}
 	hole := func(client uint32) {
-		send(client, false, tcp.Segment{Seq: 1000, Ack: 500, Flags: tcp.ACK | tcp.PSH, Len: 10, Win: 100})
-		send(client, false, tcp.Segment{Seq: 5000, Ack: 500, Flags: tcp.ACK | tcp.PSH, Len: 10, Win: 100})
+		table.send(client, false, tcp.Segment{Seq: 1000, Ack: 500, Flags: tcp.ACK | tcp.PSH, Len: 10, Win: 100})
+		table.send(client, false, tcp.Segment{Seq: 5000, Ack: 500, Flags: tcp.ACK | tcp.PSH, Len: 10, Win: 100})
 	}
 	hole(0)
-	send(0, true, tcp.Segment{Seq: 500, Ack: 1010, Flags: tcp.ACK, Win: 100})
-	send(0, false, tcp.Segment{Seq: 5009, Ack: 500, Flags: tcp.ACK, Win: 100}) // a probe
-	send(0, true, tcp.Segment{Seq: 500, Ack: 1010, Flags: tcp.ACK, Win: 100})
+	table.send(0, true, tcp.Segment{Seq: 500, Ack: 1010, Flags: tcp.ACK, Win: 100})
+	table.send(0, false, tcp.Segment{Seq: 5009, Ack: 500, Flags: tcp.ACK, Win: 100}) // a probe
+	table.send(0, true, tcp.Segment{Seq: 500, Ack: 1010, Flags: tcp.ACK, Win: 100})
 	for client := range uint32(6000) {
 		hole(client + 1)
 	}

@@ -22,7 +22,7 @@ import (
 //	echo      the place of its last segment in the nursery
 //	win       segments so far, by end
 //	tsval[0]  the bits below
-//	tsval[1]  its place in the cradle; from youngBirth on the chunk of the nursery in which it began
+//	tsval[1]  its place in the cradle, and the chunk of the nursery in which it began
 //
 // Of cold it uses what open sets, the client, app, and what the SYNs announce.
 
@@ -38,7 +38,10 @@ const (
 	youngEnded uint32 = 1 << 4
 )
 
-const youngBirth = 16 // bits of tsval[1] below the chunk
+// cradled returns a young flow's place in the cradle, bornIn the chunk of the nursery in which
+// it began. Both are small: see youngFlows and nurseryMost.
+func (h *hot) cradled() uint32 { return h.tsval[1] & 0xffff }
+func (h *hot) bornIn() uint32  { return h.tsval[1] >> 16 }
 
 func (r *record) young() bool { return r.hot.state == [2]uint16{} && r.hot.echo != 0 }
 
@@ -53,7 +56,7 @@ func (r *record) sent(end int) uint32 {
 // youngSegment is a segment of a young flow: 64 octets.
 type youngSegment struct {
 	at    tcp.Instant
-	ord   uint32 // the lower half of its ordinal
+	ord   uint32 // the lower half of its ordinal, which is less than 2^32 above that of the segment before
 	prev  uint32 // the place of the flow's segment before; 0: it is the first
 	seg   tcp.Segment
 	octet uint8 // the last of the payload
@@ -154,32 +157,36 @@ func (t *Table) infancy(h *hot) []youngSegment {
 
 // outgrow takes a young flow out of the nursery and the cradle.
 func (t *Table) outgrow(h *hot) {
-	t.nursery.births[h.tsval[1]>>youngBirth]--
+	t.nursery.births[h.bornIn()]--
 	t.arena.held -= youngMost
 	if h.tsval[0]&youngEnded == 0 {
-		t.cradle[h.tsval[1]%(1<<youngBirth)] = 0
+		t.cradle[h.cradled()] = 0
 	}
 	h.echo = 0
 }
 
-// room makes room for the segments of a batch. Where the nursery is full, the flows
-// grow up that keep its older half from being used again.
+// room makes room for the segments of a batch.
 func (t *Table) room() {
 	n := &t.nursery
 	if !t.short || n.used+capture.BatchSize <= uint32(len(n.page)) {
 		return
 	}
-	n.turn()
-	if len(n.full) < nurseryMost {
-		return
+	if n.turn(); len(n.full) >= nurseryMost {
+		t.growOld()
 	}
+}
+
+// growOld makes the flows grow up that keep the older half of the nursery from being
+// used again: the cradle has those that go on, t.ended the others.
+func (t *Table) growOld() {
+	n := &t.nursery
 	old := make([]bool, len(n.chunks))
 	for _, chunk := range n.full[:len(n.full)/2] {
 		old[chunk] = true
 	}
 	grow := func(handle uint32) {
 		p, slot := t.at(handle)
-		if r := p.record(slot); r.young() && old[r.hot.tsval[1]>>youngBirth] {
+		if r := p.record(slot); r.young() && old[r.hot.bornIn()] {
 			t.grow(p, slot)
 		}
 	}
@@ -226,8 +233,8 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	c.announce(d, seg)
 	h.last, h.ord, h.win[d] = pkt.At, pkt.Ord, 1
 	t.nursery.next(h).put(pkt, d, b.Buf)
-	h.tsval[1] = place | t.nursery.chunk()<<youngBirth
-	t.nursery.births[t.nursery.chunk()]++
+	h.tsval[1] = place | t.nursery.chunk()<<16
+	t.nursery.births[h.bornIn()]++
 	t.after(p, r, slot, b, pkt, youngSum)
 	return true
 }
@@ -350,7 +357,7 @@ func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 		}
 	}
 	if left&youngEnds != 0 {
-		t.cradle[h.tsval[1]%(1<<youngBirth)] = 0
+		t.cradle[h.cradled()] = 0
 		h.tsval[0] |= youngEnded
 		c.flags |= coldEnded
 		t.finished(p, slot)
