@@ -204,6 +204,32 @@ func TestYoungFlowIsKnownToAnotherWay(t *testing.T) {
 	}
 }
 
+// A young connection keeps the ordinals of its segments, however far apart they are.
+func TestOrdinalsOfTheYoung(t *testing.T) {
+	for _, apart := range []tcp.Ordinal{1, 1 << 31, 1<<32 - 1, 1 << 32, 1<<32 + 1, 1 << 40} {
+		for late := range 4 {
+			var pkts []capture.Packet
+			ord := tcp.Ordinal(7)
+			for i, seg := range []tcp.Segment{
+				{Seq: 99, Flags: tcp.SYN}, {Seq: 899, Ack: 100, Flags: tcp.SYN | tcp.ACK}, {Seq: 100, Ack: 900, Flags: tcp.ACK},
+				{Seq: 100, Ack: 900, Flags: tcp.FIN | tcp.ACK}, {Seq: 900, Ack: 101, Flags: tcp.FIN | tcp.ACK},
+			} {
+				if ord++; i > 0 && i-1 == late {
+					ord += apart - 1
+				}
+				p := capture.Packet{At: tcp.Instant(1e18 + i*1e6), Ord: ord, Proto: capture.TCP, Reversed: i == 1 || i == 4}
+				p.Key.SetIPv4(0xc0000201, 0xc6336402, 40000<<16|22)
+				p.Seg = seg
+				p.Seg.Win = 500
+				p.Settle()
+				pkts = append(pkts, p)
+			}
+			short, long := shortAndLong(pkts, len(pkts), false)
+			sameStory(t, short, long)
+		}
+	}
+}
+
 // A wrong checksum of any segment of a young connection is known when it grows up,
 // where the long way would tell of it.
 func TestWrongSumsOfTheYoungAreKnown(t *testing.T) {
