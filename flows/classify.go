@@ -12,7 +12,7 @@ import (
 func (s *step) kind(stale bool) Kind {
 	seg := s.seg
 	f := seg.Flags
-	if s.t.copies.seen(s.handle, s.d, seg, s.at, s.trust()) {
+	if s.t.copies.seen(s.handle, s.d, seg, s.at, trust(s.h.state[s.d]&stIDVaries != 0, s.c.segments[s.d]-1)) {
 		return Duplicate
 	}
 	if stale {
@@ -63,17 +63,6 @@ func (s *step) kind(stale bool) Kind {
 		return s.dataKind()
 	}
 	return s.empty()
-}
-
-// trust says how far the sender's IP ID tells packets apart.
-func (s *step) trust() idTrust {
-	switch {
-	case s.h.state[s.d]&stIDVaries != 0:
-		return idVaries
-	case s.c.segments[s.d] <= 2:
-		return idNew
-	}
-	return idConstant
 }
 
 // reset judges a RST: does the receiver accept it (RFC 5961, section 3.2)? Its

@@ -35,6 +35,18 @@ const (
 	idVaries
 )
 
+// trust says how far a sender's IP ID, which varies or not, tells packets apart,
+// where so many came before.
+func trust(varies bool, before uint32) idTrust {
+	switch {
+	case varies:
+		return idVaries
+	case before <= 1:
+		return idNew
+	}
+	return idConstant
+}
+
 // seen reports whether the segment was seen a moment ago, and remembers it.
 func (c *copies) seen(handle uint32, end int, seg *tcp.Segment, at tcp.Instant, id idTrust) bool {
 	h := printOf(handle, end, seg)

@@ -30,7 +30,7 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled ||
 		pkt.Way != c.way[d] || quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
 		c.flags&disorder != 0 || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
-		c.flags&(coldMidway|coldHandshake) == 0 || c.app[d] == 0 && c.octets[d] <= askedOctets || t.digests(seg) {
+		c.flags&(coldMidway|coldHandshake) == 0 || seg.Len > 0 && c.app[d] == 0 && c.octets[d] <= askedOctets || t.digests(seg) {
 		return false
 	}
 	evs := t.arena.events(c.story)
@@ -41,14 +41,9 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	if tl.bits&evTail == 0 || tl.kind != Data {
 		return false
 	}
-	trust := idConstant
-	switch {
-	case h.state[d]&stIDVaries != 0 || seg.IPID != c.ipid[d]:
-		trust = idVaries
-	case c.segments[d] <= 1:
-		trust = idNew
-	}
-	if t.copies.seen(handle, d, seg, pkt.At, trust) {
+	if seg.Len > 0 || seg.Ack.After(h.una[e]) {
+		t.copies.put(handle, d, seg, pkt.At) // what tells something new is no copy
+	} else if t.copies.seen(handle, d, seg, pkt.At, trust(h.state[d]&stIDVaries != 0 || seg.IPID != c.ipid[d], c.segments[d])) {
 		return false
 	}
 
