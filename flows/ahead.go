@@ -36,10 +36,12 @@ type plan struct {
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
 	latest    tcp.Instant // of the packets
-	hashed    bool        // hash is that of the packets, where they are TCP segments
+	turns     bool        // the slots are found in turn, while the work goes on, and nothing was hashed
 	batches   uint32      // so many were prepared
 	next      [2]uint32   // the slot behind that of the last segment, by direction
 	inOrder   *pool       // of whose flows most segments of the last batch that was looked at came so; nil: they did not
+	found     int         // packets of the last batch that took turns whose flow's turn it was,
+	sought    int         // of so many; 0 before the first
 	scattered bool        // the flows of that batch lie apart
 	sum       uint64      // of what was read ahead, so that it is
 }
@@ -51,7 +53,7 @@ func (t *Table) prepare(b *capture.Batch) {
 	w.pool, w.short = &t.narrow, t.short
 	sample := w.batches%sampleEach == 0
 	w.batches++
-	if w.inOrder != nil && !sample && t.inTurn(pkts) {
+	if w.inOrder != nil && !sample && t.takeTurns(len(pkts)) {
 		return
 	}
 	latest := tcp.Instant(0)
@@ -63,7 +65,7 @@ func (t *Table) prepare(b *capture.Batch) {
 			plain++
 		}
 	}
-	w.hashed, w.latest = true, latest
+	w.turns, w.latest = false, latest
 	if plain == len(pkts) {
 		w.look(t.narrow.index.entries, len(pkts))
 	} else {
@@ -71,7 +73,7 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 	if sample {
 		if w.inOrder = nil; w.pool != nil && !t.again && w.ordered(pkts) {
-			w.inOrder = w.pool
+			w.inOrder, w.sought = w.pool, 0
 		}
 		w.scattered = w.inOrder == nil && t.narrow.live+t.wide.live >= crowd && w.apart(len(pkts))
 	}
@@ -80,35 +82,38 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 }
 
-// inTurn finds the slots of packets whose flows come in the order of their slots,
-// and reports whether they may: no other kind of packet is among them.
-func (t *Table) inTurn(pkts []capture.Packet) bool {
-	w, p, found, latest := &t.plan, t.plan.inOrder, 0, tcp.Instant(0)
-	for i := range pkts {
-		pkt, d := &pkts[i], 0
-		latest = max(latest, pkt.At)
-		if pkt.Plain == p.wide || p.wide && pkt.Proto != capture.TCP || t.again {
-			return false
-		}
-		if pkt.Reversed {
-			d = 1
-		}
-		slot := w.next[d]
-		if slot < p.used && p.holds(p.record(slot), slot, &pkt.Key) {
-			found++
-		} else if slot = p.index.look(p.index.hash(&pkt.Key)) - 1; slot+1 == 0 {
-			w.slot[i] = 0
-			continue
-		}
-		w.slot[i], w.next[d] = slot+1, slot+1
-	}
-	if w.pool, w.hashed, w.latest = p, false, latest; 2*found < len(pkts) {
+// takeTurns reports whether the flows of a batch of n packets are to be looked for
+// in turn, as those of the one before were.
+func (t *Table) takeTurns(n int) bool {
+	w, p := &t.plan, t.plan.inOrder
+	if t.again || 2*w.found < w.sought {
 		w.inOrder = nil
-	} else if next := w.next[0]; next < p.used && p.live >= crowd {
+		return false
+	}
+	w.turns, w.pool, w.latest, w.found, w.sought = true, nil, 0, 0, n
+	if next := w.next[0] + soon; next < p.used && p.live >= crowd {
 		first := next % chunkSize
 		capture.Prefetch(p.chunks[next/chunkSize][first:min(first+soon, chunkSize)])
 	}
 	return true
+}
+
+// mayTurn reports whether a packet is a segment of the pool whose flows take turns.
+func (w *plan) mayTurn(pkt *capture.Packet) bool {
+	return pkt.Plain != w.inOrder.wide && (pkt.Plain || pkt.Proto == capture.TCP)
+}
+
+// outOfTurn returns the slot, plus 1, of a packet whose flow's turn it is not; 0
+// where that pool has none.
+func (w *plan) outOfTurn(pkt *capture.Packet) uint32 {
+	p := w.inOrder
+	if !w.mayTurn(pkt) {
+		return 0
+	}
+	if slot, ok := p.find(p.index.hash(&pkt.Key), &pkt.Key); ok {
+		return slot + 1
+	}
+	return 0
 }
 
 // ordered reports whether most packets of a batch come in the order of their
@@ -132,10 +137,10 @@ func (w *plan) ordered(pkts []capture.Packet) bool {
 
 // hashOf returns the hash of a segment's key in its pool.
 func (t *Table) hashOf(p *pool, pkts []capture.Packet, i int) uint32 {
-	if t.plan.hashed {
-		return t.plan.hash[i]
+	if t.plan.turns {
+		return p.index.hash(&pkts[i].Key)
 	}
-	return p.index.hash(&pkts[i].Key)
+	return t.plan.hash[i]
 }
 
 // look looks up the slots of the first n packets, all of them the narrow pool's,

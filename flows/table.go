@@ -126,10 +126,23 @@ func (t *Table) Add(b *capture.Batch) {
 // shortly takes the packets of a batch from i on that go one of the short ways, and
 // returns the first that goes none.
 func (t *Table) shortly(b *capture.Batch, i int) int {
-	w, p := &t.plan, t.plan.pool
+	w, p, latest := &t.plan, t.plan.pool, t.plan.latest
 	for ; i < b.N && w.short; i++ {
 		pkt, slot := &b.Pkts[i], w.slot[i]-1
-		if w.pool == nil {
+		if w.turns {
+			d := 0
+			if pkt.Reversed {
+				d = 1
+			}
+			p, slot = w.inOrder, w.next[d]
+			latest = max(latest, pkt.At)
+			if slot < p.used && w.mayTurn(pkt) && p.holds(p.record(slot), slot, &pkt.Key) {
+				w.found++
+			} else {
+				slot = w.outOfTurn(pkt) - 1
+			}
+			w.slot[i], w.next[d] = slot+1, slot+1
+		} else if w.pool == nil {
 			if pkt.Proto != capture.TCP {
 				break
 			}
@@ -139,7 +152,7 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 			break
 		}
 		r := p.record(slot)
-		if !p.holds(r, slot, &pkt.Key) {
+		if !w.turns && !p.holds(r, slot, &pkt.Key) {
 			break
 		}
 		if r.hot.state[0]|r.hot.state[1] != 0 {
@@ -150,6 +163,7 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 			break
 		}
 	}
+	w.latest = latest
 	return i
 }
 
