@@ -61,7 +61,7 @@ func (w *window) remap(n int) bool {
 		return false
 	}
 	w.unmap()
-	w.buf, w.start, w.at, w.end = buf, from, int(at-from), len(buf)
+	w.buf, w.start, w.at, w.end, w.peeked = buf, from, int(at-from), len(buf), 0
 	return true
 }
 

@@ -4,6 +4,7 @@ package capture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
@@ -22,19 +23,65 @@ func large(t *testing.T, n int) string {
 	return path
 }
 
-const manyFrames = 150_000 // of 70 octets: five windows
+const (
+	manyFrames = 150_000 // of 70 octets: five windows
+	bulkFrames = 10_000  // of bulk: as many
+)
+
+// bulk returns n records of frames of some lengths, most of them far apart.
+func bulk(n int, record func(at uint64, frame []byte)) {
+	data := eth("0800", ip4(6, client4, server4, tcpHeader, strings.Repeat("ab", 1448)))
+	ack := eth("0800", ip4(6, server4, client4, "0016 c822 00002000 00001000 5010 01f5 0000 0000"))
+	for i := range n {
+		frame := data
+		switch {
+		case i%3 == 2:
+			frame = ack
+		case i%1000 < 40: // no two are of one length
+			frame = data[:len(data)-1-7*(i%1000)]
+		}
+		record(1_700_000_000_000_000+uint64(i), frame)
+	}
+}
+
+func bulkPcap(n int) []byte {
+	p := (&pcapFile{link: linkEthernet}).begin()
+	bulk(n, func(at uint64, frame []byte) {
+		p.record(uint32(at/1_000_000), uint32(at%1_000_000), uint32(len(frame)), uint32(len(frame)), frame)
+	})
+	return p.out
+}
+
+func bulkPcapng(n int) []byte {
+	g := newNG(binary.LittleEndian).iface(linkEthernet, 0)
+	bulk(n, func(at uint64, frame []byte) { g.packet(0, at, frame) })
+	return g.out
+}
 
 func TestMappedAndReadFilesGiveTheSame(t *testing.T) {
-	path := large(t, manyFrames)
+	for name, c := range map[string]struct {
+		file   []byte
+		frames int
+	}{
+		"small frames":           {keepalivePcap(t, manyFrames), manyFrames},
+		"large frames":           {bulkPcap(bulkFrames), bulkFrames},
+		"large frames in pcapng": {bulkPcapng(bulkFrames), bulkFrames},
+	} {
+		t.Run(name, func(t *testing.T) { sameMapped(t, c.file, c.frames) })
+	}
+}
+
+func sameMapped(t *testing.T, file []byte, frames int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	mapped, err := Open(Options{}, "", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mapped.Close()
-	file, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	read, err := Open(Options{Stdin: bytes.NewReader(file)}, "", "-")
 	if err != nil {
 		t.Fatal(err)
@@ -67,8 +114,8 @@ func TestMappedAndReadFilesGiveTheSame(t *testing.T) {
 			t.Fatal("the file was not mapped")
 		}
 	}
-	if n != manyFrames {
-		t.Errorf("%d frames, want %d", n, manyFrames)
+	if n != frames {
+		t.Errorf("%d frames, want %d", n, frames)
 	}
 	if f := mapped.Files()[0]; !f.Complete || len(f.Problems) > 0 {
 		t.Errorf("complete %v, problems %v", f.Complete, f.Problems)

@@ -98,7 +98,7 @@ func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	most := BatchSize
 	for usual := p.usual && r.asIs && r.ifaces[0].link == linkEthernet; b.N < BatchSize; {
 		if usual && r.empty == 0 {
-			r.at = r.takeRows(b, &r.ifaces[0], func(w *row) { p.lineUp(r, w) })
+			r.at = r.takeRows(b, &r.ifaces[0], pcapStride, func(w *row) { p.lineUp(r, w) })
 			most = min(b.N+1, BatchSize) // then the one that is not plain
 		}
 		if r.at, need, err = p.take(r, b, r.at, most); need > 0 || err != nil {
@@ -108,6 +108,8 @@ func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	}
 	return 0, nil
 }
+
+var pcapStride = stride{length: 8, head: 16}
 
 // lineUp lines up the records of a row that may hold plain frames.
 func (p *pcap) lineUp(r *reader, w *row) {

@@ -165,13 +165,15 @@ func takePlainBlocks(r *reader, b *Batch) (next int) {
 	if f.link != linkEthernet || f.fcs != 0 || f.mul == 0 || f.div > 1 || f.shift != 0 || f.offset != 0 {
 		return r.at
 	}
-	return r.takeRows(b, f, func(w *row) { lineUpBlocks(r, f, number, w) })
+	return r.takeRows(b, f, blockStride, func(w *row) { lineUpBlocks(r, f, number, w) })
 }
 
 const (
 	blockHead = 28 // octets of an enhanced packet block before the frame
 	blockTail = 4  // behind the frame and its padding
 )
+
+var blockStride = stride{length: 4}
 
 // lineUpBlocks lines up the blocks of a row that may hold plain frames. They are
 // of interface f, the section's with that number.

@@ -18,14 +18,15 @@ const (
 // window is the stretch of a file that is in memory: one buffer, reused for
 // the whole file and for the files after it, or a mapping of it.
 type window struct {
-	in    io.Reader
-	buf   []byte // buf[at:end] is read and not yet taken
-	at    int
-	end   int
-	start int64    // offset of buf[0] in the (decompressed) file
-	err   error    // why in gives no more
-	file  *mapping // nil: buf is read into
-	spare []byte   // of a mapping: the buffer for later
+	in     io.Reader
+	buf    []byte // buf[at:end] is read and not yet taken
+	at     int
+	end    int
+	start  int64    // offset of buf[0] in the (decompressed) file
+	err    error    // why in gives no more
+	file   *mapping // nil: buf is read into
+	spare  []byte   // of a mapping: the buffer for later
+	peeked int      // of a mapping: records before were looked at (see peek)
 }
 
 // reset starts over with another file.
@@ -119,10 +120,12 @@ type reader struct {
 	rewrite func(*Frame) // nil: frames are taken as they are
 	asIs    bool         // nobody asks for frames or changes them
 	row     row
-	inRow   int // so many records are lined up next
-	others  int // so many frames are taken one by one before a row is tried again
-	single  int // and so many were
-	plain   int // so many packets at the front of the batch are of TCP and in time order
+	lengths [2]int // of records: the last two that differ
+	read    byte   // what peek read, so that it does
+	inRow   int    // so many records are lined up next
+	others  int    // so many frames are taken one by one before a row is tried again
+	single  int    // and so many were
+	plain   int    // so many packets at the front of the batch are of TCP and in time order
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of

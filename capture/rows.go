@@ -20,7 +20,7 @@ const (
 	plainRoom  = plainMost + tagSize // that there must be, whatever the frame
 	tagSize    = 4
 	mostOthers = 64  // frames that are taken one by one, where none was plain, before a row is tried again
-	farApart   = 512 // records that take more octets are asked for one by one: headers alone matter
+	farApart   = 512 // octets from one record to the next from which on headers alone are asked for
 )
 
 // row is a stretch of a batch: records that are lined up. A container sets At, Ord,
@@ -35,9 +35,9 @@ type row struct {
 
 // takeRows takes the plain frames of interface f that stand in a row, and returns
 // where the first record lies that is anything else. lineUp lines up the records
-// that may hold some. It does what packet does for each, with all that a record
+// that may hold some; they follow one another as s says. It does what packet does for each, with all that a record
 // changes in registers. Where none was plain lately it takes none for a while.
-func (r *reader) takeRows(b *Batch, f *iface, lineUp func(*row)) (next int) {
+func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next int) {
 	n, w := b.N, &r.row
 	w.at, w.last = r.at, f.last
 	if r.single++; r.single < r.others {
@@ -60,7 +60,7 @@ func (r *reader) takeRows(b *Batch, f *iface, lineUp func(*row)) (next int) {
 			break
 		}
 		r.inRow = min(2*len(w.pkts), rowMost)
-		r.askFor(w, w.at-begin)
+		r.askFor(w, w.at-begin, s)
 	}
 	if r.single = 0; n > b.N {
 		r.others = 0
@@ -73,17 +73,11 @@ func (r *reader) takeRows(b *Batch, f *iface, lineUp func(*row)) (next int) {
 
 // askFor asks for what the rows behind w will need, if they are like w, which
 // takes so many octets.
-func (r *reader) askFor(w *row, octets int) {
-	if octets <= len(w.pkts)*farApart {
-		if from := w.at + rowAhead*octets; from < r.end {
-			prefetch(&r.buf[from], octets)
-		}
-		return
-	}
-	for i := range w.pkts {
-		if at := int(w.pkts[i].Rec) + octets; at < r.end {
-			prefetch(&r.buf[at], 128)
-		}
+func (r *reader) askFor(w *row, octets int, s stride) {
+	if octets > len(w.pkts)*farApart {
+		r.peek(w.at, s)
+	} else if from := w.at + rowAhead*octets; from < r.end {
+		prefetch(&r.buf[from], octets)
 	}
 }
 
