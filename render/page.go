@@ -114,7 +114,23 @@ func (p *page) rule() {
 }
 
 // width is how many columns a text takes on a terminal.
-func width(s string) int { return uniseg.StringWidth(s) }
+func width(s string) int {
+	if plainText(s) {
+		return len(s)
+	}
+	return uniseg.StringWidth(s)
+}
+
+// plainText reports whether each octet of s is a character of one column, as
+// those of nearly all texts are.
+func plainText(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
 
 // pad fills s with blanks to n columns.
 func pad(s string, n int) string {
@@ -141,6 +157,9 @@ func (p *page) fit(s string, n int) string {
 
 // head is the beginning of s, at most n columns of it, of whole characters.
 func head(s string, n int) string {
+	if plainText(s) {
+		return s[:max(0, min(n, len(s)))]
+	}
 	used, end := 0, 0
 	for g := uniseg.NewGraphemes(s); g.Next(); {
 		if used += g.Width(); used > n {
@@ -164,28 +183,30 @@ func tail(s string, n int) string {
 // wrap breaks text at blanks into lines of at most n columns; a word wider
 // than that is broken where it must. There is always one line.
 func wrap(s string, n int) []string {
-	var lines []string
-	now := ""
+	var lines, now []string
+	used := 0 // columns of now
 	for word := range strings.FieldsSeq(s) {
-		if now != "" && width(now)+1+width(word) <= n {
-			now += " " + word
+		wide := width(word)
+		if len(now) > 0 && used+1+wide <= n {
+			now, used = append(now, word), used+1+wide
 			continue
 		}
-		if now != "" {
-			lines = append(lines, now)
+		if len(now) > 0 {
+			lines = append(lines, strings.Join(now, " "))
 		}
-		for width(word) > n {
+		for wide > n {
 			front := head(word, n)
 			if front == "" { // one character wider than the page
 				break
 			}
 			lines = append(lines, front)
 			word = word[len(front):]
+			wide = width(word)
 		}
-		now = word
+		now, used = append(now[:0], word), wide
 	}
-	if now != "" || lines == nil {
-		lines = append(lines, now)
+	if len(now) > 0 || lines == nil {
+		lines = append(lines, strings.Join(now, " "))
 	}
 	return lines
 }
