@@ -68,7 +68,7 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 	if t.short && !tried {
 		switch {
 		case !ok:
-			if !t.ways && t.bear(p, hash, b, i) {
+			if !t.ways && (t.bear(p, hash, b, i) || t.join(p, hash, b, pkt)) {
 				return
 			}
 		case p.record(slot).young():
@@ -80,6 +80,9 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 				return
 			}
 		}
+	}
+	if t.short && ok && t.joined(p.record(slot), p.handle(slot), b, pkt) {
+		return
 	}
 	t.taken(b, i, pkt, p, hash, slot, ok)
 }
