@@ -1,5 +1,7 @@
 package capture
 
+import "unsafe"
+
 // Where a record begins only the one before it tells, so a walk along records that
 // lie far apart waits for memory at each of them. peek goes ahead of the walk and
 // looks at nothing but the lengths. Most records are as long as one of the two
@@ -26,15 +28,16 @@ func (r *reader) peek(from int, s stride) {
 		return
 	}
 	buf, one, other, sum := r.buf[:r.end], max(r.lengths[0], minBlock), max(r.lengths[1], minBlock), byte(0)
+	base := unsafe.Pointer(unsafe.SliceData(buf)) // of which all that is looked at lies within buf: the fewer the steps, the more records are waited for at a time
 	for until := min(at+peekSpan, len(buf)-peekOctets); at < until; {
-		h := (*[peekOctets + 1]byte)(buf[at-1 : at+peekOctets : at+peekOctets])
-		sum += h[0] + h[64] + h[peekOctets]
-		switch size := s.head + int(le32(h[1+s.length:])); {
-		case size == one:
+		h := unsafe.Add(base, at)
+		sum += *(*byte)(unsafe.Add(h, -1)) + *(*byte)(unsafe.Add(h, 63)) + *(*byte)(unsafe.Add(h, peekOctets-1))
+		size := s.head + int(le32((*[4]byte)(unsafe.Add(h, s.length))[:]))
+		if size == one {
 			at += one // not size, which is not known yet
-		case size == other:
+		} else if size == other {
 			at += other
-		default:
+		} else {
 			one, other = max(size, minBlock), one
 			at += one
 		}

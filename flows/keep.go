@@ -122,15 +122,14 @@ func (t tail) lengthen(d int, seg *tcp.Segment, pkt *capture.Packet) {
 	t.at = max(t.at, pkt.At)
 	t.setOrdinal(pkt.Ord)
 	t.bits = t.bits&^(evFrom|evTS) | uint8(d)
-	lo, hi := t.octets()
 	if d == 0 {
 		t.count++
-		lo += float32(seg.Len)
 	} else {
 		t.next++
-		hi += float32(seg.Len)
 	}
-	t.setOctets(lo, hi)
+	if seg.Len > 0 {
+		t.addOctets(d, seg.Len)
+	}
 	t.setLastSeq(seg.Seq, seg.Ack)
 	t.tsval = seg.TSVal
 	if seg.Opts.Has(tcp.OptTimestamps) {

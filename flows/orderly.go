@@ -49,8 +49,10 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 
 	// Nothing below can fail.
 	c.segments[d]++
-	c.ttl[d] = seg.TTL
-	c.ttlMin[d], c.ttlMax[d] = min(c.ttlMin[d], seg.TTL), max(c.ttlMax[d], seg.TTL)
+	if seg.TTL != c.ttl[d] {
+		c.ttl[d] = seg.TTL
+		c.ttlMin[d], c.ttlMax[d] = min(c.ttlMin[d], seg.TTL), max(c.ttlMax[d], seg.TTL)
+	}
 	if seg.IPID != c.ipid[d] {
 		h.state[d] |= stIDVaries
 		c.ipid[d] = seg.IPID

@@ -69,6 +69,13 @@ func (t tail) setPeriod(s span)         { t.seq, t.ack = tcp.Seq(u32(s.min)), tc
 func (t tail) rtt() span                { return span{f32(t.tsecr), f32(uint32(t.win)<<16 | uint32(t.ipid))} }
 func (t tail) octets() (lo, hi float32) { return f32(uint32(t.seq)), f32(uint32(t.ack)) }
 func (t tail) setOctets(lo, hi float32) { t.seq, t.ack = tcp.Seq(u32(lo)), tcp.Seq(u32(hi)) }
+func (t tail) addOctets(d int, n uint32) {
+	if d == 0 {
+		t.seq = tcp.Seq(u32(f32(uint32(t.seq)) + float32(n)))
+	} else {
+		t.ack = tcp.Seq(u32(f32(uint32(t.ack)) + float32(n)))
+	}
+}
 func (t tail) lastSeq() (seq, ack tcp.Seq) {
 	return tcp.Seq(t.tsecr), tcp.Seq(uint32(t.win)<<16 | uint32(t.ipid))
 }
