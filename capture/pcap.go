@@ -115,7 +115,7 @@ var pcapStride = stride{length: 8, head: 16}
 func (p *pcap) lineUp(r *reader, w *row) {
 	buf, pkts, at, tick, iface := r.buf[:r.end], w.pkts, w.at, p.tick, r.ifaces[0].number
 	n, soonest := 0, max(w.last, 1)
-	for n < len(pkts) && at <= len(buf) && len(buf)-at >= 16+plainRoom {
+	for n < len(pkts) && at+16+plainRoom <= len(buf) {
 		h := (*[16]byte)(buf[at : at+16 : at+16])
 		size := le32(h[8:])
 		when := tcp.Instant(int64(le32(h[0:]))*1_000_000_000 + int64(le32(h[4:]))*tick)

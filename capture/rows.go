@@ -122,14 +122,16 @@ func plainRow(buf []byte, pkts []Packet) int {
 		}
 		s := &p.Seg
 		if header == 32 && le32(h[54:]) == stamps {
-			s.TSVal, s.TSEcr = be32(h[58:]), be32(h[62:])
+			x := bits.RotateLeft64(be64(h[58:]), 32) // stored at once
+			s.TSVal, s.TSEcr = uint32(x), uint32(x>>32)
 			s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
 		} else if header > 20 {
 			readOptions(s, buf[base+54:base+34+header])
 		}
 		s.Len = total - header - 20
 		p.Data, p.DataLen = base+34+header, s.Len
-		s.Seq, s.Ack = tcp.Seq(be32(h[38:])), tcp.Seq(be32(h[42:]))
+		x := bits.RotateLeft64(be64(h[38:]), 32)
+		s.Seq, s.Ack = tcp.Seq(x), tcp.Seq(x>>32)
 		s.Flags, s.Win = tcp.Flags(flags>>16&0x1ff), uint16(flags)
 		s.TTL, s.IPID = uint8(fragment>>16), be16(h[18:])
 		p.Proto, p.HeaderLen, p.Plain = TCP, uint8(header), true

@@ -128,32 +128,38 @@ func (t *Table) Add(b *capture.Batch) {
 func (t *Table) shortly(b *capture.Batch, i int) int {
 	w, p, latest := &t.plan, t.plan.pool, t.plan.latest
 	for ; i < b.N && w.short; i++ {
-		pkt, slot := &b.Pkts[i], w.slot[i]-1
+		pkt, slot, r := &b.Pkts[i], w.slot[i]-1, (*record)(nil)
 		if w.turns {
 			d := 0
 			if pkt.Reversed {
 				d = 1
 			}
-			p, slot = w.inOrder, w.next[d]
 			latest = max(latest, pkt.At)
-			if slot < p.used && w.mayTurn(pkt) && p.holds(p.record(slot), slot, &pkt.Key) {
+			if p, slot = w.inOrder, w.next[d]; slot < p.used {
+				r = p.record(slot)
+			}
+			if r != nil && w.mayTurn(pkt) && p.holds(r, slot, &pkt.Key) {
 				w.found++
-			} else {
-				slot = w.outOfTurn(pkt) - 1
+			} else if slot = w.outOfTurn(pkt) - 1; slot < p.used {
+				r = p.record(slot)
 			}
 			w.slot[i], w.next[d] = slot+1, slot+1
-		} else if w.pool == nil {
-			if pkt.Proto != capture.TCP {
+			if slot >= p.used {
 				break
 			}
-			p = t.poolOf(&pkt.Key)
-		}
-		if slot >= p.used {
-			break
-		}
-		r := p.record(slot)
-		if !w.turns && !p.holds(r, slot, &pkt.Key) {
-			break
+		} else {
+			if w.pool == nil {
+				if pkt.Proto != capture.TCP {
+					break
+				}
+				p = t.poolOf(&pkt.Key)
+			}
+			if slot >= p.used {
+				break
+			}
+			if r = p.record(slot); !p.holds(r, slot, &pkt.Key) {
+				break
+			}
 		}
 		if r.hot.state[0]|r.hot.state[1] != 0 {
 			if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
