@@ -53,7 +53,7 @@ func (t *Table) prepare(b *capture.Batch) {
 	w.pool, w.short = &t.narrow, t.short
 	sample := w.batches%sampleEach == 0
 	w.batches++
-	if w.inOrder != nil && !sample && t.takeTurns(len(pkts)) {
+	if w.inOrder != nil && !sample && t.takeTurns(pkts) {
 		return
 	}
 	latest := tcp.Instant(0)
@@ -82,15 +82,19 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 }
 
-// takeTurns reports whether the flows of a batch of n packets are to be looked for
-// in turn, as those of the one before were.
-func (t *Table) takeTurns(n int) bool {
+// takeTurns reports whether the flows of a batch are to be looked for in turn, as
+// those of the one before were.
+func (t *Table) takeTurns(pkts []capture.Packet) bool {
 	w, p := &t.plan, t.plan.inOrder
 	if t.again || 2*w.found < w.sought {
 		w.inOrder = nil
 		return false
 	}
-	w.turns, w.pool, w.latest, w.found, w.sought = true, nil, 0, 0, n
+	w.turns, w.pool, w.found, w.sought = true, nil, 0, len(pkts)
+	w.latest = 0
+	for i := range pkts {
+		w.latest = max(w.latest, pkts[i].At)
+	}
 	if next := w.next[0] + soon; next < p.used && p.live >= crowd {
 		first := next % chunkSize
 		capture.Prefetch(p.chunks[next/chunkSize][first:min(first+soon, chunkSize)])

@@ -126,7 +126,7 @@ func (t *Table) Add(b *capture.Batch) {
 // shortly takes the packets of a batch from i on that go one of the short ways, and
 // returns the first that goes none.
 func (t *Table) shortly(b *capture.Batch, i int) int {
-	w, p, latest := &t.plan, t.plan.pool, t.plan.latest
+	w, p := &t.plan, t.plan.pool
 	for ; i < b.N && w.short; i++ {
 		pkt, slot, r := &b.Pkts[i], w.slot[i]-1, (*record)(nil)
 		if w.turns {
@@ -134,7 +134,6 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 			if pkt.Reversed {
 				d = 1
 			}
-			latest = max(latest, pkt.At)
 			if p, slot = w.inOrder, w.next[d]; slot < p.used {
 				r = p.record(slot)
 			}
@@ -169,7 +168,6 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 			break
 		}
 	}
-	w.latest = latest
 	return i
 }
 
