@@ -35,9 +35,13 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	e := 1 - d
 	const settled = stKnown | stAcked | stSeen
 	const stamped = stTimestamps / uint16(tcp.OptTimestamps)
-	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled || h.una != h.next ||
-		h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != uint16(seg.Opts)*stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
-		c.flags&(coldEnded|coldRare) != 0 || c.open != [2]uint16{} || seg.TTL != c.ttl[d] || pkt.Way != c.way[d] {
+	if h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != uint16(seg.Opts)*stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
+		seg.TTL != c.ttl[d] || pkt.Way != c.way[d] {
+		return false
+	}
+	if c.flags&coldSteady == 0 && // else it was so, and the short way changes none of it
+		((h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled || h.una != h.next ||
+			c.flags&(coldEnded|coldRare) != 0 || c.open != [2]uint16{}) {
 		return false
 	}
 	pause := uint64(pkt.At-h.last) >= uint64(gapMin) // it is not negative
