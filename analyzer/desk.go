@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -380,35 +381,85 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	r.Paths = d.paths(cases)
 	d.answer(cases, r)
 	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
-	add := func(n int, b *brief) {
+	kept := most
+	if o.Passing {
+		kept = min(most, mostInDanger)
+	}
+	for n, b := range d.listed(cases, most, o.Flow) {
+		if r.Totals.Listed++; r.Totals.Listed > kept {
+			continue
+		}
 		if s := d.subject(b); s != nil {
 			r.Flows = append(r.Flows, d.detail(s, b, n, r.Paths))
 		}
 	}
-	for n := range cases {
-		if n < most || n < mostInDanger && cases[n].danger < harmless || n+1 == o.Flow {
-			add(n+1, &cases[n])
-		}
-	}
-	n := len(cases)
-	for kind, plain := range d.plain {
-		for _, c := range plain {
-			if n++; n > most && n != o.Flow {
-				if n > o.Flow {
-					break
-				}
-				continue
-			}
-			b := &brief{index: -1}
-			if d.single() {
-				b.id, b.settled = flows.FlowID(c), kind > int(plainIdle)
-			} else {
-				b.pair = &d.result.Plain[c]
-			}
-			add(n, b)
-		}
+	if r.Totals.Listed > kept {
+		r.Rest = d.rest(cases, most, kept, r, o)
+		return
 	}
 	r.Totals.Listed = len(r.Flows)
+}
+
+// rest yields the diagnoses that are listed behind the first of them that are kept.
+func (d *desk) rest(cases []brief, most, kept int, r *Report, o Options) iter.Seq[*Diagnosis] {
+	return func(yield func(*Diagnosis) bool) {
+		place := 0
+		for n, b := range d.listed(cases, most, o.Flow) {
+			if place++; place <= kept {
+				continue
+			}
+			s := d.subject(b)
+			if s == nil {
+				continue
+			}
+			diag := d.detail(s, b, n, r.Paths)
+			if !yield(&diag) {
+				break
+			}
+		}
+		r.Unasked = d.notAsked()
+	}
+}
+
+// listed yields the connections that the report holds, with their numbers: the
+// first ones, those that ask for attention, and the one that was asked for.
+func (d *desk) listed(cases []brief, most, asked int) iter.Seq2[int, *brief] {
+	return func(yield func(int, *brief) bool) {
+		for n := range cases {
+			if (n < most || n < mostInDanger && cases[n].danger < harmless || n+1 == asked) && !yield(n+1, &cases[n]) {
+				return
+			}
+		}
+		n := len(cases)
+		for kind, plain := range d.plain {
+			for _, c := range plain {
+				if n++; n > most && n != asked {
+					if n > asked {
+						break
+					}
+					continue
+				}
+				b := &brief{index: -1}
+				if d.single() {
+					b.id, b.settled = flows.FlowID(c), kind > int(plainIdle)
+				} else {
+					b.pair = &d.result.Plain[c]
+				}
+				if !yield(n, b) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// notAsked lists the rules that could not be asked of any connection looked at so far.
+func (d *desk) notAsked() []Unasked {
+	var list []Unasked
+	for _, k := range sortedKeys(d.unasked) {
+		list = append(list, d.unasked[k])
+	}
+	return list
 }
 
 func (d *desk) subject(b *brief) *Subject {

@@ -32,8 +32,6 @@ func OneReport(point pairing.Point, id flows.FlowID, o Options) (*Report, bool) 
 	cases := []brief{d.judge(s, -1, id)}
 	r.Totals.Flows, r.Totals.ByVerdict = 1, map[string]int{cases[0].verdict: 1}
 	d.list(cases, r, o)
-	for _, k := range sortedKeys(d.unasked) {
-		r.Unasked = append(r.Unasked, d.unasked[k])
-	}
+	r.Unasked = d.notAsked()
 	return r, true
 }

@@ -5,6 +5,7 @@
 package analyzer
 
 import (
+	"iter"
 	"net/netip"
 	"time"
 
@@ -60,7 +61,8 @@ type Report struct {
 	Command   string                // the command line, as it may be shown; "" not told
 	Vantages  []Vantage
 	Clocks    []pairing.Clock
-	Flows     []Diagnosis // worst first
+	Flows     []Diagnosis          // worst first
+	Rest      iter.Seq[*Diagnosis] // those behind Flows, each made when it comes and good until the next one (Options.Passing); nil none
 	Paths     []Path
 	Totals    Totals
 	Unasked   []Unasked
@@ -68,6 +70,20 @@ type Report struct {
 	Hints     []string // notes to the user about the input as a whole
 	WhatIf    *WhatIf  // what was asked; nil nothing
 	Unrelated string   // the hint for vantage points of which no two share a connection; "" where two do
+}
+
+// Each yields every diagnosis of the report in order, those of Rest, too.
+func (r *Report) Each() iter.Seq[*Diagnosis] {
+	return func(yield func(*Diagnosis) bool) {
+		for i := range r.Flows {
+			if !yield(&r.Flows[i]) {
+				return
+			}
+		}
+		if r.Rest != nil {
+			r.Rest(yield)
+		}
+	}
 }
 
 // Vantage is one vantage point of the report.

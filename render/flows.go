@@ -272,8 +272,8 @@ var flowColumns = []string{
 func FlowsTSV(w io.Writer, r *analyzer.Report, o Options) error {
 	out := bufio.NewWriter(w)
 	out.WriteString(strings.Join(flowColumns, "\t") + "\n")
-	for i := range r.Flows {
-		f := outlineOf(&r.Flows[i])
+	for d := range r.Each() {
+		f := outlineOf(d)
 		if o.Flow != 0 && o.Flow != f.id {
 			continue
 		}
@@ -320,11 +320,11 @@ func secondsCell(d time.Duration) string {
 // flows, with schema, type, vantage and at before it.
 func FlowsNDJSON(w io.Writer, r *analyzer.Report, o Options) error {
 	out := bufio.NewWriter(w)
-	for i := range r.Flows {
-		if o.Flow != 0 && o.Flow != r.Flows[i].ID {
+	for d := range r.Each() {
+		if o.Flow != 0 && o.Flow != d.ID {
 			continue
 		}
-		if err := encodeLine(out, flowLine(r, &r.Flows[i], o)); err != nil {
+		if err := encodeLine(out, flowLine(r, d, o)); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func JSON(w io.Writer, r *analyzer.Report, o Options) error {
 // NDJSON writes the report as one object per line: captures, clocks, flows and
 // a total, each with schema, type, vantage and at.
 func NDJSON(w io.Writer, r *analyzer.Report, o Options) error {
-	doc := reportJSON(r, o)
+	doc := frameJSON(r)
 	for i := range doc.Captures {
 		c := &doc.Captures[i]
 		first := null[moment]()
@@ -48,7 +48,7 @@ func NDJSON(w io.Writer, r *analyzer.Report, o Options) error {
 	if err := FlowsNDJSON(w, r, o); err != nil {
 		return err
 	}
-	return encodeLine(w, totalLine{heading{SchemaName, "total", nil, nil}, doc.Totals, doc.Paths, doc.Unasked, doc.LimitsHit, doc.Hints})
+	return encodeLine(w, totalLine{heading{SchemaName, "total", nil, nil}, doc.Totals, doc.Paths, unaskedOf(r), doc.LimitsHit, doc.Hints})
 }
 
 // encodeLine writes one object and a line feed.
@@ -198,18 +198,28 @@ type unaskedDoc struct {
 }
 
 func reportJSON(r *analyzer.Report, o Options) reportDoc {
-	doc := reportDoc{
-		Schema: SchemaName, Tool: toolOf(r.Tool), Command: orNull(escape(r.Command)), Captures: capturesOf(r), Totals: totalsOf(r), Clocks: clocksOf(r), Flows: []flowDoc{},
-		Paths:     mapped(r.Paths, pathOf),
-		Unasked:   mapped(r.Unasked, func(u *analyzer.Unasked) unaskedDoc { return unaskedDoc{text(u.Rule), text(u.Why)} }),
-		LimitsHit: texts(r.Limits), Hints: texts(r.Hints),
-	}
-	for i := range r.Flows {
-		if o.Flow == 0 || o.Flow == r.Flows[i].ID {
-			doc.Flows = append(doc.Flows, flowOf(r, &r.Flows[i], o))
+	doc := frameJSON(r)
+	for d := range r.Each() {
+		if o.Flow == 0 || o.Flow == d.ID {
+			doc.Flows = append(doc.Flows, flowOf(r, d, o))
 		}
 	}
+	doc.Unasked = unaskedOf(r)
 	return doc
+}
+
+// frameJSON is all of a report but its flows, and what is known when they are.
+func frameJSON(r *analyzer.Report) reportDoc {
+	return reportDoc{
+		Schema: SchemaName, Tool: toolOf(r.Tool), Command: orNull(escape(r.Command)), Captures: capturesOf(r), Totals: totalsOf(r), Clocks: clocksOf(r), Flows: []flowDoc{},
+		Paths:     mapped(r.Paths, pathOf),
+		LimitsHit: texts(r.Limits), Hints: texts(r.Hints),
+	}
+}
+
+// unaskedOf is complete when all flows of the report were gone through.
+func unaskedOf(r *analyzer.Report) []unaskedDoc {
+	return mapped(r.Unasked, func(u *analyzer.Unasked) unaskedDoc { return unaskedDoc{text(u.Rule), text(u.Why)} })
 }
 
 // toolOf splits "kaflow 1.2" into name and version.

@@ -48,6 +48,13 @@ func Text(w io.Writer, r *analyzer.Report, o Options) error {
 		}
 		p.diagnosis(r, &shown[i])
 	}
+	if o.All && o.Flow == 0 && r.Rest != nil {
+		for d := range r.Rest {
+			p.rule()
+			p.blank()
+			p.diagnosis(r, d)
+		}
+	}
 	if o.Flow == 0 && !o.All {
 		p.others(r, len(shown))
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"kaflow/analyzer"
 	"kaflow/flows"
 	"kaflow/internal/golden"
 	"kaflow/pairing"
@@ -211,5 +213,27 @@ func TestARunEndsUnderTheFrameThatEndedIt(t *testing.T) {
 	text := string(written(t, func(b *bytes.Buffer) error { return Text(b, r, Options{}) }))
 	if !strings.Contains(text, "16:31:07.190  #117  the last of them\n") {
 		t.Errorf("the end of the run stands elsewhere in\n%s", text)
+	}
+}
+
+// Diagnoses that are made on the way are written as those that the report holds.
+func TestFlowsThatAreNotKeptAreWrittenToo(t *testing.T) {
+	o := Options{All: true}
+	for name, write := range map[string]func(io.Writer, *analyzer.Report, Options) error{"text": Text, "ndjson": NDJSON, "json": JSON, "tsv": FlowsTSV} {
+		whole, parted := manyFlows(), manyFlows()
+		rest := parted.Flows[5:]
+		parted.Flows = parted.Flows[:5]
+		parted.Rest = func(yield func(*analyzer.Diagnosis) bool) {
+			for i := range rest {
+				if !yield(&rest[i]) {
+					return
+				}
+			}
+		}
+		want := written(t, func(b *bytes.Buffer) error { return write(b, whole, o) })
+		got := written(t, func(b *bytes.Buffer) error { return write(b, parted, o) })
+		if len(rest) == 0 || !bytes.Equal(want, got) {
+			t.Errorf("%s of flows of which %d are not kept:\n%s\nwant:\n%s", name, len(rest), got, want)
+		}
 	}
 }

@@ -28,7 +28,7 @@ only suggest. name=FILE names a vantage point; a directory, a quoted glob or a c
 list is one rotated set; - is stdin.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true}, {name: "md", write: render.Markdown, brief: true}, {name: "jira", write: render.Jira, brief: true}, {name: "html", write: render.HTML}, {name: "json", write: render.JSON}, {name: "ndjson", write: render.NDJSON}})
+			return a.analyze(c, args, []format{{name: "text", write: render.Text, brief: true, runs: true}, {name: "md", write: render.Markdown, brief: true}, {name: "jira", write: render.Jira, brief: true}, {name: "html", write: render.HTML}, {name: "json", write: render.JSON}, {name: "ndjson", write: render.NDJSON, runs: true}})
 		},
 	}
 }
@@ -38,6 +38,7 @@ type format struct {
 	name  string
 	write func(io.Writer, *analyzer.Report, render.Options) error
 	brief bool // shows the worst flows only, and counts the others
+	runs  bool // writes one flow after the other, so that they need not be there all at once
 }
 
 // analyze goes the way from captures to a report.
@@ -104,21 +105,27 @@ const briefReport = 64
 func (a *app) diagnosis(formats []format) analyzer.Options {
 	o := a.ask
 	o.Tool, o.Flow = version(), a.flags.flow
+	f, everyone := a.format(formats), a.flags.host == "" && a.flags.port == 0 && len(a.flags.nets) == 0
 	switch {
 	case a.flags.all:
 		o.MaxListed = math.MaxInt
+		o.Passing = f.runs && everyone && o.Flow == 0 && o.Expect == nil && len(a.flags.failOn) == 0 && a.flags.sanitize == "" // nobody looks at them all before they are written
 	case a.flags.maxListed > 0:
 		o.MaxListed = a.flags.maxListed
-	case a.brief(formats) && a.flags.host == "" && a.flags.port == 0 && len(a.flags.nets) == 0:
+	case f.brief && f.name == formats[0].name && everyone:
 		o.MaxListed = briefReport
 	}
 	return o
 }
 
-// brief reports whether the format asked for is one that shows few flows.
-func (a *app) brief(formats []format) bool {
-	name, err := a.flags.formatOf(formats[0].name)
-	return err == nil && name == formats[0].name && formats[0].brief
+// format returns the format that was asked for; that it is one was looked at.
+func (a *app) format(formats []format) format {
+	for _, f := range formats {
+		if name, err := a.flags.formatOf(f.name); err == nil && name == f.name {
+			return f
+		}
+	}
+	return format{}
 }
 
 // follow reads every vantage point to its end, or to the user's patience. told
