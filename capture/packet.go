@@ -174,11 +174,23 @@ type Interval struct {
 // Batch is what one Read gives. It is valid until the next Read of the same
 // source.
 type Batch struct {
-	Pkts  [BatchSize]Packet
-	N     int
-	Buf   []byte
-	Start int64      // offset of Buf's first octet in the file, unpacked
-	Holes []Interval // not recorded, before Pkts[0]: drops, rotation, interface down
+	Pkts   [BatchSize]Packet
+	N      int
+	Sorted int // so many packets at the front are in the order of their times; of the others it is not known
+	Buf    []byte
+	Start  int64      // offset of Buf's first octet in the file, unpacked
+	Holes  []Interval // not recorded, before Pkts[0]: drops, rotation, interface down
+}
+
+// Latest returns the time of the latest packet; 0 where there is none.
+func (b *Batch) Latest() (latest tcp.Instant) {
+	if b.Sorted > 0 {
+		latest = b.Pkts[b.Sorted-1].At
+	}
+	for i := b.Sorted; i < b.N; i++ {
+		latest = max(latest, b.Pkts[i].At)
+	}
+	return latest
 }
 
 // Payload returns the payload octets of packet i as far as captured.

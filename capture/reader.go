@@ -125,7 +125,6 @@ type reader struct {
 	inRow   int    // so many records are lined up next
 	others  int    // so many frames are taken one by one before a row is tried again
 	single  int    // and so many were
-	plain   int    // so many packets at the front of the batch are of TCP and in time order
 }
 
 // ifaceID tells the interfaces of a set apart: the same place in two files of

@@ -88,7 +88,7 @@ func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 		f.first = b.Pkts[b.N].At
 	}
 	if b.N == 0 {
-		r.plain = n
+		b.Sorted = n
 	}
 	f.last = last
 	r.frames += uint64(n - b.N)

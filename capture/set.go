@@ -277,7 +277,7 @@ func (s *Set) Read(b *Batch) error {
 }
 
 func (s *Set) read(b *Batch) error {
-	b.N, b.Buf, b.Start, b.Holes = 0, nil, 0, nil
+	b.N, b.Sorted, b.Buf, b.Start, b.Holes = 0, 0, nil, 0, nil
 	s.holes = s.holes[:0]
 	for !s.closed {
 		if s.format == nil {
@@ -331,6 +331,7 @@ func (s *Set) capped() bool { return s.first != nil && s.frames >= s.first[s.cur
 // is among them.
 func (s *Set) deliver(b *Batch, fresh bool) {
 	b.Buf, b.Start = s.buf[:s.end], s.start
+	b.Sorted = min(b.Sorted, b.N)
 	if fresh && s.ended != 0 {
 		s.join(b)
 	}

@@ -10,14 +10,13 @@ import (
 func (s *Set) account(b *Batch) {
 	f := s.file
 	first, last, segments := f.First, f.Last, uint64(0)
-	n := min(s.plain, b.N)
+	n := b.Sorted
 	if n > 0 {
 		if at := b.Pkts[0].At; at < first || first == 0 {
 			first = at
 		}
-		last, segments = max(last, b.Pkts[n-1].At), uint64(n)
+		last, segments = max(last, b.Pkts[n-1].At), uint64(n) // they are segments, too
 	}
-	s.plain = 0
 	for i := range b.Pkts[n:b.N] {
 		p := &b.Pkts[n+i]
 		if p.Proto == TCP {

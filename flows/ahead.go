@@ -2,7 +2,6 @@ package flows
 
 import (
 	"kaflow/capture"
-	"kaflow/tcp"
 )
 
 // Each batch is walked ahead of the work, one step at a time for all of its
@@ -35,15 +34,14 @@ type plan struct {
 	pool  *pool                     // of all packets, if they are TCP segments of one
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
-	latest    tcp.Instant // of the packets
-	turns     bool        // the slots are found in turn, while the work goes on, and nothing was hashed
-	batches   uint32      // so many were prepared
-	next      [2]uint32   // the slot behind that of the last segment, by direction
-	inOrder   *pool       // of whose flows most segments of the last batch that was looked at came so; nil: they did not
-	found     int         // packets of the last batch that took turns whose flow's turn it was,
-	sought    int         // of so many; 0 before the first
-	scattered bool        // the flows of that batch lie apart
-	sum       uint64      // of what was read ahead, so that it is
+	turns     bool      // the slots are found in turn, while the work goes on, and nothing was hashed
+	batches   uint32    // so many were prepared
+	next      [2]uint32 // the slot behind that of the last segment, by direction
+	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
+	found     int       // packets of the last batch that took turns whose flow's turn it was,
+	sought    int       // of so many; 0 before the first
+	scattered bool      // the flows of that batch lie apart
+	sum       uint64    // of what was read ahead, so that it is
 }
 
 // prepare makes the plan for a batch.
@@ -53,19 +51,17 @@ func (t *Table) prepare(b *capture.Batch) {
 	w.pool, w.short = &t.narrow, t.short
 	sample := w.batches%sampleEach == 0
 	w.batches++
-	if w.inOrder != nil && !sample && t.takeTurns(pkts) {
+	if w.inOrder != nil && !sample && t.takeTurns(len(pkts)) {
 		return
 	}
-	latest := tcp.Instant(0)
 	for i := range pkts {
 		p := &pkts[i]
-		latest = max(latest, p.At)
 		if p.Plain {
 			w.hash[i] = hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
 			plain++
 		}
 	}
-	w.turns, w.latest = false, latest
+	w.turns = false
 	if plain == len(pkts) {
 		w.look(t.narrow.index.entries, len(pkts))
 	} else {
@@ -82,19 +78,15 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 }
 
-// takeTurns reports whether the flows of a batch are to be looked for in turn, as
-// those of the one before were.
-func (t *Table) takeTurns(pkts []capture.Packet) bool {
+// takeTurns reports whether the flows of a batch of n packets are to be looked for
+// in turn, as those of the one before were.
+func (t *Table) takeTurns(n int) bool {
 	w, p := &t.plan, t.plan.inOrder
 	if t.again || 2*w.found < w.sought {
 		w.inOrder = nil
 		return false
 	}
-	w.turns, w.pool, w.found, w.sought = true, nil, 0, len(pkts)
-	w.latest = 0
-	for i := range pkts {
-		w.latest = max(w.latest, pkts[i].At)
-	}
+	w.turns, w.pool, w.found, w.sought = true, nil, 0, n
 	if next := w.next[0] + soon; next < p.used && p.live >= crowd {
 		first := next % chunkSize
 		capture.Prefetch(p.chunks[next/chunkSize][first:min(first+soon, chunkSize)])

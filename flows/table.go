@@ -119,7 +119,7 @@ func (t *Table) Add(b *capture.Batch) {
 		t.segment(b, i, p)
 	}
 	if b.N > 0 {
-		t.now, t.last = max(now, t.plan.latest), b.Pkts[b.N-1].Ord
+		t.now, t.last = max(now, b.Latest()), b.Pkts[b.N-1].Ord
 	}
 }
 

@@ -126,5 +126,5 @@ func (s *selection) trim(b *capture.Batch, first *tcp.Instant) {
 			kept++
 		}
 	}
-	b.N = kept
+	b.N, b.Sorted = kept, 0
 }
