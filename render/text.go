@@ -50,6 +50,9 @@ func Text(w io.Writer, r *analyzer.Report, o Options) error {
 	}
 	if o.All && o.Flow == 0 && r.Rest != nil {
 		for d := range r.Rest {
+			if _, err := p.out.Write(nil); err != nil { // nobody reads the others
+				return err
+			}
 			p.rule()
 			p.blank()
 			p.diagnosis(r, d)

@@ -165,6 +165,23 @@ func TestWriteErrorsAreTold(t *testing.T) {
 	}
 }
 
+// Diagnoses are not made for a reader who is gone.
+func TestWriteErrorsEndWhatIsMadeOnTheWay(t *testing.T) {
+	r := manyFlows()
+	made := 0
+	r.Rest = func(yield func(*analyzer.Diagnosis) bool) {
+		for made < 1000 && yield(&r.Flows[0]) {
+			made++
+		}
+	}
+	for name, write := range map[string]func(io.Writer, *analyzer.Report, Options) error{"text": Text, "ndjson": FlowsNDJSON} {
+		made = 0
+		if err := write(fullDisk{}, r, Options{All: true}); !errors.Is(err, errFull) || made >= 100 {
+			t.Errorf("%s gives %v after %d diagnoses", name, err, made)
+		}
+	}
+}
+
 func TestMomentsAreThoseOfTheTimeline(t *testing.T) {
 	r := silentDrop()
 	v := &r.Flows[0].Verdict
