@@ -381,31 +381,27 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	r.Paths = d.paths(cases)
 	d.answer(cases, r)
 	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
-	kept := most
-	if o.Passing {
-		kept = min(most, mostInDanger)
-	}
+	place := 0
 	for n, b := range d.listed(cases, most, o.Flow) {
-		if r.Totals.Listed++; r.Totals.Listed > kept {
+		if place++; o.Passing && place > mostInDanger {
 			continue
 		}
 		if s := d.subject(b); s != nil {
 			r.Flows = append(r.Flows, d.detail(s, b, n, r.Paths))
 		}
 	}
-	if r.Totals.Listed > kept {
-		r.Rest = d.rest(cases, most, kept, r, o)
-		return
+	if r.Totals.Listed = len(r.Flows); o.Passing && place > mostInDanger {
+		r.Totals.Listed += place - mostInDanger
+		r.Rest = d.rest(cases, most, r, o)
 	}
-	r.Totals.Listed = len(r.Flows)
 }
 
-// rest yields the diagnoses that are listed behind the first of them that are kept.
-func (d *desk) rest(cases []brief, most, kept int, r *Report, o Options) iter.Seq[*Diagnosis] {
+// rest yields the diagnoses that are listed behind the first mostInDanger of them.
+func (d *desk) rest(cases []brief, most int, r *Report, o Options) iter.Seq[*Diagnosis] {
 	return func(yield func(*Diagnosis) bool) {
 		place := 0
 		for n, b := range d.listed(cases, most, o.Flow) {
-			if place++; place <= kept {
+			if place++; place <= mostInDanger {
 				continue
 			}
 			s := d.subject(b)

@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Tool      string       // name and version, for the report
 	MaxListed int          // diagnoses in the report beyond those that ask for attention; 0 means 10,000
-	Passing   bool         // of more than 10,000 listed diagnoses the others are not kept: Report.Rest makes them, from the tables
+	Passing   bool         // only the first 10,000 of the listed diagnoses are kept: Report.Rest makes the others, from the tables
 	Flow      int          // this one is listed in any case; 0 none
 	WhatIf    *WhatIf      // other keepalives to answer for; nil none
 	Expect    *Expectation // keepalive policy to compare the ends of listed connections with; nil none

@@ -2,6 +2,8 @@ package analyzer
 
 import (
 	"math"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,10 +13,9 @@ import (
 	"kaflow/tcp"
 )
 
-// A report whose diagnoses are made on the way tells of each connection what one
-// tells that keeps them all.
-func TestDiagnosesThatPassAreThoseThatStay(t *testing.T) {
-	const clients = mostInDanger + 300
+// idleOnes is a capture of so many idle connections, of which one in a hundred is
+// not answered any more in the end.
+func idleOnes(clients int) []pairing.Point {
 	var table flows.Table
 	var b capture.Batch
 	at, ord := tcp.Instant(1_700_000_000e9), tcp.Ordinal(0)
@@ -46,8 +47,29 @@ func TestDiagnosesThatPassAreThoseThatStay(t *testing.T) {
 	}
 	table.Add(&b)
 	file := capture.File{Path: "many.pcap", Complete: true, Frames: uint64(ord), TCPFrames: uint64(ord), First: 1_700_000_000e9, Last: table.Now()}
-	points := []pairing.Point{{Name: "many", Table: &table, Files: []capture.File{file}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}}
+	return []pairing.Point{{Name: "many", Table: &table, Files: []capture.File{file}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}}
+}
 
+// Connections that ask for attention are in the report, however few it is to hold,
+// and so is the one that was asked for.
+func TestAttentionIsNotLimited(t *testing.T) {
+	const clients, most = 20_000, 64
+	points := idleOnes(clients)
+	all := Diagnose(points, nil, Options{MaxListed: clients})
+	danger := clients - all.Totals.ByVerdict[Healthy] - all.Totals.ByVerdict[Idle]
+	const asked = clients - 5
+	r := Diagnose(points, nil, Options{MaxListed: most, Flow: asked})
+	if danger <= most || r.Rest != nil || len(r.Flows) != danger+1 || r.Totals.Listed != len(r.Flows) || r.Flows[danger].ID != asked {
+		t.Errorf("%d of %d connections are listed, %d by the totals, want %d in danger and number %d; some are made later: %v",
+			len(r.Flows), clients, r.Totals.Listed, danger, asked, r.Rest != nil)
+	}
+}
+
+// A report whose diagnoses are made on the way tells of each connection what one
+// tells that keeps them all.
+func TestDiagnosesThatPassAreThoseThatStay(t *testing.T) {
+	const clients = mostInDanger + 300
+	points := idleOnes(clients)
 	stay := Diagnose(points, nil, Options{MaxListed: math.MaxInt})
 	pass := Diagnose(points, nil, Options{MaxListed: math.MaxInt, Passing: true})
 	if len(stay.Flows) != clients || stay.Rest != nil || len(pass.Flows) != mostInDanger || pass.Rest == nil {
@@ -59,8 +81,8 @@ func TestDiagnosesThatPassAreThoseThatStay(t *testing.T) {
 	for again := range 2 { // it can be gone through more than once
 		n := 0
 		for d := range pass.Each() {
-			if want := &stay.Flows[n]; d.ID != want.ID || d.Client != want.Client || d.Verdict.ID != want.Verdict.ID || d.Verdict.Summary != want.Verdict.Summary || len(d.Timeline) != len(want.Timeline) {
-				t.Fatalf("flow %d, time %d: %d %s %s, want %d %s %s", n, again+1, d.ID, d.Client, d.Verdict.ID, want.ID, want.Client, want.Verdict.ID)
+			if want := &stay.Flows[n]; !reflect.DeepEqual(d, want) {
+				t.Fatalf("flow %d, time %d: %+v, want %+v", n, again+1, d, want)
 			}
 			n++
 		}
@@ -68,7 +90,7 @@ func TestDiagnosesThatPassAreThoseThatStay(t *testing.T) {
 			t.Errorf("%d diagnoses, want %d", n, clients)
 		}
 	}
-	if len(stay.Unasked) != len(pass.Unasked) {
+	if !slices.Equal(stay.Unasked, pass.Unasked) {
 		t.Errorf("not asked: %v, passing %v", stay.Unasked, pass.Unasked)
 	}
 	for range pass.Each() {

@@ -108,7 +108,7 @@ func (l *Live) open() (err error) {
 // an empty batch after a fifth of a second in which nothing came. Hole follows
 // hole while an interface is away.
 func (l *Live) Read(b *Batch) error {
-	b.N, b.Holes, b.Start, l.buf = 0, nil, 0, l.buf[:0]
+	b.N, b.Sorted, b.Holes, b.Start, l.buf = 0, 0, nil, 0, l.buf[:0]
 	before, looked := l.last, l.looked
 	for b.N < BatchSize {
 		data, info, err := l.ring.ZeroCopyReadPacketData()

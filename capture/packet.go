@@ -176,7 +176,7 @@ type Interval struct {
 type Batch struct {
 	Pkts   [BatchSize]Packet
 	N      int
-	Sorted int // so many packets at the front are in the order of their times; of the others it is not known
+	Sorted int // so many packets at the front are TCP segments in the order of their times; of the others it is not known
 	Buf    []byte
 	Start  int64      // offset of Buf's first octet in the file, unpacked
 	Holes  []Interval // not recorded, before Pkts[0]: drops, rotation, interface down
@@ -184,10 +184,11 @@ type Batch struct {
 
 // Latest returns the time of the latest packet; 0 where there is none.
 func (b *Batch) Latest() (latest tcp.Instant) {
-	if b.Sorted > 0 {
-		latest = b.Pkts[b.Sorted-1].At
+	sorted := min(b.Sorted, b.N)
+	if sorted > 0 {
+		latest = b.Pkts[sorted-1].At
 	}
-	for i := b.Sorted; i < b.N; i++ {
+	for i := sorted; i < b.N; i++ {
 		latest = max(latest, b.Pkts[i].At)
 	}
 	return latest

@@ -27,7 +27,7 @@ func (r *reader) peek(from int, s stride) {
 	if r.window.file == nil || at == 0 || at-from > peekAhead {
 		return
 	}
-	buf, one, other, sum := r.buf[:r.end], max(r.lengths[0], minBlock), max(r.lengths[1], minBlock), byte(0)
+	buf, one, other, sum := r.buf[:r.end], max(r.strides[0], minBlock), max(r.strides[1], minBlock), byte(0)
 	base := unsafe.Pointer(unsafe.SliceData(buf)) // of which all that is looked at lies within buf: the fewer the steps, the more records are waited for at a time
 	for until := min(at+peekSpan, len(buf)-peekOctets); at < until; {
 		h := unsafe.Add(base, at)
@@ -38,9 +38,9 @@ func (r *reader) peek(from int, s stride) {
 		} else if size == other {
 			at += other
 		} else {
-			one, other = max(size, minBlock), one
+			one, other = min(max(size, minBlock), maxRecord), one
 			at += one
 		}
 	}
-	r.peeked, r.lengths, r.read = at, [2]int{one, other}, sum
+	r.peeked, r.strides, r.peekSum = at, [2]int{one, other}, sum
 }

@@ -42,13 +42,13 @@ func TestPeekGoesFromRecordToRecord(t *testing.T) {
 
 // TestPeekEndsWhereLengthsLie: no length keeps it from ending.
 func TestPeekEndsWhereLengthsLie(t *testing.T) {
-	for _, octet := range []byte{0, 1, 0x7f, 0xff} {
-		buf := bytes.Repeat([]byte{octet}, 1<<20)
+	for _, length := range [][]byte{{0, 0, 0, 0}, {1, 1, 1, 1}, {0xff, 0xff, 0xff, 0x7f}, {0xef, 0xff, 0xff, 0x7f}, {0xff, 0xff, 0xff, 0xff}} {
+		buf := bytes.Repeat(length, 1<<18)
 		for _, s := range []stride{pcapStride, blockStride} {
 			r := &reader{window: window{buf: buf, end: len(buf), file: &mapping{}}}
-			r.peek(1, s)
-			if r.peeked < 1+peekSpan {
-				t.Errorf("length %#x: looked no farther than %d", octet, r.peeked)
+			r.peek(4, s)
+			if r.peeked < 4+peekSpan || r.peeked > len(buf) {
+				t.Errorf("length %x: looked as far as %d", length, r.peeked)
 			}
 		}
 	}

@@ -120,8 +120,8 @@ type reader struct {
 	rewrite func(*Frame) // nil: frames are taken as they are
 	asIs    bool         // nobody asks for frames or changes them
 	row     row
-	lengths [2]int // of records: the last two that differ
-	read    byte   // what peek read, so that it does
+	strides [2]int // from one record to the next: the last two that differ (see peek)
+	peekSum byte   // of what peek has read, so that it does
 	inRow   int    // so many records are lined up next
 	others  int    // so many frames are taken one by one before a row is tried again
 	single  int    // and so many were

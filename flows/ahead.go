@@ -31,7 +31,7 @@ type plan struct {
 	hash  [capture.BatchSize]uint32
 	entry [capture.BatchSize]uint64 // of the index, where the search for the hash begins
 	slot  [capture.BatchSize]uint32 // plus 1; 0: none was found
-	pool  *pool                     // of all packets, if they are TCP segments of one
+	pool  *pool                     // of all packets, if they are TCP segments of one; nil while turns are taken
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
 	turns     bool      // the slots are found in turn, while the work goes on, and nothing was hashed
@@ -68,7 +68,7 @@ func (t *Table) prepare(b *capture.Batch) {
 		t.lookMixed(pkts)
 	}
 	if sample {
-		if w.inOrder = nil; w.pool != nil && !t.again && w.ordered(pkts) {
+		if w.inOrder = nil; w.pool != nil && w.short && !t.again && w.ordered(pkts) {
 			w.inOrder, w.sought = w.pool, 0
 		}
 		w.scattered = w.inOrder == nil && t.narrow.live+t.wide.live >= crowd && w.apart(len(pkts))

@@ -8,7 +8,7 @@ import (
 // The short way for connections that are idle when the capture begins: a probe, of
 // which nobody can know yet that it is one, and its answer, which tells. They come to
 // what the long way makes of them, in its order, without the questions whose answers
-// are known (TestShortWaysTellTheSameStory, TestIdleConnectionsAreJoinedTheShortWay).
+// are known (TestShortWaysTellTheSameStory, TestIdleConnectionsAreJoinedAsTheLongWayDoes).
 
 // bare reports whether a segment is an acknowledgment and nothing else.
 func bare(pkt *capture.Packet) bool {
@@ -52,7 +52,7 @@ func (t *Table) joined(r *record, handle uint32, b *capture.Batch, pkt *capture.
 		return false
 	}
 	evs := t.arena.events(c.story)
-	if len(evs) != 1 || evs[0].count != 0 { // the arena was full; or it may have been an octet of data
+	if len(evs) != 1 || evs[0].kind != ACK || evs[0].count != 0 { // the arena was full, or an ICMP error came; or it may have been an octet of data
 		return false
 	}
 	probe := &evs[0]

@@ -3,6 +3,7 @@ package flows
 import (
 	"testing"
 
+	"kaflow/capture"
 	"kaflow/tcp"
 )
 
@@ -64,5 +65,31 @@ func TestAnIdleConnectionWithoutAStory(t *testing.T) {
 	table.send(1, true, tcp.Segment{Seq: 900, Ack: 100, Flags: tcp.ACK, Win: 500, TTL: 60})
 	if n := table.Live(); n != 2 || table.step.t == nil {
 		t.Errorf("%d flows, the long way taken: %v", n, table.step.t != nil)
+	}
+}
+
+// An ICMP error is not taken for the probe that the arena had no room for.
+func TestAnICMPErrorIsNoProbe(t *testing.T) {
+	var table feeder
+	table.Options.MaxEvents = 4
+	for client := range uint32(5) {
+		table.send(client, false, tcp.Segment{Seq: 99, Ack: 900, Flags: tcp.ACK, Win: 500, TTL: 64})
+	}
+	table.put(4, false, tcp.Segment{Seq: 99})
+	p := &table.batch.Pkts[0]
+	p.Proto, p.ICMP = capture.ICMPError, 0x0301
+	p.Settle()
+	table.routers = []routerAddr{{}} // the one that cannot be read has number 0
+	table.Add(&table.batch)
+	table.send(4, true, tcp.Segment{Seq: 900, Ack: 100, Flags: tcp.ACK, Win: 500, TTL: 60})
+	kinds := map[Kind]int{}
+	for id := range table.Flows() {
+		f, _ := table.Flow(id)
+		for _, ev := range f.Events {
+			kinds[ev.Kind]++
+		}
+	}
+	if kinds[ICMPError] != 1 || kinds[KeepaliveProbe] != 0 {
+		t.Errorf("%d ICMP errors and %d probes are told of, want 1 and 0", kinds[ICMPError], kinds[KeepaliveProbe])
 	}
 }

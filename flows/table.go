@@ -141,11 +141,11 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 				w.found++
 			} else if slot = w.outOfTurn(pkt) - 1; slot < p.used {
 				r = p.record(slot)
-			}
-			w.slot[i], w.next[d] = slot+1, slot+1
-			if slot >= p.used {
+			} else {
+				w.slot[i] = 0
 				break
 			}
+			w.slot[i], w.next[d] = slot+1, slot+1
 		} else {
 			if w.pool == nil {
 				if pkt.Proto != capture.TCP {

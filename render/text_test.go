@@ -238,6 +238,7 @@ func TestFlowsThatAreNotKeptAreWrittenToo(t *testing.T) {
 	o := Options{All: true}
 	for name, write := range map[string]func(io.Writer, *analyzer.Report, Options) error{"text": Text, "ndjson": NDJSON, "json": JSON, "tsv": FlowsTSV} {
 		whole, parted := manyFlows(), manyFlows()
+		whole.Unasked = []analyzer.Unasked{{Rule: "known-at-the-end", Why: "of all flows"}}
 		rest := parted.Flows[5:]
 		parted.Flows = parted.Flows[:5]
 		parted.Rest = func(yield func(*analyzer.Diagnosis) bool) {
@@ -246,11 +247,16 @@ func TestFlowsThatAreNotKeptAreWrittenToo(t *testing.T) {
 					return
 				}
 			}
+			parted.Unasked = whole.Unasked
 		}
 		want := written(t, func(b *bytes.Buffer) error { return write(b, whole, o) })
 		got := written(t, func(b *bytes.Buffer) error { return write(b, parted, o) })
 		if len(rest) == 0 || !bytes.Equal(want, got) {
 			t.Errorf("%s of flows of which %d are not kept:\n%s\nwant:\n%s", name, len(rest), got, want)
+		}
+		one := written(t, func(b *bytes.Buffer) error { return write(b, parted, Options{All: true, Flow: 2}) })
+		if name == "text" && bytes.Count(one, []byte(" of 134\n")) != 1 {
+			t.Errorf("%s of flow 2 alone:\n%s", name, one)
 		}
 	}
 }

@@ -27,7 +27,7 @@ type source struct {
 
 // Read implements capture.Source.
 func (s *source) Read(b *capture.Batch) error {
-	b.N, b.Buf, b.Holes = 0, nil, nil
+	b.N, b.Sorted, b.Buf, b.Holes = 0, 0, nil, nil
 	if len(s.frames) == 0 {
 		return io.EOF
 	}
