@@ -58,18 +58,20 @@ func TestUnitIsVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = bytes.Replace(text, []byte("ExecStart=/usr/local/bin/kaflow "), []byte("ExecStart="+program(t, dir)+" "), 1)
-	for name, wrong := range map[string]bool{"kaflow-watch@eth0.service": false, "wrong@eth0.service": true} {
-		unit := filepath.Join(dir, name)
-		if wrong {
-			text = bytes.Replace(text, []byte("SystemCallFilter=@system-service"), []byte("SystemCallFilter=@no-such-set"), 1)
-		}
-		if err := os.WriteFile(unit, text, 0o600); err != nil {
+	good := bytes.Replace(text, []byte("ExecStart=/usr/local/bin/kaflow "), []byte("ExecStart="+program(t, dir)+" "), 1)
+	bad := bytes.Replace(good, []byte("SystemCallFilter=@system-service"), []byte("SystemCallFilter=@no-such-set"), 1)
+	for _, c := range []struct {
+		name  string
+		text  []byte
+		wrong bool
+	}{{"kaflow-watch@eth0.service", good, false}, {"wrong@eth0.service", bad, true}} {
+		unit := filepath.Join(dir, c.name)
+		if err := os.WriteFile(unit, c.text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(analyze, "verify", unit).CombinedOutput()
-		if found := err != nil || bytes.Contains(out, []byte(name)); found != wrong {
-			t.Errorf("systemd-analyze verify %s: %v\n%s", name, err, out)
+		if found := err != nil || bytes.Contains(out, []byte(c.name)); found != c.wrong {
+			t.Errorf("systemd-analyze verify %s: %v\n%s", c.name, err, out)
 		}
 	}
 }
