@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Tool      string       // name and version, for the report
 	MaxListed int          // diagnoses in the report beyond those that ask for attention; 0 means 10,000
-	Passing   bool         // only the first 10,000 of the listed diagnoses are kept: Report.Rest makes the others, from the tables
+	Passing   bool         // all connections are listed, and only the first 10,000 diagnoses kept: Report.Rest makes the others, from the tables
 	Flow      int          // this one is listed in any case; 0 none
 	WhatIf    *WhatIf      // other keepalives to answer for; nil none
 	Expect    *Expectation // keepalive policy to compare the ends of listed connections with; nil none
@@ -37,7 +37,6 @@ func Diagnose(points []pairing.Point, result *pairing.Result, o Options) *Report
 	d.weigh(cases)
 	d.expect, d.whatIf, r.WhatIf = o.Expect, o.WhatIf, o.WhatIf
 	d.list(cases, r, o)
-	r.Unasked = d.notAsked()
 	closeTotals(points, result, r)
 	if hint := nothingShared(points, result); hint != "" {
 		r.Hints = slices.DeleteFunc(r.Hints, func(note string) bool { return strings.HasPrefix(hint, note) })

@@ -17,6 +17,13 @@ func endOf(addr uint32, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(addr >> 24), byte(addr >> 16), byte(addr >> 8), byte(addr)}), port)
 }
 
+// pointOf is the vantage point of a table that has read so many frames of one file,
+// all of TCP, from a moment on.
+func pointOf(name string, table *flows.Table, begin tcp.Instant, frames int) pairing.Point {
+	file := capture.File{Path: tcp.Untrusted(name + ".pcap"), Complete: true, Frames: uint64(frames), TCPFrames: uint64(frames), First: begin, Last: table.Now()}
+	return pairing.Point{Name: name, Table: table, Files: []capture.File{file}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}
+}
+
 // A capture full of single segments, as of a scan or a flood, counts most of
 // them at a glance. What they are counted as is what a close look at each says.
 func TestLoneSegmentsAtAGlance(t *testing.T) {
@@ -53,8 +60,7 @@ func TestLoneSegmentsAtAGlance(t *testing.T) {
 			b.N = 0
 		}
 	}
-	file := capture.File{Path: "flood.pcap", Complete: true, Frames: crowd, TCPFrames: crowd, First: begin, Last: table.Now()}
-	point := pairing.Point{Name: "flood", Table: &table, Files: []capture.File{file}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}
+	point := pointOf("flood", &table, begin, crowd)
 	want := map[string]int{}
 	lone := 0
 	for g := range table.Glances() {

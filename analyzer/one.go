@@ -32,6 +32,5 @@ func OneReport(point pairing.Point, id flows.FlowID, o Options) (*Report, bool) 
 	cases := []brief{d.judge(s, -1, id)}
 	r.Totals.Flows, r.Totals.ByVerdict = 1, map[string]int{cases[0].verdict: 1}
 	d.list(cases, r, o)
-	r.Unasked = d.notAsked()
 	return r, true
 }

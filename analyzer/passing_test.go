@@ -18,7 +18,8 @@ import (
 func idleOnes(clients int) []pairing.Point {
 	var table flows.Table
 	var b capture.Batch
-	at, ord := tcp.Instant(1_700_000_000e9), tcp.Ordinal(0)
+	const begin = tcp.Instant(1_700_000_000e9)
+	at, ord := begin, tcp.Ordinal(0)
 	send := func(client int, reversed bool, seg tcp.Segment) {
 		ord++
 		at = at.Add(time.Millisecond)
@@ -46,8 +47,7 @@ func idleOnes(clients int) []pairing.Point {
 		at = at.Add(time.Minute)
 	}
 	table.Add(&b)
-	file := capture.File{Path: "many.pcap", Complete: true, Frames: uint64(ord), TCPFrames: uint64(ord), First: 1_700_000_000e9, Last: table.Now()}
-	return []pairing.Point{{Name: "many", Table: &table, Files: []capture.File{file}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}}
+	return []pairing.Point{pointOf("many", &table, begin, int(ord))}
 }
 
 // Connections that ask for attention are in the report, however few it is to hold,

@@ -7,6 +7,7 @@ import (
 
 	"kaflow/facts"
 	"kaflow/flows"
+	"kaflow/pairing"
 	"kaflow/tcp"
 )
 
@@ -259,4 +260,97 @@ func (p *pathLimit) oneMoment() bool {
 	p.Note = fmt.Sprintf("contradiction: a silence of %s was survived, and %d connections died after %s and more; all of them can have died at one moment, between %s and %s UTC: state that was lost at once (flush, reboot, fail-over), no idle timer, and no limit is claimed",
 		facts.Compact(longest.length), len(p.deaths), facts.Compact(p.deaths[0].length), from.Time().UTC().Format("15:04:05"), to.Time().UTC().Format("15:04:05"))
 	return true
+}
+
+// share lets a connection that died on a path profit from what others survived
+// there.
+func share(b *IdleBracket, path [2]string, known []Path) {
+	if b.Killed == 0 {
+		return
+	}
+	for i := range known {
+		l := &known[i].Limit
+		if known[i].Between == path && l.Killed > 0 && l.Survived > b.Survived && l.Survived < b.Killed && (b.BothDied || l.Direction == b.Direction) {
+			b.Survived, b.SurvivedRef = l.Survived, l.SurvivedRef
+		}
+	}
+}
+
+// contradicted takes back the idle limit that a connection's death seemed to
+// show, where others of the same path contradict it, and names what they show
+// instead.
+func contradicted(d *Diagnosis, path [2]string, known []Path) {
+	for i := range known {
+		p := &known[i]
+		if p.Between != path || p.Note == "" || d.Idle.Killed == 0 || p.Limit.Killed > 0 {
+			continue
+		}
+		d.Idle.Killed, d.Idle.KilledRef, d.Idle.Direction = 0, pairing.Ref{}, "unknown"
+		if v := &d.Verdict; p.contradicted && v.Cause == "idle-expiry" {
+			v.Cause, v.CauseConfidence, v.CauseWhy = "unknown", None, p.Note
+			if p.atOnce {
+				v.Cause, v.CauseConfidence = "state-lost", Likely
+			}
+		}
+	}
+}
+
+// maxPaths bounds the paths of a report.
+const maxPaths = 1000
+
+// paths joins the brackets of all connections of the same path. Contradictions
+// are named, never averaged.
+func (d *desk) paths(cases []brief) []Path {
+	var order [][2]string
+	byPath := map[[2]string]*pathLimit{}
+	for i := range cases {
+		b := &cases[i]
+		if b.path == ([2]string{}) {
+			continue
+		}
+		p := byPath[b.path]
+		if p == nil {
+			if len(order) == maxPaths {
+				continue
+			}
+			p = newPathLimit(b.path)
+			byPath[b.path] = p
+			order = append(order, b.path)
+		}
+		p.join(b)
+	}
+	d.joinPlain(byPath)
+	var out []Path
+	for _, k := range order {
+		out = append(out, byPath[k].settle())
+	}
+	return out
+}
+
+// joinPlain adds what connections in which nothing happened survived on the
+// paths on which others died.
+func (d *desk) joinPlain(byPath map[[2]string]*pathLimit) {
+	if d.survived == 0 || len(byPath) == 0 {
+		return
+	}
+	for i := range d.result.Plain {
+		x := &d.result.Plain[i]
+		if p := byPath[[2]string{d.points[x.Ends[0]].Name, d.points[x.Ends[1]].Name}]; p != nil && x.Survived >= time.Second {
+			p.outlived(x.Survived)
+		}
+	}
+	if !d.single() {
+		return
+	}
+	for g := range d.points[0].Table.Glances() {
+		if !g.Settled(d.spans[0].last) || g.Survived < time.Second {
+			continue
+		}
+		lo, hi := g.Key.LoEnd().Addr().String(), g.Key.HiEnd().Addr().String()
+		for _, k := range [2][2]string{{lo, hi}, {hi, lo}} {
+			if p := byPath[k]; p != nil {
+				p.outlived(g.Survived)
+			}
+		}
+	}
 }

@@ -35,8 +35,9 @@ type row struct {
 
 // takeRows takes the plain frames of interface f that stand in a row, and returns
 // where the first record lies that is anything else. lineUp lines up the records
-// that may hold some; they follow one another as s says. It does what packet does for each, with all that a record
-// changes in registers. Where none was plain lately it takes none for a while.
+// that may hold some; they follow one another as s says. It does what packet does
+// for each, with all that a record changes in registers. Where none was plain
+// lately it takes none for a while.
 func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next int) {
 	n, w := b.N, &r.row
 	w.at, w.last = r.at, f.last
@@ -122,7 +123,7 @@ func plainRow(buf []byte, pkts []Packet) int {
 		}
 		s := &p.Seg
 		if header == 32 && le32(h[54:]) == stamps {
-			x := bits.RotateLeft64(be64(h[58:]), 32) // stored at once
+			x := bits.RotateLeft64(be64(h[58:]), 32) // both are stored at once
 			s.TSVal, s.TSEcr = uint32(x), uint32(x>>32)
 			s.Opts, s.OptHash = tcp.OptTimestamps, hashNopNopTS
 		} else if header > 20 {

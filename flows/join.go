@@ -8,7 +8,7 @@ import (
 // The short way for connections that are idle when the capture begins: a probe, of
 // which nobody can know yet that it is one, and its answer, which tells. They come to
 // what the long way makes of them, in its order, without the questions whose answers
-// are known (TestShortWaysTellTheSameStory, TestIdleConnectionsAreJoinedAsTheLongWayDoes).
+// are known (TestIdleConnectionsAreJoinedAsTheLongWayDoes, TestShortWaysLeaveTheSameRecords).
 
 // bare reports whether a segment is an acknowledgment and nothing else.
 func bare(pkt *capture.Packet) bool {

@@ -129,7 +129,7 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 	w, p := &t.plan, t.plan.pool
 	for ; i < b.N && w.short; i++ {
 		pkt, slot, r := &b.Pkts[i], w.slot[i]-1, (*record)(nil)
-		if w.turns {
+		if w.turns { // in place: with a call keepalives took up to a twentieth longer
 			d := 0
 			if pkt.Reversed {
 				d = 1

@@ -43,7 +43,7 @@ type format struct {
 
 // analyze goes the way from captures to a report.
 func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
-	write, o, err := a.request(formats)
+	f, o, err := a.request(formats)
 	if err != nil {
 		return err
 	}
@@ -69,9 +69,10 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 	}
 	defer out.discard()
 
-	taken := a.follow(c.Context(), points, sel, know.Told())        // octets → packets → flows
-	pairs := pair(taken, know)                                      // which flow is which, what crossed
-	report := analyzer.Diagnose(taken, pairs, a.diagnosis(formats)) // what is wrong, and why
+	want := a.diagnosis(f, f.name == formats[0].name, sel)
+	taken := a.follow(c.Context(), points, sel, know.Told()) // octets → packets → flows
+	pairs := pair(taken, know)                               // which flow is which, what crossed
+	report := analyzer.Diagnose(taken, pairs, want)          // what is wrong, and why
 	if report.Unrelated != "" {
 		a.hint("%s", report.Unrelated)
 	}
@@ -79,7 +80,7 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 		return err
 	}
 	a.sign(c, points, report)
-	if err := write(out, report, o); err != nil { // what the user reads
+	if err := f.write(out, report, o); err != nil { // what the user reads
 		return outputError{err}
 	}
 	if err := out.finish(); err != nil {
@@ -101,31 +102,22 @@ func pair(points []pairing.Point, know pairing.Options) *pairing.Result {
 // counts.
 const briefReport = 64
 
-// diagnosis says how many flows the report has to hold.
-func (a *app) diagnosis(formats []format) analyzer.Options {
+// diagnosis says how many flows the report has to hold, in a format that may be
+// the one that nobody has to ask for.
+func (a *app) diagnosis(f format, unasked bool, sel selection) analyzer.Options {
 	o := a.ask
 	o.Tool, o.Flow = version(), a.flags.flow
-	f, everyone := a.format(formats), a.flags.host == "" && a.flags.port == 0 && len(a.flags.nets) == 0
 	switch {
 	case a.flags.all:
 		o.MaxListed = math.MaxInt
-		o.Passing = f.runs && everyone && o.Flow == 0 && o.Expect == nil && len(a.flags.failOn) == 0 && a.flags.sanitize == "" // nobody looks at them all before they are written
+		// Who is to choose among all, or to compare them, needs them at once.
+		o.Passing = f.runs && !sel.narrow() && o.Flow == 0 && o.Expect == nil && len(a.flags.failOn) == 0 && a.flags.sanitize == ""
 	case a.flags.maxListed > 0:
 		o.MaxListed = a.flags.maxListed
-	case f.brief && f.name == formats[0].name && everyone:
+	case f.brief && unasked && !sel.narrow():
 		o.MaxListed = briefReport
 	}
 	return o
-}
-
-// format returns the format that was asked for; that it is one was looked at.
-func (a *app) format(formats []format) format {
-	for _, f := range formats {
-		if name, err := a.flags.formatOf(f.name); err == nil && name == f.name {
-			return f
-		}
-	}
-	return format{}
 }
 
 // follow reads every vantage point to its end, or to the user's patience. told

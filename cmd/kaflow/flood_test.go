@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -91,5 +92,36 @@ func TestSoakInterruptedUnderAFlood(t *testing.T) {
 		if doc.Totals.Flows != tuples || doc.Totals.ByVerdict["not-established"] != tuples-1 {
 			t.Errorf("the report counts %+v", doc.Totals)
 		}
+	}
+}
+
+// What is asked for is looked for among all connections in danger, however few a
+// format shows and a report is to list.
+func TestWhatIsAskedForIsFoundAmongMany(t *testing.T) {
+	flood := floodOf(t, 200)
+	ask := func(args ...string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if status := run(append(args, "-"), bytes.NewReader(flood), &stdout, &stderr); status != 0 {
+			t.Fatalf("%v: exit status %d, %s", args, status, stderr.String())
+		}
+		return stdout.String()
+	}
+	if text := ask("--flow", "190"); !strings.Contains(text, "flow 190 of 200") {
+		t.Errorf("--flow 190 gives\n%s", text)
+	}
+	for _, args := range [][]string{{"--max-listed", "10"}, {"--all"}} {
+		var report struct {
+			Flows []struct{ ID int }
+		}
+		if err := json.Unmarshal([]byte(ask(append(args, "--json", "--port", "1030")...)), &report); err != nil {
+			t.Fatal(err)
+		}
+		if len(report.Flows) != 4 { // of four addresses
+			t.Errorf("%v: %d flows of one port, want 4", args, len(report.Flows))
+		}
+	}
+	if n := strings.Count(ask("--all"), " of 200\n"); n != 200 {
+		t.Errorf("--all shows %d of 200 flows", n)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -21,20 +20,20 @@ const widest = 100
 
 // request returns how the report is to be written: in which format, and laid
 // out how.
-func (a *app) request(formats []format) (write func(io.Writer, *analyzer.Report, render.Options) error, o render.Options, err error) {
+func (a *app) request(formats []format) (f format, o render.Options, err error) {
 	var names []string
 	for _, f := range formats {
 		names = append(names, f.name)
 	}
 	name, err := a.flags.formatOf(names...)
 	if err != nil {
-		return nil, o, err
+		return f, o, err
 	}
 	if err := a.failing(); err != nil {
-		return nil, o, err
+		return f, o, err
 	}
 	o, err = a.rendering()
-	return formats[slices.Index(names, name)].write, o, err
+	return formats[slices.Index(names, name)], o, err
 }
 
 // rendering returns how the report is laid out.
