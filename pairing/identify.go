@@ -112,8 +112,8 @@ func keptIPID(a *flows.Flow, match []int, steady [2]bool) (kept [2]bool) {
 }
 
 // partLonely parts the only two segments of a sender that differ in the IP ID
-// alone, where the path keeps those of the other sender: timestamps that tick
-// slowly are those of several packets.
+// alone, where the path keeps those of the other sender or the views have nothing
+// else in common: timestamps that tick slowly are those of several packets.
 func partLonely(a, b *flows.Flow, matchA, matchB []int, kept [2]bool) {
 	var differ, last [2]int
 	for i, j := range matchA {
@@ -123,7 +123,7 @@ func partLonely(a, b *flows.Flow, matchA, matchB []int, kept [2]bool) {
 		}
 	}
 	for from := range differ {
-		if i := last[from]; differ[from] == 1 && !kept[from] && kept[1-from] {
+		if i := last[from]; differ[from] == 1 && !kept[from] && (kept[1-from] || differ[1-from] == 0) {
 			matchB[matchA[i]] = -1
 			matchA[i] = -1
 		}

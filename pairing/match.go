@@ -18,6 +18,7 @@ type connection struct {
 	method        string
 	score, margin float64
 	ambiguous     []flows.FlowID
+	shifted       bool // a box may have shifted sequence numbers between some of its views, whatever its method says
 }
 
 // The words for what matched.
@@ -31,6 +32,12 @@ const (
 	byPayload   = "payload"
 	alone       = "single"
 )
+
+// despiteShift reports whether a method goes by what a shift of sequence numbers
+// leaves alone.
+func despiteShift(method string) bool {
+	return method == byStamps || method == byIPID || method == byPayload
+}
 
 // manyInstances is the number of instances of one address pair beyond which
 // those without a handshake are no longer compared one by one.

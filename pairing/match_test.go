@@ -354,6 +354,27 @@ func TestIdenticalProbes(t *testing.T) {
 	}
 }
 
+// Two views share one segment, or hold two that differ in the IP ID alone: with
+// nothing else in common, nothing tells which.
+func TestOnlyTheIPIDDiffers(t *testing.T) {
+	s := talk(twoTaps(0), steadyHop(50*time.Microsecond)).handshake().probe(flows.Client)
+	const ack, probe = 2, 3
+	if a, b := s.w.wires[ack], s.w.wires[probe]; a.ts != b.ts || a.kind != flows.ACK {
+		t.Fatalf("%+v, %+v", a, b)
+	}
+	s.w.wires[probe].seq, s.w.wires[probe].kind = s.w.wires[ack].seq, flows.ACK
+	for kept, want := range map[int]How{ack: Crossed, probe: Unknowable} {
+		s.w.taps[0].drop = func(i int) bool { return i != kept }
+		s.w.taps[1].drop = func(i int) bool { return i >= probe }
+		p := only(t, matchSides(sidesOf(s.w), Options{}))
+		for _, f := range fatesBetween(p, flows.Client, 0, 1) {
+			if f.How != want {
+				t.Errorf("%+v, want %s", f, want)
+			}
+		}
+	}
+}
+
 // TestChecksumsTellWhoseCaptureItIs: where TTL and delays say nothing, wrong
 // checksums of one sender show the capture on its host.
 func TestChecksumsTellWhoseCaptureItIs(t *testing.T) {

@@ -71,7 +71,7 @@ func (s *strand) next(sides []*side, open []place) (int, relation) {
 			if v == nil {
 				continue
 			}
-			if v.Key == f.Key && s.conn.method != byStamps && s.conn.method != byIPID && s.conn.method != byPayload {
+			if v.Key == f.Key && !s.conn.shifted {
 				return k, relation{turned: clientIsHi(v) != clientIsHi(f), shift: s.shift[q.point]}
 			}
 			if r, ok := relate(v, f); ok {

@@ -338,6 +338,7 @@ func (t *translator) join(k *tie, margin float64) {
 	a.at = append(a.at, b.at...)
 	slices.SortFunc(a.at, func(x, y place) int { return x.point - y.point })
 	a.method, a.score, a.margin = method, score, best
+	a.shifted = a.shifted || b.shifted || despiteShift(k.method) // the method tells of the weakest join alone
 	t.joined[from] = into
 }
 

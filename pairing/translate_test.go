@@ -76,6 +76,24 @@ func TestTranslatedSilentDropIsPairedAndItsProbesAreLost(t *testing.T) {
 	}
 }
 
+// The captures before and behind a firewall that shifts sequence numbers have the
+// same addresses, the third, behind a NAT, the second's numbers. What joins the
+// second and the third is weaker than what joins the first: the shift is not forgotten.
+func TestShiftBesideATranslation(t *testing.T) {
+	shift := [2]uint32{1 << 31, 77 << 20}
+	taps := []tap{{name: "client.pcap"}, {name: "dmz.pcap", shift: shift, ttl: 1}, {name: "server.pcap", shift: shift, ttl: 2, ends: [2]netip.AddrPort{publicEnd, serviceAt}}}
+	taps[0].ends, taps[1].ends = [2]netip.AddrPort{insideEnd, serviceAt}, [2]netip.AddrPort{insideEnd, serviceAt}
+	s := silentDrop(taps)
+	s.w.taps[1].drop = func(i int) bool { return i == 0 || i > 12 }
+	s.w.taps[2].drop = func(i int) bool { return i < 11 || i > 13 } // two segments in common with the second
+	p := only(t, matchSides(sidesOf(s.w), Options{}))
+	for _, v := range p.Seen[1:] {
+		if v.Shift != shift {
+			t.Errorf("method %s: the numbers at %d are shifted by %v, want %v", p.Method, v.Vantage, v.Shift, shift)
+		}
+	}
+}
+
 func judgeTranslated(t *testing.T, r *Result, near, far int, method string, shift [2]uint32) {
 	t.Helper()
 	if len(r.Pairs) != 1 || len(r.Pairs[0].Seen) != 2 {
