@@ -38,7 +38,7 @@ type plan struct {
 	batches   uint32    // so many were prepared
 	next      [2]uint32 // the slot behind that of the last segment, by direction
 	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
-	found     int       // packets of the last batch that took turns whose flow's turn it was,
+	missed    int       // packets of the last batch that took turns whose flow's turn it was not,
 	sought    int       // of so many; 0 before the first
 	scattered bool      // the flows of that batch lie apart
 	sum       uint64    // of what was read ahead, so that it is
@@ -69,7 +69,7 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 	if sample {
 		if w.inOrder = nil; w.pool != nil && w.short && !t.again && w.ordered(pkts) {
-			w.inOrder, w.sought = w.pool, 0
+			w.inOrder, w.missed = w.pool, 0
 		}
 		w.scattered = w.inOrder == nil && t.narrow.live+t.wide.live >= crowd && w.apart(len(pkts))
 	}
@@ -82,11 +82,11 @@ func (t *Table) prepare(b *capture.Batch) {
 // in turn, as those of the one before were.
 func (t *Table) takeTurns(n int) bool {
 	w, p := &t.plan, t.plan.inOrder
-	if t.again || 2*w.found < w.sought {
+	if t.again || 2*w.missed > w.sought {
 		w.inOrder = nil
 		return false
 	}
-	w.turns, w.pool, w.found, w.sought = true, nil, 0, n
+	w.turns, w.pool, w.missed, w.sought = true, nil, 0, n
 	if next := w.next[0] + soon; next < p.used && p.live >= crowd {
 		first := next % chunkSize
 		capture.Prefetch(p.chunks[next/chunkSize][first:min(first+soon, chunkSize)])
@@ -94,16 +94,17 @@ func (t *Table) takeTurns(n int) bool {
 	return true
 }
 
-// mayTurn reports whether a packet is a segment of the pool whose flows take turns.
-func (w *plan) mayTurn(pkt *capture.Packet) bool {
-	return pkt.Plain != w.inOrder.wide && (pkt.Plain || pkt.Proto == capture.TCP)
+// mayHold reports whether a packet is a segment of the kind that a pool holds.
+func (p *pool) mayHold(pkt *capture.Packet) bool {
+	return pkt.Plain != p.wide && (!p.wide || pkt.Proto == capture.TCP)
 }
 
 // outOfTurn returns the slot, plus 1, of a packet whose flow's turn it is not; 0
 // where that pool has none.
 func (w *plan) outOfTurn(pkt *capture.Packet) uint32 {
+	w.missed++
 	p := w.inOrder
-	if !w.mayTurn(pkt) {
+	if !p.mayHold(pkt) {
 		return 0
 	}
 	if slot, ok := p.find(p.index.hash(&pkt.Key), &pkt.Key); ok {

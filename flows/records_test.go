@@ -153,7 +153,7 @@ func TestTurnsLeaveTheSameRecords(t *testing.T) {
 					}
 					w := &turn.plan
 					if w.batches |= 1; x.IntN(4) > 0 { // between the batches that are looked at
-						if w.inOrder, w.sought = &turn.narrow, 0; wide {
+						if w.inOrder, w.missed = &turn.narrow, 0; wide {
 							w.inOrder = &turn.wide
 						}
 						if x.IntN(3) == 0 {
@@ -165,7 +165,7 @@ func TestTurnsLeaveTheSameRecords(t *testing.T) {
 					turn.Add(&b)
 					look.Add(&same)
 					if b.N = 0; w.turns {
-						turns, found = turns+1, found+w.found
+						turns, found = turns+1, found+w.sought-w.missed
 					}
 				}
 			}

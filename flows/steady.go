@@ -1,6 +1,8 @@
 package flows
 
 import (
+	"time"
+
 	"kaflow/capture"
 	"kaflow/tcp"
 )
@@ -122,10 +124,11 @@ func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
 // answered takes an answer to the waiting probe of end e into its run, where
 // it keeps the pace.
 func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
-	rtt := inSeconds(pkt.At.Sub(h.last))
-	if rtt > steadyRTT {
+	since := uint64(pkt.At - h.last) // it is not negative
+	if since > steadyRTT*1e9 {
 		return false
 	}
+	rtt := inSeconds(time.Duration(since))
 	if !c.keeps(e) {
 		t.store(c)
 		head, tl := t.steadyRun(c, e)
@@ -138,7 +141,7 @@ func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
 		}
 		c.load(tail{tl}, e)
 	}
-	period := inSeconds(pkt.At.Sub(c.runAt))
+	period := inSeconds(time.Duration(pkt.At - c.runAt)) // off the pace where it wraps
 	if !onPace(c.runPeriod, period) {
 		return false
 	}

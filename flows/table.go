@@ -124,51 +124,80 @@ func (t *Table) Add(b *capture.Batch) {
 }
 
 // shortly takes the packets of a batch from i on that go one of the short ways, and
-// returns the first that goes none.
+// returns the first that goes none. No short way begins a flow, so what the plan says
+// holds meanwhile.
 func (t *Table) shortly(b *capture.Batch, i int) int {
 	w, p := &t.plan, t.plan.pool
-	for ; i < b.N && w.short; i++ {
-		pkt, slot, r := &b.Pkts[i], w.slot[i]-1, (*record)(nil)
-		if w.turns { // in place: with a call keepalives took up to a twentieth longer
-			d := 0
-			if pkt.Reversed {
-				d = 1
+	if !w.short {
+		return i
+	}
+	if w.turns {
+		return t.inTurn(b, i)
+	}
+	rest := b.Pkts[i:b.N]
+	slots := w.slot[i:][:len(rest)]
+	for k := range rest {
+		pkt, slot := &rest[k], slots[k]-1
+		if w.pool == nil {
+			if pkt.Proto != capture.TCP {
+				return i + k
 			}
-			if p, slot = w.inOrder, w.next[d]; slot < p.used {
-				r = p.record(slot)
-			}
-			if r != nil && w.mayTurn(pkt) && p.holds(r, slot, &pkt.Key) {
-				w.found++
-			} else if slot = w.outOfTurn(pkt) - 1; slot < p.used {
-				r = p.record(slot)
-			} else {
-				w.slot[i] = 0
-				break
-			}
-			w.slot[i], w.next[d] = slot+1, slot+1
-		} else {
-			if w.pool == nil {
-				if pkt.Proto != capture.TCP {
-					break
-				}
-				p = t.poolOf(&pkt.Key)
-			}
-			if slot >= p.used {
-				break
-			}
-			if r = p.record(slot); !p.holds(r, slot, &pkt.Key) {
-				break
-			}
+			p = t.poolOf(&pkt.Key)
 		}
-		if r.hot.state[0]|r.hot.state[1] != 0 {
+		if slot >= p.used {
+			return i + k
+		}
+		r := p.record(slot)
+		if !p.holds(r, slot, &pkt.Key) {
+			return i + k
+		}
+		if r.hot.state != [2]uint16{} {
 			if !t.steady(r, pkt) && !t.orderly(r, p.handle(slot), b, pkt) {
-				break
+				return i + k
 			}
 		} else if r.hot.echo == 0 || !t.youth(p, r, slot, b, pkt) {
-			break
+			return i + k
 		}
 	}
-	return i
+	return b.N
+}
+
+// inTurn is shortly where flows take turns: the next segment of a direction is
+// looked for where the one before was, one flow on.
+func (t *Table) inTurn(b *capture.Batch, i int) int {
+	w, p := &t.plan, t.plan.inOrder
+	rest := b.Pkts[i:b.N]
+	for k := range rest {
+		pkt, d, r := &rest[k], 0, (*record)(nil)
+		if pkt.Reversed {
+			d = 1
+		}
+		slot := w.next[d]
+		if slot < p.used {
+			r = p.record(slot)
+		}
+		if r == nil || !p.mayHold(pkt) || !p.holds(r, slot, &pkt.Key) {
+			if slot = w.outOfTurn(pkt) - 1; slot >= p.used {
+				w.slot[i+k] = 0
+				return i + k
+			}
+			r = p.record(slot)
+		}
+		w.next[d] = slot + 1
+		if !t.steady(r, pkt) && !t.otherwise(p, r, slot, b, pkt) {
+			w.slot[i+k] = slot + 1
+			return i + k
+		}
+	}
+	return b.N
+}
+
+// otherwise takes a segment that is no beat of a run another short way.
+func (t *Table) otherwise(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
+	if r.hot.state != [2]uint16{} {
+		return t.orderly(r, p.handle(slot), b, pkt)
+	}
+	return r.hot.echo != 0 && t.youth(p, r, slot, b, pkt)
 }
 
 // other takes a frame that is no TCP segment.
