@@ -218,7 +218,8 @@ func (p *Packet) WrongTCPSum(buf []byte) bool {
 		if size == 40 {
 			s, carry = bits.Add64(s, le64(buf[at+32:]), carry)
 		}
-		return ((s>>32+s&0xffffffff+carry)<<8+uint64(p.Key.Lo[3])+uint64(p.Key.Hi[3])+protoTCP+uint64(size))%0xffff != 0
+		s, carry = bits.Add64(s, (uint64(p.Key.Lo[3])+uint64(p.Key.Hi[3])+protoTCP+uint64(size))<<8, carry)
+		return (s+carry)%0xffff != 0
 	}
 	return p.wrongTCPSum(buf)
 }

@@ -54,16 +54,19 @@ func (t *Table) prepare(b *capture.Batch) {
 	if w.inOrder != nil && !sample && t.takeTurns(len(pkts)) {
 		return
 	}
+	entries := t.narrow.index.entries
+	mask := uint32(len(entries) - 1)
 	for i := range pkts {
 		p := &pkts[i]
 		if p.Plain {
-			w.hash[i] = hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
+			hash := hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
+			w.hash[i], w.entry[i] = hash, entries[hash&mask]
 			plain++
 		}
 	}
 	w.turns = false
 	if plain == len(pkts) {
-		w.look(t.narrow.index.entries, len(pkts))
+		w.look(entries, len(pkts))
 	} else {
 		t.lookMixed(pkts)
 	}
@@ -141,12 +144,9 @@ func (t *Table) hashOf(p *pool, pkts []capture.Packet, i int) uint32 {
 }
 
 // look looks up the slots of the first n packets, all of them the narrow pool's,
-// by their hashes. Two keys of one hash are for segment to tell apart.
+// by their hashes, from where the search for each begins. Two keys of one hash are for segment to tell apart.
 func (w *plan) look(entries []uint64, n int) {
 	mask := uint32(len(entries) - 1)
-	for i, hash := range w.hash[:n] {
-		w.entry[i] = entries[hash&mask]
-	}
 	for i, hash := range w.hash[:n] {
 		e := w.entry[i]
 		for at := hash; e != 0 && uint32(e>>32) != hash; e = entries[at&mask] {
