@@ -77,7 +77,7 @@ func (s *Subject) otherDistance(seen *pairing.Sighting, side uint8, at tcp.Insta
 		}
 	}
 	read(seen)
-	for _, o := range s.kin() {
+	for o := range s.kin {
 		for i := range o.Seen {
 			if o.Seen[i].Vantage == seen.Vantage {
 				read(&o.Seen[i])

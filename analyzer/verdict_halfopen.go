@@ -42,7 +42,7 @@ func turnedAway(s *Subject) Answer {
 	var refs []pairing.Ref
 	n := 0
 	var first *Passage
-	for _, o := range s.kin() {
+	for o := range s.kin {
 		syn := o.firstOf(flows.SYN)
 		if syn < 0 || o.flow.Sides[flows.Server].Addr != s.flow.Sides[flows.Server].Addr || o.Passages[syn].From != flows.Client {
 			continue

@@ -14,41 +14,45 @@ import (
 // maxKin bounds the connections between two hosts that one is held against.
 const maxKin = 4096
 
-// kin returns the other connections between the same hosts, as each vantage
+// kin yields the other connections between the same hosts, as each vantage
 // point knows them, at most maxKin.
-func (s *Subject) kin() []*Subject {
+func (s *Subject) kin(yield func(*Subject) bool) {
 	if s.others == nil {
-		return nil
+		return
 	}
 	type sighting struct {
 		vantage int
 		id      flows.FlowID
 	}
 	name := func(o *Subject) sighting { return sighting{o.Seen[0].Vantage, o.Seen[0].Flow.ID} }
-	var asked []hostsKey
+	asked := make([]hostsKey, 0, 1)
 	for i := range s.Seen {
 		if k := (hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}); !slices.Contains(asked, k) {
 			asked = append(asked, k)
 		}
 	}
-	me, known := name(s), map[sighting]bool{}
-	var all []*Subject
+	var known map[sighting]bool // under one pair of addresses each is there once
+	if len(asked) > 1 {
+		known = map[sighting]bool{}
+	}
+	me, n := name(s), 0
 	for _, k := range asked {
 		for _, o := range s.others(k) {
-			if len(all) == maxKin {
-				return all
+			if n == maxKin {
+				return
 			}
-			n := name(o)
-			if n == me || known[n] {
+			its := name(o)
+			if its == me || known[its] {
 				continue
 			}
-			if len(asked) > 1 { // under one pair of addresses each is there once
-				known[n] = true
+			if known != nil {
+				known[its] = true
 			}
-			all = append(all, o)
+			if n++; !yield(o) {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // natRebind holds where the connection goes on under another address or port:
@@ -58,7 +62,7 @@ func natRebind(s *Subject) Answer {
 	if s.alone || s.Settled && !s.flow.Midway {
 		return Answer{} // it neither stopped nor began as another's continuation
 	}
-	for _, o := range s.kin() {
+	for o := range s.kin {
 		for i := range s.Seen {
 			for j := range o.Seen {
 				if s.Seen[i].Vantage != o.Seen[j].Vantage {
@@ -141,7 +145,7 @@ func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
 // on under its own name over a silence: then no table was lost in it.
 func (s *Subject) keptNames(before *pairing.Sighting, side uint8, from, to tcp.Instant) bool {
 	host := before.Flow.Sides[side].Addr.Addr()
-	for _, o := range s.kin() {
+	for o := range s.kin {
 		for i := range o.Seen {
 			f := o.Seen[i].Flow
 			if o.Seen[i].Vantage != before.Vantage || f.First >= from || f.Last <= to || f.Sides[side].Addr.Addr() != host {
@@ -321,7 +325,7 @@ func (s *Subject) payloadSilence(i int) time.Duration {
 // closed after a silence of the same length, within two parts in a hundred.
 func (s *Subject) closedAlike(p *Passage, silence time.Duration) int {
 	n := 0
-	for _, o := range s.kin() {
+	for o := range s.kin {
 		i := o.firstOf(p.Kind)
 		if e := o.endingOf(p.From); e == flows.EndGaveUp || e == flows.EndUserTimeout {
 			continue // it asked in vain

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"kaflow/capture"
 	"kaflow/tcp"
 )
 
@@ -47,6 +48,10 @@ func (c *closedRows) place(print uint32) *Closed {
 	if n := len(c.spare); n > 0 {
 		at, c.spare = c.spare[n-1], c.spare[:n-1]
 		c.prints[at] = print
+		if n > 1 { // it is far, and a processor that cannot write goes no further
+			next := c.spare[n-2]
+			capture.Prefetch(c.chunks[next/closedChunk][next%closedChunk:][:1])
+		}
 	} else {
 		if c.prints = append(c.prints, print); at%closedChunk == 0 {
 			fresh := new([closedChunk]Closed)
@@ -107,20 +112,25 @@ func (c *closedRows) dropSpare() {
 // nth returns the value that would stand at place n if the values were sorted,
 // digit by digit: no order of them makes it slow.
 func nth(values []uint32, n int) uint32 {
-	found, known := uint32(0), uint32(0)
+	found := uint32(0)
 	for _, shift := range [...]int{22, 11, 0} {
 		const digit = 1<<11 - 1
 		var count [digit + 1]int
 		for _, v := range values {
-			if v&known == found {
-				count[v>>shift&digit]++
-			}
+			count[v>>shift&digit]++
 		}
-		d := 0
+		d := uint32(0)
 		for ; n >= count[d]; d++ {
 			n -= count[d]
 		}
-		found, known = found|uint32(d)<<shift, known|uint32(digit)<<shift
+		found |= d << shift
+		same := make([]uint32, 0, count[d]) // that may still be it
+		for _, v := range values {
+			if v>>shift&digit == d {
+				same = append(same, v)
+			}
+		}
+		values = same
 	}
 	return found
 }
