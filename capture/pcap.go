@@ -113,13 +113,14 @@ var pcapStride = stride{length: 8, head: 16}
 
 // lineUp lines up the records of a row that may hold plain frames.
 func (p *pcap) lineUp(r *reader, w *row) {
-	buf, pkts, at, tick, iface := r.buf[:r.end], w.pkts, w.at, p.tick, r.ifaces[0].number
+	buf, pkts, at, tick, iface := r.buf[:r.end:r.end], w.pkts, w.at, p.tick, r.ifaces[0].number
 	n, soonest := 0, max(w.last, 1)
 	for n < len(pkts) && at+16+plainRoom <= len(buf) {
-		h := (*[16]byte)(buf[at : at+16 : at+16])
+		h := (*[16]byte)(buf[at : at+16])
 		size := le32(h[8:])
+		next := at + 16 + int(size)
 		when := tcp.Instant(int64(le32(h[0:]))*1_000_000_000 + int64(le32(h[4:]))*tick)
-		if size != le32(h[12:]) || size > maxRecord || len(buf)-at < 16+int(size) || when < soonest {
+		if size != le32(h[12:]) || size > maxRecord || next > len(buf) || when < soonest {
 			break
 		}
 		k := &pkts[n]
@@ -127,8 +128,7 @@ func (p *pcap) lineUp(r *reader, w *row) {
 		*k = Packet{}
 		k.At, k.Ord, k.Iface, k.Rec = when, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+16, size
-		soonest = when
-		at += 16 + int(size)
+		soonest, at = when, next
 	}
 	w.n, w.at = n, at
 }

@@ -187,7 +187,8 @@ func (c *cold) isns() [2]tcp.Seq {
 // where it belongs: flows end by the million, and a row that is handed on is read in
 // larger pieces than it was just written in, for which a processor waits.
 func (t *Table) closedRow(row *Closed, p *pool, slot uint32) {
-	h, c := p.hot(slot), p.cold(slot)
+	r := p.record(slot)
+	h, c := &r.hot, &r.cold
 	if c.flags&coldEnded == 0 {
 		t.grow(p, slot)
 	}
@@ -200,12 +201,12 @@ func (t *Table) closedRow(row *Closed, p *pool, slot uint32) {
 	isns := c.isns()
 	row.ISN[0], row.ISN[1], row.Fingerprint = isns[0], isns[1], c.fingerprint[client]
 	row.First, row.Last, row.Stream, row.Reversed = c.first, h.last, c.stream, client == 1
-	row.End[0], row.End[1] = h.ending(client), h.ending(1-client)
 	row.Longest, row.LongestFrom = 0, 0
-	if p.record(slot).young() { // it went on without a pause, and ended
+	if r.young() { // it went on without a pause, and ended
 		row.End[0], row.End[1] = EndFIN, EndFIN
 		return
 	}
+	row.End[0], row.End[1] = h.ending(client), h.ending(1-client)
 	end := c.first
 	for _, ev := range t.arena.events(c.story) {
 		if d := ev.at.Sub(end); d >= gapMin && ev.bits&evTail == 0 && d > row.Longest {

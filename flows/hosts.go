@@ -203,21 +203,20 @@ func (t *hostTable) askedFor(host netip.Addr, c Control) {
 	t.asked[host] = append(list, c)
 }
 
-// flow adds a flow that leaves the table.
-func (t *hostTable) flow(p *pool, slot uint32) {
-	h, c := p.hot(slot), p.cold(slot)
-	var r *hostRow
+// flow adds a flow that leaves the table, whose record is r.
+func (t *hostTable) flow(p *pool, r *record, slot uint32) {
+	var row *hostRow
 	if p.wide {
 		k := &p.keys[slot>>chunkBits][slot&(chunkSize-1)]
-		r = t.row(k.Lo, k.Hi)
+		row = t.row(k.Lo, k.Hi)
 	} else {
-		r = t.row4(h.lo, h.hi)
+		row = t.row4(r.hot.lo, r.hot.hi)
 	}
-	if r == nil {
+	if row == nil {
 		return
 	}
 	for end := range 2 {
-		r.saw(end, c.first, h.last, uint64(p.record(slot).sent(end)))
+		row.saw(end, r.cold.first, r.hot.last, uint64(r.sent(end)))
 	}
 }
 

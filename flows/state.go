@@ -289,7 +289,7 @@ func (p *pool) take(k *capture.Key) uint32 {
 	if n := len(p.free); n > 0 {
 		slot = p.free[n-1]
 		p.free, p.reused = p.free[:n-1], true
-		*p.hot(slot), *p.cold(slot) = hot{}, cold{}
+		*p.record(slot) = record{}
 	} else {
 		slot = p.used
 		p.used++

@@ -359,8 +359,9 @@ func (p *pool) cut(slot uint32) {
 
 // drop frees a slot and all that hangs on it.
 func (t *Table) drop(p *pool, slot uint32) {
-	c, handle := p.cold(slot), p.handle(slot)
-	t.hosts.flow(p, slot)
+	r, handle := p.record(slot), p.handle(slot)
+	h, c := &r.hot, &r.cold
+	t.hosts.flow(p, r, slot)
 	if t.byHosts.heads != nil {
 		k := p.key(slot)
 		t.unindexHost(p, slot, &k)
@@ -368,8 +369,8 @@ func (t *Table) drop(p *pool, slot uint32) {
 	if hash := p.hash(slot); c.older != 0 || !p.index.remove(hash, slot) {
 		t.unlink(p, hash, slot)
 	}
-	if p.record(slot).young() {
-		t.outgrow(p.hot(slot))
+	if r.young() {
+		t.outgrow(h)
 	} else {
 		t.arena.release(&c.story)
 	}
@@ -377,7 +378,6 @@ func (t *Table) drop(p *pool, slot uint32) {
 		delete(t.rare, handle)
 	}
 	t.dropSamples(handle)
-	h := p.hot(slot)
 	c.flags, h.state, h.echo = 0, [2]uint16{}, 0 // take clears the rest
 	p.free = append(p.free, slot)
 	p.live--

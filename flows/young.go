@@ -235,7 +235,9 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	t.nursery.next(h).put(pkt, d, b.Buf)
 	h.tsval[1] = place | t.nursery.chunk()<<16
 	t.nursery.births[h.bornIn()]++
-	t.after(p, r, slot, b, pkt, youngSum)
+	if pkt.WrongTCPSum(b.Buf) {
+		t.nursery.at(h.echo).bits |= youngBadSum
+	}
 	return true
 }
 
@@ -312,7 +314,10 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 			left |= youngEnds
 		}
 	}
-	if left != 0 {
+	if left&youngSum != 0 && pkt.WrongTCPSum(b.Buf) {
+		t.nursery.at(h.echo).bits |= youngBadSum
+	}
+	if left&^youngSum != 0 {
 		t.after(p, r, slot, b, pkt, left)
 	}
 	return true
@@ -340,9 +345,6 @@ func (r *record) greets(d int, seg *tcp.Segment) bool {
 // after does what youth left to do.
 func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet, left uint8) {
 	h, c := &r.hot, &r.cold
-	if left&youngSum != 0 && pkt.WrongTCPSum(b.Buf) {
-		t.nursery.at(h.echo).bits |= youngBadSum
-	}
 	if left&youngSpeaks != 0 {
 		d := 0
 		if pkt.Reversed {
