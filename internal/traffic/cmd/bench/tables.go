@@ -21,7 +21,6 @@ type row struct {
 	// against are the peer's runs; where they are several, their sum counts.
 	against []job
 	packets int
-	rounds  int // fewer than asked for where the peer is slow; 0: as asked
 }
 
 func keepalive(flows, packets int) traffic.Config {
@@ -51,15 +50,11 @@ func (b *bench) cpuRow(r row) error {
 		fmt.Fprintf(b.out, "| %s | %d | | %s | not installed | | %s |\n", r.what, r.packets, r.peer, r.most)
 		return nil
 	}
-	rounds := b.rounds
-	if r.rounds > 0 {
-		rounds = min(rounds, r.rounds)
-	}
-	costs, err := b.measure(rounds, append([]job{r.kaflow}, r.against...)...)
+	costs, err := b.measure(b.rounds, append([]job{r.kaflow}, r.against...)...)
 	if err != nil {
 		return err
 	}
-	peer := cost{cpu: make([]time.Duration, rounds)}
+	peer := cost{cpu: make([]time.Duration, b.rounds)}
 	for _, c := range costs[1:] {
 		for i := range peer.cpu {
 			peer.cpu[i] += c.cpu[i]
@@ -74,8 +69,16 @@ func (b *bench) cpuRow(r row) error {
 	} else if r.against[0][0] == b.kaflow {
 		name = "kaflow on pcap with IPv4"
 	}
-	fmt.Fprintf(b.out, "| %s | %d | %s | %s | %s | %.2f | ≤ %s |\n", r.what, r.packets, per(costs[0]), name, per(peer), ratio(costs[0], peer), r.most)
+	fmt.Fprintf(b.out, "| %s | %d | %s | %s | %s | %s | ≤ %s |\n", r.what, r.packets, per(costs[0]), name, per(peer), readable(ratio(costs[0], peer)), r.most)
 	return nil
+}
+
+// readable writes a small ratio as what part it is.
+func readable(ratio float64) string {
+	if ratio < 0.3 {
+		return fmt.Sprintf("1/%.1f", 1/ratio)
+	}
+	return fmt.Sprintf("%.2f", ratio)
 }
 
 // plain are captures against tools that read them once.
@@ -95,7 +98,7 @@ func (b *bench) plain() ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{c.what, c.most, "cat", job{b.kaflow, path}, []job{{"cat", path}}, n, 0})
+		rows = append(rows, row{c.what, c.most, "cat", job{b.kaflow, path}, []job{{"cat", path}}, n})
 	}
 	a3, n := b.dir+"/a3.pcap", rows[0].packets
 	few, m, err := b.capture("few.pcap", keepalive(1000, 500_000))
@@ -103,9 +106,9 @@ func (b *bench) plain() ([]row, error) {
 		return nil, err
 	}
 	return append(rows,
-		row{"keepalives, 1,000 flows", "0.8", "tcpdump", job{b.kaflow, a3}, []job{{"tcpdump", "-w", "/dev/null", "-r", a3}}, n, 0},
-		row{"keepalives, 1,000 flows", "0.17", "tcptrace", job{b.kaflow, a3}, []job{{"tcptrace", "-n", a3}}, n, 5},
-		row{"keepalives, 1,000 flows", "0.0125", "tshark", job{b.kaflow, few}, []job{{"tshark", "-Y", "tcp.analysis.keep_alive", "-r", few}}, m, 3},
+		row{"keepalives, 1,000 flows", "0.8", "tcpdump", job{b.kaflow, a3}, []job{{"tcpdump", "-w", "/dev/null", "-r", a3}}, n},
+		row{"keepalives, 1,000 flows", "1/6", "tcptrace", job{b.kaflow, a3}, []job{{"tcptrace", "-n", a3}}, n},
+		row{"keepalives, 1,000 flows", "1/80", "tshark", job{b.kaflow, few}, []job{{"tshark", "-Y", "tcp.analysis.keep_alive", "-r", few}}, m},
 	), nil
 }
 
@@ -126,7 +129,7 @@ func (b *bench) variants() ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{c.what, "1.3", "cat", job{b.kaflow, path}, []job{{b.kaflow, base}}, n, 0})
+		rows = append(rows, row{c.what, "1.3", "cat", job{b.kaflow, path}, []job{{b.kaflow, base}}, n})
 	}
 	return rows, nil
 }
@@ -144,7 +147,7 @@ func (b *bench) packed() ([]row, error) {
 				return nil, fmt.Errorf("%s: %w\n%s", c.tool, err, out)
 			}
 		}
-		rows = append(rows, row{"the same in " + c.tool, c.most, c.tool, job{b.kaflow, path + c.ending}, []job{{c.tool, "-dc", path + c.ending}}, n, 5})
+		rows = append(rows, row{"the same in " + c.tool, c.most, c.tool, job{b.kaflow, path + c.ending}, []job{{c.tool, "-dc", path + c.ending}}, n})
 	}
 	return rows, nil
 }
@@ -162,7 +165,7 @@ func (b *bench) twoPoints() ([]row, error) {
 		return nil, err
 	}
 	return []row{{"keepalives, 10,000 flows at two points", "1.3", "cat", job{b.kaflow, client, server},
-		[]job{{b.kaflow, client}, {b.kaflow, server}}, 2 * n, 0}}, nil
+		[]job{{b.kaflow, client}, {b.kaflow, server}}, 2 * n}}, nil
 }
 
 // memoryTable prints peak resident set sizes and what they grow with. Its
