@@ -27,18 +27,29 @@ func batches(b *testing.B, c traffic.Config) (all []*capture.Batch, packets int)
 
 // BenchmarkTable measures what a packet costs in the flow table, the table's
 // own making and that of its flows included.
-func BenchmarkTable(b *testing.B) {
-	for name, c := range map[string]traffic.Config{
-		"keepalive-1e3": {Shape: traffic.Keepalive, Flows: 1000, Packets: 200_000},
-		"keepalive-1e5": {Shape: traffic.Keepalive, Flows: 100_000, Packets: 1_000_000},
-		"bulk":          {Shape: traffic.Bulk, Flows: 100, Packets: 50_000},
-		"churn":         {Shape: traffic.Churn, Flows: 1000, Packets: 200_000},
+func BenchmarkTable(b *testing.B) { benchmarkTable(b, flows.Options{}) }
+
+// BenchmarkClassify measures the same where somebody asks for the label of each
+// segment, and all of them are looked at closely.
+func BenchmarkClassify(b *testing.B) {
+	benchmarkTable(b, flows.Options{Label: func(flows.Label) {}})
+}
+
+func benchmarkTable(b *testing.B, options flows.Options) {
+	for _, c := range []struct {
+		name    string
+		traffic traffic.Config
+	}{
+		{"keepalive-1e3", traffic.Config{Shape: traffic.Keepalive, Flows: 1000, Packets: 200_000}},
+		{"keepalive-1e5", traffic.Config{Shape: traffic.Keepalive, Flows: 100_000, Packets: 1_000_000}},
+		{"bulk", traffic.Config{Shape: traffic.Bulk, Flows: 100, Packets: 50_000}},
+		{"churn", traffic.Config{Shape: traffic.Churn, Flows: 1000, Packets: 200_000}},
 	} {
-		b.Run(name, func(b *testing.B) {
-			all, packets := batches(b, c)
+		b.Run(c.name, func(b *testing.B) {
+			all, packets := batches(b, c.traffic)
 			b.ReportAllocs()
 			for b.Loop() {
-				table := &flows.Table{}
+				table := &flows.Table{Options: options}
 				for _, batch := range all {
 					table.Add(batch)
 				}
