@@ -112,8 +112,8 @@ func keptIPID(a *flows.Flow, match []int, steady [2]bool) (kept [2]bool) {
 }
 
 // partLonely parts the only two segments of a sender that differ in the IP ID
-// alone, where the path keeps those of the other sender or the views have nothing
-// else in common: timestamps that tick slowly are those of several packets.
+// alone, where the path keeps those of the other sender, or nothing of the two tells
+// whether it keeps any: timestamps that tick slowly are those of several packets.
 func partLonely(a, b *flows.Flow, matchA, matchB []int, kept [2]bool) {
 	var differ, last [2]int
 	for i, j := range matchA {

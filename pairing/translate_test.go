@@ -87,10 +87,8 @@ func TestShiftBesideATranslation(t *testing.T) {
 	s.w.taps[1].drop = func(i int) bool { return i == 0 || i > 12 }
 	s.w.taps[2].drop = func(i int) bool { return i < 11 || i > 13 } // two segments in common with the second
 	p := only(t, matchSides(sidesOf(s.w), Options{}))
-	for _, v := range p.Seen[1:] {
-		if v.Shift != shift {
-			t.Errorf("method %s: the numbers at %d are shifted by %v, want %v", p.Method, v.Vantage, v.Shift, shift)
-		}
+	if len(p.Seen) != 3 || p.Seen[1].Shift != shift || p.Seen[2].Shift != shift {
+		t.Errorf("method %s: %+v, want three points, the later ones shifted by %v", p.Method, p.Seen, shift)
 	}
 }
 
