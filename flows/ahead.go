@@ -39,7 +39,7 @@ type plan struct {
 	next      [2]uint32 // the slot behind that of the last segment, by direction
 	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
 	missed    int       // packets of the last batch that took turns whose flow's turn it was not,
-	sought    int       // of so many; 0 before the first
+	sought    int       // of so many
 	scattered bool      // the flows of that batch lie apart
 	sum       uint64    // of what was read ahead, so that it is
 }
@@ -102,8 +102,8 @@ func (p *pool) mayHold(pkt *capture.Packet) bool {
 	return pkt.Plain != p.wide && (!p.wide || pkt.Proto == capture.TCP)
 }
 
-// outOfTurn returns the slot, plus 1, of a packet whose flow's turn it is not; 0
-// where that pool has none.
+// outOfTurn counts a packet whose flow's turn it is not, and returns its slot, plus 1;
+// 0 where that pool has none.
 func (w *plan) outOfTurn(pkt *capture.Packet) uint32 {
 	w.missed++
 	p := w.inOrder
@@ -144,7 +144,8 @@ func (t *Table) hashOf(p *pool, pkts []capture.Packet, i int) uint32 {
 }
 
 // look looks up the slots of the first n packets, all of them the narrow pool's,
-// by their hashes, from where the search for each begins. Two keys of one hash are for segment to tell apart.
+// by their hashes, from where the search for each begins. Two keys of one hash are
+// for segment to tell apart.
 func (w *plan) look(entries []uint64, n int) {
 	mask := uint32(len(entries) - 1)
 	for i, hash := range w.hash[:n] {

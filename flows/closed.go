@@ -48,7 +48,7 @@ func (c *closedRows) place(print uint32) *Closed {
 	if n := len(c.spare); n > 0 {
 		at, c.spare = c.spare[n-1], c.spare[:n-1]
 		c.prints[at] = print
-		if n > 1 { // it is far, and a processor that cannot write goes no further
+		if n > 1 { // rows lie anywhere, and writes that wait for one hold up what is behind them
 			next := c.spare[n-2]
 			capture.Prefetch(c.chunks[next/closedChunk][next%closedChunk:][:1])
 		}

@@ -66,19 +66,12 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 		}
 	}
 	if t.short && !tried {
-		switch {
-		case !ok:
+		if !ok {
 			if !t.ways && (t.bear(p, hash, b, i) || t.join(p, hash, b, pkt)) {
 				return
 			}
-		case p.record(slot).young():
-			if t.youth(p, p.record(slot), slot, b, pkt) {
-				return
-			}
-		default:
-			if r := p.record(slot); t.steady(r, pkt) || t.orderly(r, p.handle(slot), b, pkt) {
-				return
-			}
+		} else if r := p.record(slot); t.steady(r, pkt) || t.otherwise(p, r, slot, b, pkt) {
+			return
 		}
 	}
 	if t.short && ok && t.joined(p.record(slot), p.handle(slot), b, pkt) {

@@ -342,7 +342,7 @@ func (r *record) greets(d int, seg *tcp.Segment) bool {
 	return true
 }
 
-// after does what youth left to do.
+// after does what youth left to do, but for the checksum.
 func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet, left uint8) {
 	h, c := &r.hot, &r.cold
 	if left&youngSpeaks != 0 {
