@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
-// large writes a capture of n keepalive frames that is large enough to be
-// mapped.
+// large writes a capture of n keepalive frames, which is large where n is.
 func large(t *testing.T, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "large.pcap")
@@ -24,8 +24,8 @@ func large(t *testing.T, n int) string {
 }
 
 const (
-	manyFrames = 150_000 // of 70 octets: five windows
-	bulkFrames = 10_000  // of bulk: as many
+	manyFrames = 300_000 // of 70 octets: a leg that is read, one that is mapped, and a part of the next
+	bulkFrames = 22_000  // of bulk: as many
 )
 
 // bulk returns n records of frames of some lengths, most of them far apart.
@@ -77,7 +77,7 @@ func sameMapped(t *testing.T, file []byte, frames int) {
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mapped, err := Open(Options{}, "", path)
+	mapped, err := Open(Options{Now: time.Now}, "", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func sameMapped(t *testing.T, file []byte, frames int) {
 	}
 	defer read.Close()
 	var a, b Batch
-	n := 0
+	n, ways := 0, map[bool]bool{}
 	next := func(s *Set, b *Batch, i *int) (p Packet, offset int64, record string, ok bool) {
 		if *i++; *i >= b.N {
 			if s.Read(b) != nil {
@@ -110,37 +110,47 @@ func sameMapped(t *testing.T, file []byte, frames int) {
 		if !ok {
 			break
 		}
-		if n == 1000 && mapped.window.file == nil {
-			t.Fatal("the file was not mapped")
+		if mapped.window.file != nil {
+			ways[mapped.isMapped()] = true
 		}
 	}
-	if n != frames {
-		t.Errorf("%d frames, want %d", n, frames)
+	if n != frames || len(ways) < 2 {
+		t.Errorf("%d frames, want %d; mapped: %v, want both", n, frames, ways)
 	}
 	if f := mapped.Files()[0]; !f.Complete || len(f.Problems) > 0 {
 		t.Errorf("complete %v, problems %v", f.Complete, f.Problems)
 	}
 }
 
-func TestMappedFileThatBecomesShorter(t *testing.T) {
-	for name, inside := range map[string]bool{"while it is read": false, "while a batch is looked at": true} {
+func TestFileThatBecomesShorter(t *testing.T) {
+	for name, c := range map[string]struct {
+		frames int
+		kept   int // frames that are left, half of what was read
+		inside bool
+	}{
+		"while it is mapped":         {manyFrames, 20_000, false},
+		"while a batch is looked at": {manyFrames, 20_000, true},
+		"while it is read":           {manyFrames, 60_000, false},
+		"in the midst of a frame":    {manyFrames, 60_001, false},
+		"a small one":                {mapStep / 80, 5000, false},
+	} {
 		t.Run(name, func(t *testing.T) {
-			path := large(t, manyFrames)
-			s, err := Open(Options{}, "", path)
+			path := large(t, c.frames)
+			s, err := Open(Options{Now: time.Now}, "", path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
 			var b Batch
-			n, kept := 0, 40_000
+			n, seen := 0, 2*c.kept
 			for s.Read(&b) != io.EOF {
 				n += b.N
-				if n >= kept && n-b.N < kept {
-					if err := os.Truncate(path, 24+70*int64(kept)/2); err != nil {
+				if n >= seen && n-b.N < seen {
+					if err := os.Truncate(path, 24+70*int64(c.kept)+int64(c.kept%2)); err != nil {
 						t.Fatal(err)
 					}
 				}
-				if inside {
+				if c.inside {
 					sum := byte(0)
 					s.Guard(func() {
 						for i := range b.N {
@@ -149,11 +159,11 @@ func TestMappedFileThatBecomesShorter(t *testing.T) {
 					})
 				}
 			}
-			if n < kept || n >= manyFrames {
+			if n < seen || n >= c.frames {
 				t.Errorf("%d frames, want those that were read before", n)
 			}
 			f := s.Files()[0]
-			if f.Complete || len(f.Problems) == 0 || !f.Problems[0].Fatal || !strings.Contains(f.Problems[0].What, "became shorter") {
+			if f.Complete || len(f.Problems) != 1 || !f.Problems[0].Fatal || !strings.Contains(f.Problems[0].What, "became shorter") {
 				t.Errorf("complete %v, problems %v", f.Complete, f.Problems)
 			}
 		})

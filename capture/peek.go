@@ -24,7 +24,7 @@ type stride struct {
 // last octet before each of them. Only what is mapped is far.
 func (r *reader) peek(from int, s stride) {
 	at := max(r.peeked, from)
-	if r.window.file == nil || at == 0 || at-from > peekAhead {
+	if !r.window.isMapped() || at == 0 || at-from > peekAhead {
 		return
 	}
 	buf, one, other, sum := r.buf[:r.end], max(r.strides[0], minBlock), max(r.strides[1], minBlock), byte(0)

@@ -26,7 +26,7 @@ func TestPeekGoesFromRecordToRecord(t *testing.T) {
 				begins[at] = true
 			}
 			begins[len(c.file)] = true
-			r := &reader{window: window{buf: c.file, end: len(c.file), file: &mapping{}}}
+			r := &reader{window: window{buf: c.file, end: len(c.file), file: &largeFile{mapped: true}}}
 			for at := c.first; at < len(c.file); at = next(at) {
 				r.peek(at, c.stride)
 				if !begins[r.peeked] {
@@ -45,7 +45,7 @@ func TestPeekEndsWhereLengthsLie(t *testing.T) {
 	for _, length := range [][]byte{{0, 0, 0, 0}, {1, 1, 1, 1}, {0xff, 0xff, 0xff, 0x7f}, {0xef, 0xff, 0xff, 0x7f}, {0xff, 0xff, 0xff, 0xff}} {
 		buf := bytes.Repeat(length, 1<<18)
 		for _, s := range []stride{pcapStride, blockStride} {
-			r := &reader{window: window{buf: buf, end: len(buf), file: &mapping{}}}
+			r := &reader{window: window{buf: buf, end: len(buf), file: &largeFile{mapped: true}}}
 			r.peek(4, s)
 			if r.peeked < 4+peekSpan || r.peeked > len(buf) {
 				t.Errorf("length %x: looked as far as %d", length, r.peeked)

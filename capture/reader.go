@@ -16,17 +16,17 @@ const (
 )
 
 // window is the stretch of a file that is in memory: one buffer, reused for
-// the whole file and for the files after it, or a mapping of it.
+// the whole file and for the files after it, or a mapping of a large one.
 type window struct {
 	in     io.Reader
 	buf    []byte // buf[at:end] is read and not yet taken
 	at     int
 	end    int
-	start  int64    // offset of buf[0] in the (decompressed) file
-	err    error    // why in gives no more
-	file   *mapping // nil: buf is read into
-	spare  []byte   // of a mapping: the buffer for later
-	peeked int      // of a mapping: records before were looked at (see peek)
+	start  int64      // offset of buf[0] in the (decompressed) file
+	err    error      // why in gives no more
+	file   *largeFile // nil: buf is read into from in
+	spare  []byte     // of a large file: the buffer for stretches that are read, and for later
+	peeked int        // of a mapping: records before were looked at (see peek)
 }
 
 // reset starts over with another file.
@@ -52,7 +52,7 @@ func (w *window) want(n int) bool {
 		return true
 	}
 	if w.file != nil {
-		if w.remap(n) {
+		if w.stretch(n) {
 			return true
 		}
 		w.plainly() // the end of the file, and what was written since

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"sort"
+	"time"
 
 	"kaflow/tcp"
 )
@@ -24,6 +25,7 @@ type Options struct {
 	Wait     func() bool          // called where the last file ends, which may grow, or be followed by another one of its rotation; false: no more is waited for. nil: a file ends where it ends
 	Hash     bool                 // work out File.SHA256 on the first reading
 	Copied   bool                 // never map a file: batches may be looked at outside of Guard
+	Now      func() time.Time     // a clock, by which the cheaper way of getting at a large file is found, mapping or reading; nil: it is mapped
 }
 
 // Frame is a captured frame as it lies in its file.
@@ -77,7 +79,7 @@ type Set struct {
 	ended  tcp.Instant   // latest frame of the files before
 	broken bool          // a file since then was not read to its end
 	maps   bool          // large files are mapped
-	shrunk bool          // the file at hand became shorter
+	shrunk bool          // the file at hand ended before its end, and that was told
 	all    []Interval
 	hosts  hostCount
 
@@ -186,7 +188,7 @@ func (s *Set) open(path string) error {
 	head = head[:n]
 	name := compression(head)
 	if name == "" {
-		if s.maps && s.in.file != nil && s.mapped(s.in.file, s.in.size) {
+		if s.maps && s.in.file != nil && s.large(s.in.file, s.in.size, s.o.Now) {
 			return s.recognise(path, "")
 		}
 		s.reset(s.in.raw)

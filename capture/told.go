@@ -126,6 +126,8 @@ func (s *Set) finish(need int) {
 		limit *limitError
 	)
 	switch isCut := errors.As(s.err, &cut); {
+	case s.short():
+		s.shorter()
 	case s.err == io.EOF && s.left() == 0:
 		s.file.Complete = !s.shrunk
 	case (s.err == io.EOF || isCut) && s.grew():

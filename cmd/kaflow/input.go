@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -38,7 +39,7 @@ func (a *app) options(ctx context.Context) (capture.Options, error) {
 	if err != nil {
 		return capture.Options{}, err
 	}
-	o := capture.Options{Stdin: &lazyStdin{ctx: ctx, in: a.stdin}, MaxInput: limit, Hash: a.flags.hash || slices.Contains([]string{"md", "jira", "html"}, a.flags.format)}
+	o := capture.Options{Now: time.Now, Stdin: &lazyStdin{ctx: ctx, in: a.stdin}, MaxInput: limit, Hash: a.flags.hash || slices.Contains([]string{"md", "jira", "html"}, a.flags.format)}
 	clean, err := a.sanitiser()
 	if clean != nil {
 		o.Rewrite = clean.Frame

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -71,8 +72,14 @@ func median[T time.Duration | float64](values []T) T {
 	return values[len(values)/2]
 }
 
-// capture makes a capture of the scaled number of packets and returns its path.
+// capture makes a capture of the scaled number of packets and returns its path. It is
+// written in large pieces, as a file is that was copied.
 func (b *bench) capture(name string, c traffic.Config) (path string, packets int, err error) {
+	return b.make(name, c, func(f *os.File) io.Writer { return f })
+}
+
+// make makes a capture by the writer that through returns for its file.
+func (b *bench) make(name string, c traffic.Config, through func(*os.File) io.Writer) (path string, packets int, err error) {
 	path = b.dir + "/" + name
 	c.Packets = max(int(float64(c.Packets)*b.scale), 1000)
 	f, err := os.Create(path)
@@ -80,11 +87,30 @@ func (b *bench) capture(name string, c traffic.Config) (path string, packets int
 		return "", 0, err
 	}
 	fmt.Fprintf(b.log, "making %s: %d packets\n", name, c.Packets)
-	if _, err := traffic.Write(f, c); err != nil {
+	if _, err := traffic.Write(through(f), c); err != nil {
 		f.Close()
 		return "", 0, err
 	}
 	return path, c.Packets, f.Close()
+}
+
+// piecewise writes to a file 4 KiB at a time, as tcpdump does: the system may keep
+// what was written so in single pages, and then each has its price for who maps it.
+type piecewise struct {
+	file *os.File
+	at   int
+}
+
+func (p *piecewise) Write(b []byte) (int, error) {
+	const piece = 4 << 10
+	for done := 0; done < len(b); {
+		n, err := p.file.Write(b[done:min(done+piece-p.at%piece, len(b))])
+		done, p.at = done+n, p.at+n
+		if err != nil {
+			return done, err
+		}
+	}
+	return len(b), nil
 }
 
 // installed reports whether a program is there.
