@@ -118,7 +118,7 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 		g.ISN[side], g.Next[side], g.Fingerprint[side], g.Segments[side] = c.isn[e], h.next[e], c.fingerprint[e], r.sent(e)
 		if young {
 			g.ISNKnown[side], g.Stamp[side] = true, youngStamp(segments, e)
-			g.Octets[side] = uint64(h.next[e] - c.isn[e] - 1) // the FIN counts, as it does when next moves
+			g.Octets[side] = uint64(h.next[e] - c.isn[e] - 2) // without SYN and FIN
 			continue
 		}
 		g.ISNKnown[side], g.Octets[side] = h.state[e]&stSYN != 0, c.octets[e]

@@ -95,6 +95,22 @@ func TestGlancesOfTheYoungAreThoseOfTheGrown(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("glances (-grown +young):\n%s", diff)
 		}
+		var carried [2]uint64 // by end; neither SYN nor FIN is an octet
+		for i := range pkts {
+			end := 0
+			if pkts[i].Reversed {
+				end = 1
+			}
+			carried[end] += uint64(pkts[i].Seg.Len)
+		}
+		if g := &got[0]; len(got) == 1 {
+			if g.ClientHi {
+				carried[0], carried[1] = carried[1], carried[0]
+			}
+			if g.Octets != carried {
+				t.Fatalf("%v octets, want %v", g.Octets, carried)
+			}
+		}
 		sameStory(t, short, long)
 	})
 }

@@ -329,6 +329,9 @@ func (s *step) tellOrdinary(kind Kind) {
 			s.skipped(h.next[d], seg.Seq)
 		}
 		c.octets[d] += uint64(end.Sub(h.next[d]))
+		if seg.Flags&tcp.FIN != 0 {
+			c.octets[d]-- // it takes a number and carries nothing
+		}
 		h.next[d] = end
 		s.advanced()
 		h.state[d] &^= stHeard
