@@ -42,7 +42,7 @@ func (w *window) large(file *os.File, size int64, now func() time.Time) bool {
 	if size < mapStep {
 		return false
 	}
-	*w = window{spare: w.own(), file: &largeFile{file: file, size: size, now: now}}
+	*w = window{limit: w.limit, spare: w.own(), file: &largeFile{file: file, size: size, now: now}}
 	if !w.remap(1) {
 		w.buf, w.spare, w.file = w.spare, nil, nil
 		return false
@@ -92,11 +92,12 @@ func (w *window) remap(n int) bool {
 func (w *window) reread(n int) bool {
 	at := w.offset()
 	from := at &^ (readStep - 1)
-	if need := int(at-from) + n; len(w.spare) < max(need, readBlock) {
-		w.spare = make([]byte, max(need, readBlock))
+	size := max(int(at-from)+n, readBlock)
+	if len(w.spare) < size {
+		w.spare = make([]byte, size)
 	}
 	w.unmap()
-	buf := w.spare[:min(int64(len(w.spare)), w.file.size-from)]
+	buf := w.spare[:min(int64(size), w.file.size-from)]
 	got, _ := w.file.file.ReadAt(buf, from) // where it is not all, reading on tells why
 	w.turnTo(buf[:got], from)
 	return w.left() >= n
@@ -105,6 +106,7 @@ func (w *window) reread(n int) bool {
 // turnTo goes on with buf, which lies from an offset of the file on.
 func (w *window) turnTo(buf []byte, from int64) {
 	w.buf, w.start, w.at, w.end, w.peeked = buf, from, int(w.offset()-from), len(buf), 0
+	w.stopAtLimit()
 }
 
 func (w *window) unmap() {
@@ -118,7 +120,7 @@ func (w *window) unmap() {
 func (w *window) plainly() {
 	at, file := w.offset(), w.file.file
 	w.unmap()
-	*w = window{in: file, buf: w.spare, start: at}
+	*w = window{limit: w.limit, in: file, buf: w.spare, start: at}
 	if w.buf == nil {
 		w.buf = make([]byte, readBuffer)
 	}
@@ -130,7 +132,7 @@ func (w *window) plainly() {
 // problems say so, and Guard returns false. Without it such a look ends the
 // program.
 func (s *Set) Guard(f func()) (whole bool) {
-	if s.window.file == nil {
+	if !s.maps {
 		f()
 		return true
 	}

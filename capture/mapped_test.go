@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -209,4 +210,93 @@ func TestAFaultElsewhereIsNotSwallowed(t *testing.T) {
 		}
 	}()
 	s.Guard(func() { panic("another") })
+}
+
+// However a large file is gone through, and through a pipe, the same packets come
+// before a limit, and the same words.
+func TestTheLimitOfInputIsTheSameEitherWay(t *testing.T) {
+	const limit = 9<<20 + 5
+	file := keepalivePcap(t, manyFrames)
+	path := filepath.Join(t.TempDir(), "large.pcap")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type told struct {
+		frames  int
+		problem string
+	}
+	var want told
+	for name, o := range map[string]struct {
+		options Options
+		path    string
+	}{
+		"mapped alone": {Options{}, path},
+		"both ways":    {Options{Now: time.Now}, path},
+		"copied":       {Options{Copied: true}, path},
+		"a pipe":       {Options{Stdin: iotest.HalfReader(bytes.NewReader(file))}, "-"},
+		"dribs":        {Options{Stdin: iotest.OneByteReader(bytes.NewReader(file))}, "-"},
+	} {
+		o.options.MaxInput = limit
+		s, err := Open(o.options, "", o.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b Batch
+		var got told
+		for s.Read(&b) != io.EOF {
+			got.frames += b.N
+		}
+		f := s.Files()[0]
+		s.Close()
+		if len(f.Problems) != 1 || !f.Problems[0].Limit || f.Complete {
+			t.Fatalf("%s: %+v", name, f)
+		}
+		got.problem = f.Problems[0].String()
+		if want == (told{}) {
+			want = got
+		}
+		if got != want || got.frames != (limit-24)/70 {
+			t.Errorf("%s: %+v, another way %+v", name, got, want)
+		}
+	}
+}
+
+// A file may be exactly as large as the limit.
+func TestAFileAsLargeAsTheLimit(t *testing.T) {
+	file := keepalivePcap(t, 1000)
+	for over := range int64(2) {
+		s, err := Open(Options{Stdin: bytes.NewReader(file), MaxInput: int64(len(file)) - over}, "", "-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b Batch
+		n := 0
+		for s.Read(&b) != io.EOF {
+			n += b.N
+		}
+		f := s.Files()[0]
+		s.Close()
+		if f.Complete != (over == 0) {
+			t.Errorf("%d octets too many: %d frames, complete %v, problems %v", over, n, f.Complete, f.Problems)
+		}
+	}
+}
+
+// Behind a record that is larger than what is read at a time, no more than that is
+// read again.
+func TestAfterALargeRecordReadsAreAsBefore(t *testing.T) {
+	path := large(t, manyFrames)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := window{limit: 1 << 40, file: &largeFile{file: f, size: 70 * manyFrames}}
+	if !w.reread(3*readBlock) || w.left() < 3*readBlock {
+		t.Fatalf("%d octets were read", w.left())
+	}
+	w.at = w.end
+	if !w.reread(1) || w.left() > readBlock {
+		t.Errorf("%d octets were read behind a large one", w.left())
+	}
 }

@@ -24,6 +24,7 @@ type window struct {
 	end    int
 	start  int64      // offset of buf[0] in the (decompressed) file
 	err    error      // why in gives no more
+	limit  int64      // octets of the file, unpacked, that are taken; one more shows that there are more
 	file   *largeFile // nil: buf is read into from in
 	spare  []byte     // of a large file: the buffer for stretches that are read, and for later
 	peeked int        // of a mapping: records before were looked at (see peek)
@@ -35,11 +36,20 @@ func (w *window) reset(in io.Reader) {
 	if buf == nil {
 		buf = make([]byte, readBuffer)
 	}
-	*w = window{in: in, buf: buf}
+	*w = window{limit: w.limit, in: in, buf: buf}
 }
 
 // offset returns where in the file the next record starts.
 func (w *window) offset() int64 { return w.start + int64(w.at) }
+
+// stopAtLimit leaves out what is beyond the limit, and reports whether something is.
+func (w *window) stopAtLimit() bool {
+	if w.start+int64(w.end) <= w.limit {
+		return false
+	}
+	w.end = max(w.at, int(w.limit+1-w.start))
+	return true
+}
 
 // left returns how many octets are there and not yet taken.
 func (w *window) left() int { return w.end - w.at }
@@ -69,6 +79,9 @@ func (w *window) want(n int) bool {
 		var got int
 		got, w.err = w.in.Read(w.buf[w.end:])
 		w.end += got
+		if w.stopAtLimit() {
+			break
+		}
 		if idle++; got > 0 {
 			idle = 0
 		} else if idle == 100 && w.err == nil {

@@ -104,6 +104,7 @@ func Open(o Options, name string, paths ...string) (*Set, error) {
 	}
 	s := &Set{o: o, name: name, paths: paths, step: namingOf(paths)}
 	s.each, s.rewrite, s.other = o.Each, o.Rewrite, o.Block
+	s.limit = o.MaxInput
 	s.asIs = o.Each == nil && o.Rewrite == nil
 	s.maps = s.asIs && !o.Hash && !o.Copied
 	if err := s.begin(); err != nil {
@@ -166,7 +167,11 @@ func what(err error) string {
 	}
 	var file *fileError
 	if errors.As(err, &file) {
-		return file.err.Error()
+		err = file.err
+	}
+	var inner *os.PathError
+	if errors.As(err, &inner) {
+		err = inner.Err
 	}
 	return err.Error()
 }
@@ -270,11 +275,14 @@ func (s *Set) Close() error {
 func (s *Set) Read(b *Batch) error {
 	var err error
 	for {
-		ord, frames := s.ord, s.frames
+		cur, ord, frames := s.cur, s.ord, s.frames
 		if s.Guard(func() { err = s.read(b) }) {
 			return err
 		}
-		s.ord, s.frames = ord, frames // the batch begins anew, by reading
+		if s.ord = ord; s.cur != cur {
+			frames = 0
+		}
+		s.frames = frames // the batch begins anew, by reading
 	}
 }
 
@@ -302,7 +310,7 @@ func (s *Set) read(b *Batch) error {
 			s.file.Complete = true
 			s.leave()
 		case s.overLimit():
-		case !s.want(need):
+		case !s.want(need) && !s.overLimit():
 			s.finish(need)
 		}
 	}

@@ -128,8 +128,9 @@ func (s *Set) finish(need int) {
 	switch isCut := errors.As(s.err, &cut); {
 	case s.short():
 		s.shorter()
+	case s.shrunk && s.err == io.EOF: // that was told, and what is missing is not another fault
 	case s.err == io.EOF && s.left() == 0:
-		s.file.Complete = !s.shrunk
+		s.file.Complete = true
 	case (s.err == io.EOF || isCut) && s.grew():
 		s.file.StillGrowing = true
 	case s.err == io.EOF:

@@ -46,8 +46,12 @@ func (t *trial) mapped(at int64, now time.Time) bool {
 	return t.best
 }
 
-// ended begins another leg.
+// ended begins another leg, or prolongs one whose first stretch was all of it.
 func (t *trial) ended(at int64, now time.Time) {
+	if t.begun.IsZero() && t.leg < len(t.costs) {
+		t.from, t.begun, t.until = at, now, at+shortLeg
+		return
+	}
 	if t.leg < len(t.costs) {
 		t.costs[t.leg] = float64(now.Sub(t.begun)) / float64(max(at-t.from, 1))
 	}

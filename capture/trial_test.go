@@ -97,3 +97,29 @@ func TestATrialBeginsAnew(t *testing.T) {
 		t.Errorf("%d octets of the second half were mapped", mapped)
 	}
 }
+
+// A leg that one stretch fills is not measured by that stretch.
+func TestALegIsMeasuredBehindItsFirstStretch(t *testing.T) {
+	var x trial
+	now, mapped := time.Unix(1_700_000_000, 0), 0
+	for at, n := int64(0), 0; n < 40; n++ {
+		way := x.mapped(at, now)
+		if n >= 30 && way {
+			mapped++
+		}
+		cost := int64(1000)
+		if way {
+			cost = 1500
+		}
+		now = now.Add(time.Duration(cost))
+		at += 2 * shortLeg
+	}
+	if mapped > 0 {
+		t.Errorf("mapped %d of the last ten stretches, which costs more", mapped)
+	}
+	for leg, cost := range x.costs {
+		if cost <= 0 || cost > 1 {
+			t.Errorf("leg %d cost %g ns an octet", leg, cost)
+		}
+	}
+}

@@ -366,7 +366,7 @@ func (a *app) openFeed(c *cobra.Command, args []string, f *watchFlags, each func
 		return nil, err
 	}
 	a.aliases(vantages)
-	o.Each = each
+	o.Each, o.Copied = each, true // its packets are looked at in many places
 	name, paths := vantages[0].Name, vantages[0].Paths
 	if f.follow {
 		ctx := c.Context()
