@@ -26,20 +26,28 @@ func hostsOf(p *pairing.Pair) hostsKey {
 // between the same hosts since a moment.
 //
 // A control is a fresh SYN, an ICMP echo, or a connection of the host pair
-// whose own silence was shorter than one survived on this path.
-func (s *Subject) gatherControls(others []*Subject, since tcp.Instant, survived time.Duration) {
+// whose own silence was shorter than one survived on this path. What died while the
+// connection was silent, from quiet on, is one, too, where nothing crosses after it.
+func (s *Subject) gatherControls(others []*Subject, quiet, since tcp.Instant, survived time.Duration) {
 	s.Controls = s.Controls[:0]
-	n := 0
+	beside := make([]*Subject, 0, min(len(others), maxControls))
 	for _, other := range others {
 		if other.Pair.Seen[0].Flow.ID == s.flow.ID && other.Base == s.Base {
 			continue
 		}
-		if n++; n > maxControls {
+		if len(beside) == maxControls {
 			break
 		}
+		beside = append(beside, other)
 		s.Controls = append(s.Controls, other.asControl(s, since, survived)...)
 	}
-	s.Controls = append(s.Controls, s.echoes(since)...)
+	pings := s.echoes(quiet)
+	s.Controls = append(s.Controls, s.diedMeanwhile(beside, pings, quiet, since)...)
+	for _, ping := range pings {
+		if ping.At >= since {
+			s.Controls = append(s.Controls, ping)
+		}
+	}
 	slices.SortStableFunc(s.Controls, func(a, b Control) int { return cmp.Compare(a.At, b.At) })
 }
 
@@ -154,46 +162,151 @@ func (s *Subject) handshake(i int) (alive, proof bool) {
 	return false, p.Known && p.How == pairing.Lost && !p.Assumed
 }
 
-// echoes reads the pings between the hosts.
+// diedMeanwhile returns what of the hosts died between two instants, while the
+// connection was silent: pings, fresh SYNs for a port that had been answered before,
+// other connections. It is nothing where something crosses later.
+func (s *Subject) diedMeanwhile(beside []*Subject, pings []Control, from, to tcp.Instant) (dead []Control) {
+	c, crossed := clockwork(s.Clocks), tcp.Instant(0)
+	answered := map[uint16]bool{s.flow.Sides[flows.Server].Addr.Port(): true}
+	for _, ping := range pings {
+		if ping.Alive {
+			crossed = max(crossed, ping.At)
+		} else if ping.Proof && ping.At < to {
+			dead = append(dead, ping)
+		}
+	}
+	for _, other := range beside {
+		last := -1
+		for i := range other.Passages {
+			if p := &other.Passages[i]; p.From <= flows.Server && p.Kind != flows.ICMPError && passed(other, i) {
+				last, crossed = i, max(crossed, c.to(s.Base, other.Base, other.heardUntil(p)))
+			}
+		}
+		if last >= 0 {
+			answered[other.flow.Sides[flows.Server].Addr.Port()] = true
+		}
+	}
+	for _, other := range beside {
+		if control, ok := other.diedAt(s, answered); ok && control.At >= from && control.At < to {
+			dead = append(dead, control)
+		}
+	}
+	return slices.DeleteFunc(dead, func(d Control) bool { return crossed >= d.At })
+}
+
+// diedAt returns the moment from which on all of a connection is lost, as a control of
+// another one. A SYN for a port that was never answered, and what was lost after a
+// silence longer than any that the connection survived, are none.
+func (s *Subject) diedAt(of *Subject, answered map[uint16]bool) (Control, bool) {
+	first, lost := -1, 0
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		p := &s.Passages[i]
+		if p.From > flows.Server || p.Kind == flows.ICMPError {
+			continue
+		}
+		if passed(s, i) {
+			break
+		}
+		if p.Known && p.How == pairing.Lost && !p.Assumed {
+			first, lost = i, lost+max(1, p.Count)
+		}
+	}
+	if first < 0 {
+		return Control{}, false
+	}
+	p := &s.Passages[first]
+	at := clockwork(s.Clocks).to(of.Base, s.Base, p.At)
+	if p.Kind == flows.SYN {
+		return Control{At: at, What: "fresh SYN", Proof: true, Refs: p.Refs}, answered[s.flow.Sides[flows.Server].Addr.Port()]
+	}
+	silence, before := s.silence(first)
+	if lost < 2 || before < 0 || silence > max(longestSurvived(s, first)*5/4, time.Second) {
+		return Control{}, false
+	}
+	return Control{At: at, Until: clockwork(s.Clocks).to(of.Base, s.Base, s.lostUntil(first)), What: "another connection", Proof: true, Refs: p.Refs}, true
+}
+
+// echoes reads the pings between the hosts from an instant on. One that was answered
+// crossed. One that was not, and that another capture does not hold which held others
+// before and goes on, is lost on the way; that it was is proven where another one was,
+// too, and none crosses later.
 func (s *Subject) echoes(since tcp.Instant) []Control {
 	c := clockwork(s.Clocks)
-	var out []Control
-	key := &s.flow.Key
-	type echo struct{ id uint32 }
-	answered := map[echo]bool{}
+	answered, thinned := map[uint32]bool{}, uint8(0)
+	held := make([]map[uint32]bool, len(s.Points)) // requests and answers by vantage point; nil: it holds none
 	var asked []Control
 	var ids []uint32
+	known := map[uint32]bool{}
 	for v, point := range s.Points {
 		if point.Table == nil || !slices.Contains(s.Path, v) && len(s.Path) > 0 {
 			continue
+		}
+		key := &s.flow.Key
+		for i := range s.Seen {
+			if s.Seen[i].Vantage == v {
+				key = &s.Seen[i].Flow.Key
+			}
 		}
 		hp, ok := point.Table.HostPair(key)
 		if !ok {
 			continue
 		}
+		thinned = max(thinned, hp.Thinned)
 		for i := range hp.Controls {
 			x := &hp.Controls[i]
-			at := c.to(s.Base, v, x.At)
-			if at < since {
+			if x.What != flows.ControlEchoReply && x.What != flows.ControlEchoRequest {
 				continue
 			}
-			switch x.What {
-			case flows.ControlEchoReply:
-				answered[echo{x.ID}] = true
-			case flows.ControlEchoRequest:
-				if !slices.Contains(ids, x.ID) {
-					ids = append(ids, x.ID)
-					asked = append(asked, Control{At: at, What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
-				}
+			if held[v] == nil {
+				held[v] = map[uint32]bool{}
+			}
+			held[v][x.ID] = true
+			if x.What == flows.ControlEchoReply {
+				answered[x.ID] = true
+			} else if at := c.to(s.Base, v, x.At); at >= since && !known[x.ID] {
+				known[x.ID] = true
+				ids = append(ids, x.ID)
+				asked = append(asked, Control{At: at, What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
 			}
 		}
 	}
-	for i, a := range asked {
-		a.Alive = answered[echo{ids[i]}]
+	var crossed tcp.Instant
+	var lost []int
+	for i := range asked {
+		a := &asked[i]
+		a.Alive = answered[ids[i]]
 		a.Proof = a.Alive
-		out = append(out, a)
+		switch {
+		case a.Alive:
+			crossed = max(crossed, a.At)
+		case ids[i]&(1<<thinned-1) == 0 && s.lostPing(a, ids[i], held):
+			lost = append(lost, i)
+		}
 	}
-	return out
+	lost = slices.DeleteFunc(lost, func(i int) bool { return asked[i].At <= crossed })
+	for _, i := range lost {
+		asked[i].Proof = len(lost) > 1
+	}
+	return asked
+}
+
+// lostPing reports whether a ping that was not answered is missing at another vantage
+// point of the path which held pings of the same sender, and recorded on.
+func (s *Subject) lostPing(a *Control, id uint32, held []map[uint32]bool) bool {
+	from := a.Refs[0].Vantage
+	for v, ids := range held {
+		if v == from || ids == nil || ids[id] {
+			continue
+		}
+		both := false
+		for other := range ids {
+			both = both || other>>16 == id>>16 && held[from][other]
+		}
+		if both && clockwork(s.Clocks).to(s.Base, v, s.recordedUntil(v)) > a.At.Add(time.Second) {
+			return true
+		}
+	}
+	return false
 }
 
 // controlsSay sums the controls up: did any prove that the hosts could still

@@ -104,9 +104,9 @@ func sortedKeys[V any](m map[string]V) []string {
 func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]Unasked) Diagnosis {
 	s.others = others
 	if o, ok := findOnset(s); ok {
-		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[o.first].At, o.survived)
+		s.gatherControls(others(hostsOf(s.Pair)), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
 	} else if t, ok := findTail(s); ok {
-		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[t.first].At, longestSurvived(s, t.first))
+		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
 	}
 	f := s.flow
 	d := Diagnosis{Pair: s.Pair, Client: f.Sides[flows.Client].Addr.String(), Server: s.nearest(flows.Server).Sides[flows.Server].Addr.String()}

@@ -109,6 +109,17 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	return o, true
 }
 
+// quietFrom returns when the last of a connection had crossed before the onset; where
+// that is not known, when the onset was.
+func (s *Subject) quietFrom(o *onset) tcp.Instant {
+	first := s.Passages[o.first].At
+	if o.last < 0 {
+		return first
+	}
+	p := &s.Passages[o.last]
+	return min(max(p.At, p.Until), first)
+}
+
 // lostTail returns the last segment of the run before a lost passage, where that
 // one is the same sent again, and which passage the run is: the run, whose
 // segments are not told apart any more, ends with the first that was lost. It is

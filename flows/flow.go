@@ -238,7 +238,8 @@ type HostPair struct {
 	First    [2]tcp.Instant // sent by A, by B
 	Last     [2]tcp.Instant
 	Frames   [2]uint64
-	Controls []Control // in time order, at most 64
+	Controls []Control // in time order, at most 1,024
+	Thinned  uint8     // of echoes those are among them whose sequence number is a multiple of 2 to this
 }
 
 // Control is a sign of life or death between two hosts that is no segment of

@@ -21,6 +21,8 @@ type hostTable struct {
 	cards   map[netip.Addr]uint32    // a digest of the hardware address that a host named last
 	moves   []Move
 	dropped uint64
+
+	controls int // of all rows
 }
 
 // Move is a moment at which a host's address came to another network card, or
@@ -44,11 +46,15 @@ type hostRow struct {
 	first, last [2]tcp.Instant
 	frames      [2]uint64
 	controls    []Control
+	thinned     uint8 // of echoes those are kept whose sequence number is a multiple of 2 to this
 }
 
 const (
-	maxHosts    = 65_536
-	maxControls = 64
+	maxHosts     = 65_536
+	maxControls  = 64     // of two hosts, once there are
+	manyControls = 1024   // of two hosts, until there are
+	allControls  = 65_536 // of all hosts
+	maxThinned   = 12
 )
 
 func (t *hostTable) row(a, b [4]uint32) *hostRow {
@@ -101,15 +107,51 @@ func (r *hostRow) saw(end int, first, last tcp.Instant, frames uint64) {
 	r.frames[end] += frames
 }
 
-// control keeps the first half of the allowance for the beginning, and lets
-// the second half follow the end.
-func (r *hostRow) control(c Control) {
-	if len(r.controls) < maxControls {
-		r.controls = append(r.controls, c)
+// control keeps one of a row. Where there are too many, of echoes fewer are kept, from
+// the beginning to the end, and at every vantage point the same; of all else the first
+// ones and those that follow the end.
+func (t *hostTable) control(r *hostRow, c Control) {
+	if c.skipped(r.thinned) {
 		return
 	}
-	copy(r.controls[maxControls/2:], r.controls[maxControls/2+1:])
-	r.controls[maxControls-1] = c
+	limit := maxControls
+	if t.controls < allControls {
+		limit = manyControls
+	}
+	before := len(r.controls)
+	for len(r.controls) >= limit && r.thinned < maxThinned && r.mostlyEchoes() {
+		r.thinned++
+		r.controls = slices.DeleteFunc(r.controls, func(c Control) bool { return c.skipped(r.thinned) })
+	}
+	switch {
+	case c.skipped(r.thinned):
+	case len(r.controls) < limit:
+		r.controls = append(r.controls, c)
+	default:
+		half := len(r.controls) / 2
+		copy(r.controls[half:], r.controls[half+1:])
+		r.controls[len(r.controls)-1] = c
+	}
+	t.controls += len(r.controls) - before
+}
+
+// mostlyEchoes reports whether at least half of the controls are.
+func (r *hostRow) mostlyEchoes() bool {
+	n := 0
+	for i := range r.controls {
+		if r.controls[i].echo() {
+			n++
+		}
+	}
+	return 2*n >= len(r.controls)
+}
+
+func (c *Control) echo() bool { return c.What == ControlEchoRequest || c.What == ControlEchoReply }
+
+// skipped reports whether a control is an echo that is not kept where echoes are
+// thinned so far. A request and its answer have one sequence number.
+func (c *Control) skipped(thinned uint8) bool {
+	return c.echo() && c.ID&(1<<thinned-1) != 0
 }
 
 // add takes a frame that is no TCP.
@@ -149,7 +191,7 @@ func (t *hostTable) add(p *capture.Packet) {
 	default:
 		return
 	}
-	r.control(c)
+	t.control(r, c)
 	if p.Proto == capture.ARP {
 		t.named(capture.Addr([2][4]uint32{p.Key.Lo, p.Key.Hi}[end]), c, p.Key.Lo == p.Key.Hi)
 	}
@@ -240,7 +282,7 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 	return HostPair{
 		A: capture.Addr(k.Lo), B: capture.Addr(k.Hi),
 		First: row.first, Last: row.last, Frames: row.frames,
-		Controls: append([]Control(nil), row.controls...),
+		Controls: append([]Control(nil), row.controls...), Thinned: row.thinned,
 	}, true
 }
 
@@ -384,7 +426,7 @@ func (t *Table) icmpError(b *capture.Batch, i int) {
 		end = 1
 	}
 	if r := t.hosts.row(pkt.Key.Lo, pkt.Key.Hi); r != nil {
-		r.control(Control{At: pkt.At, Ord: pkt.Ord, From: uint8(1 - end), What: ControlICMPError, ID: uint32(pkt.ICMP), By: router})
+		t.hosts.control(r, Control{At: pkt.At, Ord: pkt.Ord, From: uint8(1 - end), What: ControlICMPError, ID: uint32(pkt.ICMP), By: router})
 	}
 	p := t.poolOf(&pkt.Key)
 	slot, ok := p.find(p.index.hash(&pkt.Key), &pkt.Key)

@@ -1,0 +1,89 @@
+package main
+
+// probesLost is the end of a session whose probes are lost after two hours.
+const probesLost = `
++70s   C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`
+
+// meanwhile are conversations of which a session is silent, and something else
+// between its hosts dies before it is asked.
+var meanwhile = []conversation{
+	{"pings are lost before the first probe, and go on", session + `
++10s   C > S PING 1
++11ms  S > C PONG 1
++6900s C > S PING 2
++11ms  S > C PONG 2
+drop both
++100s  C > S PING 3
++100s  C > S PING 4
+` + probesLost, "path-cut proven", "-", "-"},
+	{"pings are lost and cross again while the probes do not", session + `
++10s   C > S PING 1
++11ms  S > C PONG 1
+drop both
++6900s C > S PING 2
++10s   C > S PING 3
++70s   C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246168 42046
+drop nothing
++10s   C > S PING 4
++11ms  S > C PONG 4
+drop both
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+`, "silent-drop proven idle-expiry proven", "-", "-"},
+	{"one ping is lost", session + `
++10s   C > S PING 1
++11ms  S > C PONG 1
+drop both
++6900s C > S PING 2
+` + probesLost, "silent-drop proven idle-expiry likely", "-", "-"},
+	{"no ping was ever seen at the server", session + `
+drop both
++6900s C > S PING 2
++10s   C > S PING 3
+` + probesLost, "silent-drop proven idle-expiry likely", "-", "-"},
+	{"fresh SYNs are lost before the first probe", session + `
+drop both
++6900s D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > S SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
++2s    D > S SYN seq 4999 mss 1460 sackok ts 12000 0 wscale 7
+` + probesLost, "path-cut proven", "-", "-"},
+	{"SYNs for a port that nobody ever answered are lost", "D 198.51.100.1:40001\nE 203.0.113.9:8080\n" + session + `
+drop both
++6900s D > E SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > E SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
+` + probesLost, "silent-drop proven idle-expiry likely", "-", "-"},
+	{"fresh SYNs are lost, later ones are answered, and then the probes are lost", session + `
+drop both
++1500s D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > S SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
+drop nothing
++3600s D > S SYN seq 14999 mss 1460 sackok ts 3609000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 15000 mss 1460 sackok ts 8000 3609000 wscale 7
++11ms  D > S ACK seq 15000 ack 8000 ts 3609022 8000
++1s    D > S FIN,ACK seq 15000 ack 8000 ts 3610022 8000
++11ms  S > D FIN,ACK seq 8000 ack 15001 ts 9022 3610022
++11ms  D > S ACK seq 15001 ack 8001 ts 3610044 9022
+drop both
++1800s C > S ACK seq 156 ack 900 ts 7142068 46057
+` + probesLost, "silent-drop proven idle-expiry likely", "-", "-"},
+	{"another connection dies in the midst of its probes", session + `
++1s   D > S SYN     seq 6999 mss 1460 sackok ts 50000 0 wscale 7
++11ms S > D SYN,ACK seq 8999 ack 7000 mss 1460 sackok ts 60000 50000 wscale 7
++11ms D > S ACK     seq 7000 ack 9000 ts 50022 60000
++60s  D > S ACK     seq 6999 ack 9000 ts 110044 60000
++11ms S > D ACK     seq 9000 ack 7000 ts 120022 50022
++60s  D > S ACK     seq 6999 ack 9000 ts 170044 120022
++11ms S > D ACK     seq 9000 ack 7000 ts 180022 50022
+drop both
++60s  D > S ACK     seq 6999 ack 9000 ts 230044 180022
++1s   D > S ACK     seq 6999 ack 9000 ts 231044 180022
++1s   D > S ACK     seq 6999 ack 9000 ts 232044 180022
++1s   D > S RST,ACK seq 7000 ack 9000 ts 233044 180022
++6900s C > S ACK seq 156 ack 900 ts 7142068 46057
+` + probesLost, "undecided possible", "-", "-"},
+}
