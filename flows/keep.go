@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"slices"
 	"time"
 
 	"kaflow/capture"
@@ -308,25 +309,58 @@ func (s *step) compact() {
 			break
 		}
 	}
-	if len(evs) > storyFolded { // nothing left to fold: drop from the middle
-		cut := len(evs) - storyFolded
-		from := 6
-		for evs[from].bits&evTail != 0 {
-			from++
-		}
-		for from+cut < len(evs) && evs[from+cut].bits&evTail != 0 {
-			cut++
-		}
-		copy(evs[from:], evs[from+cut:])
-		evs = evs[:len(evs)-cut]
-		s.t.folded += uint64(cut)
+	if len(evs) > storyFolded { // nothing left to fold
+		evs = squeeze(evs)
 	}
 	s.c.story.n = uint8(len(evs))
 }
 
-// fold merges neighbouring ordinary items in place and returns what is left.
-func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
+// squeeze makes a run of what is not ordinary either: of the longest stretch of the
+// story without one of its longest gaps. A hole in the story would be a silence that
+// never was.
+func squeeze(evs []event) []event {
+	const head, last, gaps = 6, 6, 2 // what stays
 	var items [storyMost]item
+	list := itemsOf(evs, &items)
+	protect(list, gaps)
+	from, to := 0, 0 // among items
+	for i := 0; i < len(list); {
+		j := i + 1
+		for j < len(list) && !list[j].afterLong {
+			j++
+		}
+		a, b := max(i, head), min(j, len(list)-last)
+		for a < b && evs[list[a].from].kind == ICMPError {
+			a++
+		}
+		if b-a > to-from {
+			from, to = a, b
+		}
+		i = j
+	}
+	if to-from < 3 {
+		return evs
+	}
+	first, end := list[from].from, list[to-1].from+list[to-1].n
+	return slices.Delete(evs, joinRun(evs, first, end, first), end)
+}
+
+// joinRun makes a run of the events from first up to end, writes it to place out, and
+// returns the place behind it.
+func joinRun(evs []event, first, end, out int) int {
+	var tl event
+	head := evs[first]
+	merge(&tl, evs[first:end])
+	head.bits = head.bits&^evOpen | evRun
+	if !foldable(head.kind) || head.kind == ZeroWindowProbe || head.kind == KeepaliveACK {
+		head.kind = ACK
+	}
+	evs[out], evs[out+1] = head, tl
+	return out + 2
+}
+
+// itemsOf parts a story in its items, those of a run being one.
+func itemsOf(evs []event, items *[storyMost]item) []item {
 	n := 0
 	var end tcp.Instant
 	for i := 0; i < len(evs); n++ {
@@ -338,30 +372,31 @@ func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
 			it.gap = evs[i].at.Sub(end)
 		}
 		end = evs[i+it.n-1].at
-		it.droppable = s.mayFold(evs, it, runs) && i >= 2 && i < len(evs)-tailEvents
 		items[n] = it
 		i += it.n
 	}
-	protect(items[:n], gaps)
+	return items[:n]
+}
+
+// fold merges neighbouring ordinary items in place and returns what is left.
+func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
+	var items [storyMost]item
+	list := itemsOf(evs, &items)
+	for i := range list {
+		it := &list[i]
+		it.droppable = s.mayFold(evs, *it, runs) && it.from >= 2 && it.from < len(evs)-tailEvents
+	}
+	protect(list, gaps)
 	out := 0
-	for i := 0; i < n; {
+	for i := 0; i < len(list); {
 		j := i + 1
-		for items[i].droppable && j < n && items[j].droppable && !items[j].afterLong {
+		for list[i].droppable && j < len(list) && list[j].droppable && !list[j].afterLong {
 			j++
 		}
 		if j == i+1 {
-			out += copy(evs[out:], evs[items[i].from:items[i].from+items[i].n])
+			out += copy(evs[out:], evs[list[i].from:list[i].from+list[i].n])
 		} else {
-			first, last := items[i].from, items[j-1].from+items[j-1].n
-			var tl event
-			head := evs[first]
-			merge(&tl, evs[first:last])
-			head.bits = head.bits&^evOpen | evRun
-			if head.kind == KeepaliveProbe || head.kind == ZeroWindowProbe || head.kind == KeepaliveACK {
-				head.kind = ACK
-			}
-			evs[out], evs[out+1] = head, tl
-			out += 2
+			out = joinRun(evs, list[i].from, list[j-1].from+list[j-1].n, out)
 		}
 		i = j
 	}
@@ -402,8 +437,8 @@ func merge(tl *event, evs []event) {
 	for i := range evs {
 		ev := &evs[i]
 		switch {
-		case ev.bits&evRun != 0:
-			// Counted by its tail.
+		case ev.bits&evRun != 0, ev.kind == ICMPError:
+			// Counted by its tail, or no segment of the flow's.
 		case ev.bits&evTail != 0 && ev.kind == KeepaliveProbe:
 			count[ev.from()] += ev.count
 			count[1-ev.from()] += ev.count
