@@ -86,9 +86,16 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	if misses > tooGappy || s.lacksSide(origin.Vantage, rst.From) {
 		return Answer{}
 	}
+	recorded := s.recorded(origin, rst.At) && s.recorded(origin, rst.At.Add(s.roundTrip(0)))
+	if recorded && s.ceased(origin, here, rst.From) {
+		return s.forgedByItsLooks(i, trigger) // that it is not there says nothing
+	}
+	if looks := s.attribute(i, trigger); !recorded && looks.ranked()[0] == byProgram {
+		return Answer{}
+	}
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
-	if !s.recorded(origin, rst.At) || !s.recorded(origin, rst.At.Add(s.roundTrip(0))) {
+	if !recorded {
 		v.Confidence = s.byLooksAlone(i, trigger)
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
 	}
@@ -101,12 +108,49 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
 	v.Summary = fmt.Sprintf("Something between %s and %s ended the connection with a RST in the %s's name: it is in %s and never left the %s.",
 		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name, who, s.Points[here].Name, who)
+	if !recorded {
+		v.Summary = fmt.Sprintf("The RST in the %s's name that ended the connection is in %s, and %s, nearer to the %s, does not hold it: something between may have sent it, or that capture had ended before.",
+			who, s.Points[here].Name, s.Points[origin.Vantage].Name, who)
+	}
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "rst-not-sent",
 		Says:     fmt.Sprintf("the RST in %s is not in %s, which is nearer to the %s", s.Points[here].Name, s.Points[origin.Vantage].Name, who),
 		Suggests: "the " + who + " did not send it", Evidence: rst.Refs}}}
 	s.whyReset(v, trigger)
 	s.byAnotherBackend(v, i, trigger)
 	return a
+}
+
+// ceased reports whether a vantage point had ceased to hold what a side sends: another
+// one, here, has more of it from before the RST.
+func (s *Subject) ceased(origin *pairing.Sighting, here int, side uint8) bool {
+	c := clockwork(s.Clocks)
+	for k := range s.Seen {
+		if s.Seen[k].Vantage == here {
+			there := c.to(s.Base, here, lastSent(s.Seen[k].Flow, side))
+			return there.Sub(c.to(s.Base, origin.Vantage, lastSent(origin.Flow, side))) > time.Second+s.roundTrip(time.Second)
+		}
+	}
+	return false
+}
+
+// lastSent returns when a side last sent anything but a RST, as far as a flow's story
+// tells; it may have been a little later.
+func lastSent(f *flows.Flow, side uint8) (last tcp.Instant) {
+	for i := range f.Events {
+		switch ev := &f.Events[i]; {
+		case ev.Kind == flows.RST || ev.Kind == flows.ICMPError:
+		case ev.Run == nil:
+			if ev.From == side {
+				last = max(last, ev.At)
+			}
+		case ev.Run.Count[side] == 0:
+		case ev.Kind == flows.KeepaliveProbe || ev.Run.LastFrom == side:
+			last = max(last, ev.Run.Until)
+		default:
+			last = max(last, ev.Run.OtherUntil, ev.At)
+		}
+	}
+	return last
 }
 
 // whyReset gives a RST that a box sent its cause: after a silence longer than

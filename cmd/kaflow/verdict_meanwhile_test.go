@@ -87,3 +87,22 @@ drop both
 +6900s C > S ACK seq 156 ack 900 ts 7142068 46057
 ` + probesLost, "undecided possible", "-", "-"},
 }
+
+// resetElsewhere are conversations that a RST ends which the capture near its sender
+// does not hold.
+var resetElsewhere = []conversation{
+	{"the capture near the sender had ended, and the RST looks like the program's", session + `
++12s   S > C RST,ACK seq 900 ack 157 ts 58057 42046 win 501 @client
+`, "closed", "-", "-"},
+	{"the capture near the sender had ceased to hold what it sends", session + `
++60s   C > S ACK     seq 156 ack 900 ts 102068 46057
++11ms  S > C ACK     seq 900 ack 157 ts 106079 42046 @client
++60s   C > S ACK     seq 156 ack 900 ts 162090 106079
++11ms  S > C ACK     seq 900 ack 157 ts 166101 42046 @client
++60s   C > S ACK     seq 156 ack 900 ts 222112 166101
++11ms  S > C ACK     seq 900 ack 157 ts 226123 42046 @client
++20s   S > C RST,ACK seq 900 ack 157 ts 246123 42046 win 501 @client
++1s    D > S SYN     seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > S SYN     seq 4999 mss 1460 sackok ts 10000 0 wscale 7
+`, "closed", "-", "-"},
+}
