@@ -163,6 +163,9 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 		if s.wasAway(&o) {
 			continue // host-suspended or own-silence tells why
 		}
+		if o.proven && !s.crossesAgain(&o) {
+			continue // the direction that failed never worked again
+		}
 		n := len(o.lost)
 		f := Finding{Rule: "transient-outage", Evidence: []pairing.Ref{s.Passages[o.before].First(), s.Passages[o.lost[0]].First(), s.Passages[o.lost[n-1]].First(), s.Passages[o.after].First()}}
 		lasted := facts.Compact(o.to.Sub(o.from))
@@ -176,6 +179,21 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// crossesAgain reports whether something of a side that lost segments in a stretch
+// crosses behind it.
+func (s *Subject) crossesAgain(o *stretch) bool {
+	for j := o.after; j < len(s.Passages); j++ {
+		p := &s.Passages[j]
+		if p.From > flows.Server || p.Kind == flows.ICMPError || !(p.Known && p.How == pairing.Crossed) && !passed(s, j) {
+			continue
+		}
+		if o.by[p.From] > 0 || p.Event.Run != nil && p.Event.Run.Count[1-p.From] > 0 && o.by[1-p.From] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // wasAway reports whether the host that was asked in a stretch slept, or had no

@@ -125,8 +125,8 @@ func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pa
 	s := &Subject{Pair: pair, Points: points, Clocks: clocks, Base: pair.Seen[0].Vantage, flow: pair.Seen[0].Flow}
 	c := clockwork(clocks)
 	for i, sp := range spans {
-		if sp.last == 0 {
-			continue
+		if sp.last == 0 || !slices.ContainsFunc(pair.Seen, func(x pairing.Sighting) bool { return x.Vantage == i }) {
+			continue // a capture that does not hold it does not show its silence either
 		}
 		first, last := c.to(s.Base, i, sp.first), c.to(s.Base, i, sp.last)
 		if s.Ends[0] == 0 || first < s.Ends[0] {

@@ -211,7 +211,9 @@ func closedByEnds(s *Subject) Answer {
 		case ends[side] == flows.EndRST && !s.askedInVain(side):
 			who := sideName(side)
 			v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
-			if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
+			if f.Sides[side].FIN {
+				v.Summary = fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
+			} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
 				v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
 			}
 			if i := s.firstOf(flows.RST); !s.TwoSided() && !s.own(side) && i >= 0 && s.Passages[i].From == side {

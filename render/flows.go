@@ -200,7 +200,7 @@ func (p *page) table(form tableForm, widths []int, table [][]string, moods []sty
 		}
 	}
 	if len(missing) > 0 {
-		p.paragraph("no room for " + strings.Join(missing, ", ") + ": a wider page has them, and --format tsv")
+		p.paragraph("no room for " + strings.Join(missing, ", ") + ": a wider page has them, and --json")
 	}
 }
 
