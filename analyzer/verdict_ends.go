@@ -458,6 +458,23 @@ func (s *Subject) repeatsInVain() bool {
 	return false
 }
 
+// probesCross reports whether keepalive probes, or answers to them, are in all captures
+// that hold the connection; and, where one holds none, whether it recorded when the
+// first of them was sent.
+func (s *Subject) probesCross() (cross, elsewhere bool) {
+	if !s.TwoSided() || len(s.Seen) < 2 {
+		return false, false
+	}
+	first := s.firstOf(flows.KeepaliveProbe)
+	for _, x := range s.Seen {
+		if x.Flow.Count(flows.KeepaliveProbe)+x.Flow.Count(flows.KeepaliveACK) == 0 {
+			until := clockwork(s.Clocks).to(s.Base, x.Vantage, s.recordedUntil(x.Vantage))
+			return false, first >= 0 && until > s.Passages[first].At.Add(promptly)
+		}
+	}
+	return true, false
+}
+
 // healthyAtEnd holds where the connection is open and its last question was
 // answered.
 func healthyAtEnd(s *Subject) Answer {
@@ -477,8 +494,16 @@ func healthyAtEnd(s *Subject) Answer {
 		}
 		v.Unknown = append(v.Unknown, "whether the last question was answered: the capture ends before")
 	}
+	cross, elsewhere := s.probesCross()
+	if !cross && elsewhere && f.Count(flows.KeepaliveProbe) > 0 {
+		v.ID, v.Confidence = Idle, None
+		v.Summary = fmt.Sprintf("Keepalive probes (%d seen) and their answers are in %s alone, and the other capture went on: a device between may exchange them with that end, or the other capture misses them. Whether the other end still holds the connection is not known.",
+			f.Count(flows.KeepaliveProbe), s.Points[s.Base].Name)
+		v.Unknown = append(v.Unknown, "whether the connection crosses the whole path: nothing of it does since the probes began")
+		return Answer{Verdict: v}
+	}
 	switch probes := f.Count(flows.KeepaliveProbe); {
-	case probes > 0 && s.TwoSided() && len(s.Seen) > 1:
+	case probes > 0 && cross:
 		v.Summary = fmt.Sprintf("Open and well: keepalive probes (%d seen) cross and are answered.", probes)
 	case probes > 0:
 		v.Summary = fmt.Sprintf("Open and well as far as this end sees: keepalive probes (%d seen) are answered.", probes)

@@ -88,9 +88,9 @@ drop both
 ` + probesLost, "undecided possible", "-", "-"},
 }
 
-// resetElsewhere are conversations that a RST ends which the capture near its sender
-// does not hold.
-var resetElsewhere = []conversation{
+// elsewhere are conversations of which one capture holds what the other does not, and
+// nothing shows that it was lost.
+var elsewhere = []conversation{
 	{"the capture near the sender had ended, and the RST looks like the program's", session + `
 +12s   S > C RST,ACK seq 900 ack 157 ts 58057 42046 win 501 @client
 `, "closed", "-", "-"},
@@ -105,4 +105,12 @@ var resetElsewhere = []conversation{
 +1s    D > S SYN     seq 4999 mss 1460 sackok ts 9000 0 wscale 7
 +1s    D > S SYN     seq 4999 mss 1460 sackok ts 10000 0 wscale 7
 `, "closed", "-", "-"},
+	{"a device probes the client in the server's name", session + `
++60s  S > C ACK     seq 899 ack 157 ts 106057 42046 @client
++1ms  C > S ACK     seq 157 ack 900 ts 102070 106057 @client
++60s  S > C ACK     seq 899 ack 157 ts 166057 42046 @client
++1ms  C > S ACK     seq 157 ack 900 ts 162071 166057 @client
++60s  S > C ACK     seq 899 ack 157 ts 226057 42046 @client
++1ms  C > S ACK     seq 157 ack 900 ts 222072 226057 @client
+` + fresh, "idle", "-", "-"},
 }
