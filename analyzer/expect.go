@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -176,6 +177,14 @@ func checkCount(s *Subject, side uint8, p *Policy, e *Expectation) CheckItem {
 	return item
 }
 
+// repeatsAcross reports whether a side repeats, before or after a gap, what was not
+// acknowledged: while anything is not, no stack sends probes.
+func repeatsAcross(f *flows.Flow, side uint8, g *flows.Gap) bool {
+	return slices.ContainsFunc(f.Events, func(ev flows.Event) bool {
+		return ev.Kind == flows.Retransmission && ev.From == side && (ev.Ord == g.ToOrd || ev.EndOrd() == g.FromOrd)
+	})
+}
+
 // checkSilence looks for a silence in which an end should have probed and did
 // not.
 func checkSilence(s *Subject, side uint8, e *Expectation) CheckItem {
@@ -183,7 +192,9 @@ func checkSilence(s *Subject, side uint8, e *Expectation) CheckItem {
 	f := s.nearest(side)
 	longest := time.Duration(0)
 	for _, g := range f.Gaps {
-		longest = max(longest, g.Duration())
+		if !repeatsAcross(f, side, &g) {
+			longest = max(longest, g.Duration())
+		}
 	}
 	due := e.Idle + facts.LargestGranule(e.Idle) + time.Second
 	switch {

@@ -147,3 +147,25 @@ func TestRealKernelsAgainstWhatTheyWereTold(t *testing.T) {
 		t.Errorf("%d ends pass, expected most of them", passed)
 	}
 }
+
+// While something is not acknowledged no stack sends probes: what is repeated in vain
+// for minutes does not show that keepalive is off.
+func TestWhatIsRepeatedCallsForNoProbe(t *testing.T) {
+	script, err := dialogue.Parse(session + `
+drop both
++1s    C > S PSH,ACK seq 157 ack 900 ts 43068 46057 len 36
++1s    C > S PSH,ACK seq 157 ack 900 ts 44068 46057 len 36
++10s   C > S PSH,ACK seq 157 ack 900 ts 54068 46057 len 36
++30s   C > S PSH,ACK seq 157 ack 900 ts 84068 46057 len 36
++60s   C > S PSH,ACK seq 157 ack 900 ts 144068 46057 len 36
++120s  C > S PSH,ACK seq 157 ack 900 ts 264068 46057 len 36
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := recorded(t, script, dialogue.Client)
+	told, _ := verify(t, "client:idle=60,interval=2,count=3", path)
+	if len(told.Flows) != 1 || len(told.Flows[0].Ends) != 1 || told.Flows[0].Ends[0].Result != "not seen" {
+		t.Errorf("%+v", told)
+	}
+}
