@@ -82,7 +82,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		if p.From > flows.Server || !p.Known || p.Kind == flows.ICMPError {
 			continue
 		}
-		if p.How == pairing.Unknowable && i <= over && passed(s, i) { // answered: it arrived, whatever the other capture holds
+		if p.How == pairing.Unknowable && i <= over && passed(s, i) && !s.answeredBehind(i, over) { // it arrived, whatever the other capture holds
 			o.crossed[p.From] = append(o.crossed[p.From], i)
 		}
 		switch p.How {
@@ -230,6 +230,17 @@ func (s *Subject) gaveUpAt() int {
 		at = min(at, s.ownRST(side))
 	}
 	return at
+}
+
+// answeredBehind reports whether what is taken for the answer to the probe of passage
+// i came when its sender had given up, at passage over: it came by itself.
+func (s *Subject) answeredBehind(i, over int) bool {
+	p := &s.Passages[i]
+	if over >= len(s.Passages) || p.Kind != flows.KeepaliveProbe || p.Event.AnsweredBy == 0 {
+		return false
+	}
+	answer := s.passageAt(p.Refs[0].Vantage, p.Event.AnsweredBy)
+	return answer != nil && answer.At > s.Passages[over].At
 }
 
 // ownRST returns a side's first RST in its own capture, which holds all that it

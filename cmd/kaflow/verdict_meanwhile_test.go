@@ -113,4 +113,17 @@ var elsewhere = []conversation{
 +60s  S > C ACK     seq 899 ack 157 ts 226057 42046 @client
 +1ms  C > S ACK     seq 157 ack 900 ts 222072 226057 @client
 ` + fresh, "idle", "-", "-"},
+	{"a server gives up in an outage, and what the client sends much later crosses", session + `
++60s   S > C ACK     seq 899 ack 157 ts 106057 42046
++11ms  C > S ACK     seq 157 ack 900 ts 102070 106057
+drop both
++60s   S > C ACK     seq 899 ack 157 ts 166068 102070
++10s   S > C ACK     seq 899 ack 157 ts 176068 102070
++10s   S > C ACK     seq 899 ack 157 ts 186068 102070
++10s   S > C ACK     seq 899 ack 157 ts 196068 102070
++10s   S > C RST,ACK seq 900 ack 157 ts 206068 102070
+drop nothing
++1740s C > S PSH,ACK seq 157 ack 900 ts 1942070 106057 len 1
++11ms  S > C RST     seq 900 win 0 id 0
+`, "undecided possible", "-", "-"},
 }
