@@ -208,7 +208,7 @@ func closedByEnds(s *Subject) Answer {
 	v := &Verdict{ID: ClosedNormally, Confidence: None, At: f.Last, Between: [2]int{s.Base, s.Base}}
 	for side := uint8(0); side < 2; side++ {
 		switch {
-		case ends[side] == flows.EndRST && !s.askedInVain(side):
+		case ends[side] == flows.EndRST && !s.askedInVain(side) && !s.gaveUp(side):
 			who := sideName(side)
 			v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
 			if f.Sides[side].FIN {
@@ -247,6 +247,12 @@ func closedByEnds(s *Subject) Answer {
 func (s *Subject) askedInVain(side uint8) bool {
 	t, ok := findTail(s)
 	return ok && t.side == side
+}
+
+// gaveUp reports whether a side, as its own capture has it, had given up before.
+func (s *Subject) gaveUp(side uint8) bool {
+	e := s.endingOf(side)
+	return len(s.Seen) > 1 && (e == flows.EndGaveUp || e == flows.EndUserTimeout)
 }
 
 func (s *Subject) unanswered() int {
@@ -297,12 +303,12 @@ func askedInVain(s *Subject) Answer {
 	return heardTooLate(s)
 }
 
-// heardTooLate holds where one capture has an end that gave up after probes in
-// vain, and something of its peer comes later: the peer lives and holds the
-// connection, what was asked or answered meanwhile was lost.
+// heardTooLate holds where a capture has an end that gave up after probes in vain,
+// of which no other one shows what became, and something of its peer comes later: the
+// peer lives and holds the connection, what was asked or answered meanwhile was lost.
 func heardTooLate(s *Subject) Answer {
 	for side := uint8(0); side < 2; side++ {
-		if e := s.endingOf(side); s.TwoSided() || e != flows.EndGaveUp && e != flows.EndUserTimeout {
+		if e := s.endingOf(side); e != flows.EndGaveUp && e != flows.EndUserTimeout {
 			continue
 		}
 		first, end := s.lastTry(side)
