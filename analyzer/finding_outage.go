@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -62,10 +63,12 @@ func (s *Subject) stretches() []stretch {
 }
 
 // vain reports whether passage i asked and got no answer: a probe that nothing
-// is credited to, or what is repeated because nothing came.
+// is credited to, or what is repeated because nothing came. The capture of the end that
+// asked tells: another one may miss the answer.
 func (s *Subject) vain(i int) bool {
 	p := &s.Passages[i]
-	if p.Event.Run != nil {
+	own := s.nearestSighting(p.From).Vantage
+	if p.Event.Run != nil || !slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == own }) {
 		return false
 	}
 	if p.Kind == flows.KeepaliveProbe {

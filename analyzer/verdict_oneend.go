@@ -11,12 +11,26 @@ import (
 	"kaflow/tcp"
 )
 
+// answeredElsewhere returns the name of a capture in which all questions of a side are
+// answered, and whether there is one beside that of Base.
+func (s *Subject) answeredElsewhere(side uint8) (string, bool) {
+	for _, x := range s.Seen {
+		if f := x.Flow; x.Vantage != s.Base && f.Sides[side].Probes > 0 && f.Sides[side].Unanswered == 0 && f.Sides[side].Answered > 0 {
+			return s.Points[x.Vantage].Name, true
+		}
+	}
+	return "", false
+}
+
 // deathSeenFromOneEnd judges an end that asks in vain where one capture is all
 // there is, or the other one cannot tell.
 func deathSeenFromOneEnd(s *Subject) Answer {
 	t, ok := findTail(s)
 	if !ok || s.endedBefore(t.first) {
 		return Answer{}
+	}
+	if own := s.nearest(t.side); len(s.Seen) > 1 && own.Sides[t.side].Unanswered == 0 && own.Sides[t.side].Answered > 0 && t.data == 0 {
+		return Answer{} // its own capture has the answers, which another one misses
 	}
 	if !s.insists(t) && s.Ends[1].Sub(s.Passages[t.first].At) < promptly {
 		return Answer{} // the capture ends before an answer had to come
@@ -49,6 +63,13 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 			}
 		}
 		peer := sideName(other(t.side))
+		if far, ok := s.answeredElsewhere(t.side); ok {
+			here := s.Points[s.Base].Name
+			v.Summary = fmt.Sprintf("The %s's %s got no answer in %s, but they are answered in %s: the answers are lost on the way, or %s does not record them.", asker, asked, here, far, here)
+			v.Unknown = append(v.Unknown, "whether the answers arrived: an end that goes on at the pace of its idle time heard them")
+			finding.Says += " in " + here
+			return Answer{Verdict: v, Findings: []Finding{finding}}
+		}
 		if a, ok := s.hostDrops(t, v, finding, n); ok {
 			return a
 		}
