@@ -202,9 +202,9 @@ func (s *Subject) answeredByAnother() Answer {
 		}
 		who, peer := sideName(side), sideName(1-side)
 		fast := fmt.Sprintf("the fastest of %d answers came within %s, the %s needed %s for the handshake", n, facts.Compact(soon), peer, facts.Compact(least))
-		bare := fmt.Sprintf("the %s takes these answers, for it stays at its pace, and goes on echoing an older timestamp: they carry none, unlike the %s's own segments", who, peer)
+		bare := fmt.Sprintf("the %s takes these answers, for it stays at its pace, and goes on echoing an older timestamp: they carry none that is newer, unlike the %s's own segments", who, peer)
 		v := &Verdict{ID: ProxyAnswer, Confidence: Possible, At: refs[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
-			Summary: fmt.Sprintf("The %s's keepalives are answered, but hardly by the %s: the answers come too soon for it and lack the timestamps that its segments carry. A device on the way may answer in its place.", who, peer),
+			Summary: fmt.Sprintf("The %s's keepalives are answered, but hardly by the %s: the answers come too soon for it and bring no newer timestamp, as its segments do. A device on the way may answer in its place.", who, peer),
 			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
 		next := nextCapture(side)
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-unlike-peer", Says: fast + "; " + bare,
