@@ -284,7 +284,7 @@ var findingPages = []Page{
 	{
 		ID: "answers-unlike-peer", Kind: OfFinding,
 		Short:   "answers to keepalives are not like the peer's segments",
-		Means:   "They come too soon for the peer, and lack the timestamps that its own segments carry: a device may answer in its place.",
+		Means:   "They come too soon for the peer, and bring no newer timestamp, as its own segments do: a device may answer in its place.",
 		One:     "answers in less than a third of the handshake's time, from which the prober takes no timestamp",
 		Refutes: []string{"the probes in a capture at the peer"},
 		Alike:   []string{"a handshake that had to wait, with a stack that leaves timestamps out"},
