@@ -171,12 +171,17 @@ func (s *Set) faulted(caught any) {
 
 // shorter tells that the file at hand became shorter.
 func (s *Set) shorter() {
+	what := fmt.Sprintf("became shorter than %d octets while it was read", s.in.size)
+	if s.start+int64(s.end) >= s.in.size && s.first != nil {
+		what = "became shorter between two readings"
+	}
 	s.shrunk = true
-	s.problem(Problem{Offset: s.offset(), What: fmt.Sprintf("became shorter than %d octets while it was read", s.in.size), Fatal: true})
+	s.problem(Problem{Offset: s.offset(), What: what, Fatal: true})
 }
 
-// short reports whether the file at hand ended before its end, and that was not
-// told.
+// short reports whether the file at hand ended before its end, or the end that it had
+// when it was read first, and that was not told.
 func (s *Set) short() bool {
-	return s.err == io.EOF && !s.shrunk && s.in.unpack == nil && s.start+int64(s.end) < s.in.size
+	return s.err == io.EOF && !s.shrunk && s.in.unpack == nil &&
+		(s.start+int64(s.end) < s.in.size || s.first != nil && s.frames < s.first[s.cur].Frames)
 }

@@ -300,3 +300,30 @@ func TestAfterALargeRecordReadsAreAsBefore(t *testing.T) {
 		t.Errorf("%d octets were read behind a large one", w.left())
 	}
 }
+
+// A file that becomes shorter before it is read the second time is told of.
+func TestFileThatBecomesShorterInBetween(t *testing.T) {
+	path := large(t, manyFrames)
+	s, err := Open(Options{Now: time.Now}, "", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var b Batch
+	for s.Read(&b) != io.EOF {
+	}
+	if err := os.Truncate(path, 24+70*1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rewind(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for s.Read(&b) != io.EOF {
+		n += b.N
+	}
+	f := s.Files()[0]
+	if n != 1000 || f.Complete || len(f.Problems) != 1 || !f.Problems[0].Fatal {
+		t.Errorf("%d frames, complete %v, problems %v", n, f.Complete, f.Problems)
+	}
+}

@@ -78,10 +78,15 @@ func (h *hostCount) full(k *Key) bool {
 	return false
 }
 
-// problem adds one to those of the file at hand.
+// problem adds one to those of the file at hand. What ends a second reading before the
+// first one ended is one of the file, too.
 func (s *Set) problem(p Problem) {
 	if len(s.file.Problems) < maxListed || p.Fatal {
 		s.file.Problems = append(s.file.Problems, p)
+	}
+	if s.first != nil && p.Fatal && s.frames < s.first[s.cur].Frames {
+		f := &s.first[s.cur]
+		f.Problems, f.Complete = append(f.Problems, p), false
 	}
 }
 

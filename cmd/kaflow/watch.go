@@ -253,6 +253,13 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 		err = run(c.Context())
 	}
 	s.carryOn(time.Now(), true)
+	if s.src.away == nil && a.signal.Load() == 0 {
+		for _, f := range s.src.files() {
+			for i := range f.Problems {
+				a.problem(&f, &f.Problems[i], s.engine.Table)
+			}
+		}
+	}
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
 

@@ -179,3 +179,23 @@ func TestWatchServesMetrics(t *testing.T) {
 		t.Errorf("exit status %d", got)
 	}
 }
+
+// What is wrong with a file that is watched is said as it is of one that is analyzed.
+func TestWatchTellsWhatIsWrongWithAFile(t *testing.T) {
+	whole, err := os.ReadFile("../../testdata/pcaps/ssh-silent-drop/client.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cut.pcap")
+	if err := os.WriteFile(path, whole[:len(whole)-10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var watched, analyzed bytes.Buffer
+	if got := run([]string{"watch", "--json", "-r", path}, nil, io.Discard, &watched); got != statusDamaged {
+		t.Errorf("status %d, want %d", got, statusDamaged)
+	}
+	run([]string{path}, nil, io.Discard, &analyzed)
+	if !strings.Contains(watched.String(), "cut short") || watched.String() != analyzed.String() {
+		t.Errorf("watch says %q, analyze %q", watched.String(), analyzed.String())
+	}
+}
