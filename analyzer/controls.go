@@ -270,6 +270,7 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 			}
 		}
 	}
+	both := senders(held)
 	var crossed tcp.Instant
 	var lost []int
 	for i := range asked {
@@ -279,7 +280,7 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 		switch {
 		case a.Alive:
 			crossed = max(crossed, a.At)
-		case ids[i]&(1<<thinned-1) == 0 && s.lostPing(a, ids[i], held):
+		case ids[i]&(1<<thinned-1) == 0 && s.lostPing(a, ids[i], held, both):
 			lost = append(lost, i)
 		}
 	}
@@ -290,19 +291,29 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 	return asked
 }
 
+// senders returns by vantage point of whose pings it holds any that another one holds,
+// too.
+func senders(held []map[uint32]bool) []map[uint32]bool {
+	both := make([]map[uint32]bool, len(held))
+	for v := range held {
+		both[v] = map[uint32]bool{}
+		for id := range held[v] {
+			for other := range held {
+				if other != v && held[other][id] {
+					both[v][id>>16] = true
+				}
+			}
+		}
+	}
+	return both
+}
+
 // lostPing reports whether a ping that was not answered is missing at another vantage
 // point of the path which held pings of the same sender, and recorded on.
-func (s *Subject) lostPing(a *Control, id uint32, held []map[uint32]bool) bool {
-	from := a.Refs[0].Vantage
+func (s *Subject) lostPing(a *Control, id uint32, held, both []map[uint32]bool) bool {
 	for v, ids := range held {
-		if v == from || ids == nil || ids[id] {
-			continue
-		}
-		both := false
-		for other := range ids {
-			both = both || other>>16 == id>>16 && held[from][other]
-		}
-		if both && clockwork(s.Clocks).to(s.Base, v, s.recordedUntil(v)) > a.At.Add(time.Second) {
+		if v != a.Refs[0].Vantage && both[v][id>>16] && !ids[id] &&
+			clockwork(s.Clocks).to(s.Base, v, s.recordedUntil(v)) > a.At.Add(time.Second) {
 			return true
 		}
 	}

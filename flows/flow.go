@@ -238,7 +238,7 @@ type HostPair struct {
 	First    [2]tcp.Instant // sent by A, by B
 	Last     [2]tcp.Instant
 	Frames   [2]uint64
-	Controls []Control // in time order, at most 1,024
+	Controls []Control // in time order, at most 512
 	Thinned  uint8     // of echoes those are among them whose sequence number is a multiple of 2 to this
 }
 

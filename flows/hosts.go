@@ -52,7 +52,7 @@ type hostRow struct {
 const (
 	maxHosts     = 65_536
 	maxControls  = 64     // of two hosts, once there are
-	manyControls = 1024   // of two hosts, until there are
+	manyControls = 512    // of two hosts, until there are
 	allControls  = 65_536 // of all hosts
 	maxThinned   = 12
 )
