@@ -75,11 +75,11 @@ func median[T time.Duration | float64](values []T) T {
 // capture makes a capture of the scaled number of packets and returns its path. It is
 // written in large pieces, as a file is that was copied.
 func (b *bench) capture(name string, c traffic.Config) (path string, packets int, err error) {
-	return b.make(name, c, func(f *os.File) io.Writer { return f })
+	return b.write(name, c, func(f *os.File) io.Writer { return f })
 }
 
-// make makes a capture by the writer that through returns for its file.
-func (b *bench) make(name string, c traffic.Config, through func(*os.File) io.Writer) (path string, packets int, err error) {
+// write makes a capture by the writer that through returns for its file.
+func (b *bench) write(name string, c traffic.Config, through func(*os.File) io.Writer) (path string, packets int, err error) {
 	path = b.dir + "/" + name
 	c.Packets = max(int(float64(c.Packets)*b.scale), 1000)
 	f, err := os.Create(path)
