@@ -121,7 +121,7 @@ func (s *Subject) attribute(i, trigger int) attribution {
 		s.weighTime(&a, t)
 		s.weighCopies(&a, t)
 	}
-	if gaveUp := s.endingOf(rst.From); gaveUp == flows.EndGaveUp || gaveUp == flows.EndUserTimeout {
+	if s.endingOf(rst.From).GaveUp() {
 		a.add(byGivingUp, decisive, s.vainProbes(rst.From, i), "it ends the %s's own unanswered probes", sideName(rst.From))
 	} else {
 		a.add(byGivingUp, -2, nil, "no unanswered probes of the %s lie before it", sideName(rst.From))

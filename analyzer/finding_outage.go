@@ -256,7 +256,7 @@ func keepaliveTooEager(s *Subject, d *Diagnosis) []Finding {
 	var out []Finding
 	for side := uint8(0); side < 2; side++ {
 		ending := s.endingOf(side)
-		if ending != flows.EndGaveUp && ending != flows.EndUserTimeout && ending != flows.EndHeartbeat {
+		if !ending.GaveUp() && ending != flows.EndHeartbeat {
 			continue
 		}
 		if f, ok := s.beatsTooEager(side); ok {
@@ -367,7 +367,7 @@ func lateReset(s *Subject, d *Diagnosis) []Finding {
 	var out []Finding
 	for side := uint8(0); side < 2; side++ {
 		ending := s.endingOf(side)
-		if ending != flows.EndGaveUp && ending != flows.EndUserTimeout && ending != flows.EndHeartbeat {
+		if !ending.GaveUp() && ending != flows.EndHeartbeat {
 			continue
 		}
 		gone := -1

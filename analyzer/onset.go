@@ -224,7 +224,7 @@ func (s *Subject) roundTrip(unknown time.Duration) time.Duration {
 func (s *Subject) gaveUpAt() int {
 	at := len(s.Passages)
 	for side := uint8(0); side < 2; side++ {
-		if e := s.nearest(side).Sides[side].Ending; e != flows.EndGaveUp && e != flows.EndUserTimeout {
+		if !s.endingOf(side).GaveUp() {
 			continue
 		}
 		at = min(at, s.ownRST(side))

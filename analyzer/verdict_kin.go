@@ -327,7 +327,7 @@ func (s *Subject) closedAlike(p *Passage, silence time.Duration) int {
 	n := 0
 	for o := range s.kin {
 		i := o.firstOf(p.Kind)
-		if e := o.endingOf(p.From); e == flows.EndGaveUp || e == flows.EndUserTimeout {
+		if o.endingOf(p.From).GaveUp() {
 			continue // it asked in vain
 		}
 		if i < 0 || o.Passages[i].From != p.From || o.flow.Sides[flows.Server].Addr != s.flow.Sides[flows.Server].Addr {

@@ -85,6 +85,9 @@ const (
 
 var endingNames = [endings]string{"unknown", "open", "fin", "rst", "reset", "gave-up", "timed-out", "user-timeout", "heartbeat-timeout"}
 
+// GaveUp reports whether an end stopped waiting for answers, with a RST.
+func (e Ending) GaveUp() bool { return e == EndGaveUp || e == EndUserTimeout }
+
 // String returns the ending's word.
 func (e Ending) String() string {
 	if e < endings {
