@@ -97,10 +97,13 @@ func (e *fileError) Error() string { return fmt.Sprintf("%s: %v", shown(e.path),
 func (e *fileError) Unwrap() error { return e.err }
 
 // readError says of a file what the system said, with the path once.
-func readError(path string, err error) error {
+func readError(path string, err error) error { return &fileError{path, pathless(err)} }
+
+// pathless returns what the system said of a file, without the path.
+func pathless(err error) error {
 	var inner *os.PathError
 	if errors.As(err, &inner) {
-		err = inner.Err
+		return inner.Err
 	}
-	return &fileError{path, err}
+	return err
 }

@@ -169,11 +169,7 @@ func what(err error) string {
 	if errors.As(err, &file) {
 		err = file.err
 	}
-	var inner *os.PathError
-	if errors.As(err, &inner) {
-		err = inner.Err
-	}
-	return err.Error()
+	return pathless(err).Error()
 }
 
 func (s *Set) open(path string) error {

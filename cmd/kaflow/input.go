@@ -212,15 +212,19 @@ func (a *app) unreadable(err error) {
 // conclude prints what was wrong with a capture that was read, and with what
 // was made of it.
 func (a *app) conclude(set *capture.Set, table *flows.Table) {
-	files := set.Files()
+	a.problems(set.Files(), table)
+	for _, limit := range table.Limits() {
+		a.limited = true
+		a.complain("%s: %s", set.Name(), limit)
+	}
+}
+
+// problems prints what was wrong with the files of a capture.
+func (a *app) problems(files []capture.File, table *flows.Table) {
 	for i := range files {
 		for j := range files[i].Problems {
 			a.problem(&files[i], &files[i].Problems[j], table)
 		}
-	}
-	for _, limit := range table.Limits() {
-		a.limited = true
-		a.complain("%s: %s", set.Name(), limit)
 	}
 }
 

@@ -254,11 +254,7 @@ func (a *app) watch(c *cobra.Command, args []string, f *watchFlags) error {
 	}
 	s.carryOn(time.Now(), true)
 	if s.src.away == nil && a.signal.Load() == 0 {
-		for _, f := range s.src.files() {
-			for i := range f.Problems {
-				a.problem(&f, &f.Problems[i], s.engine.Table)
-			}
-		}
+		a.problems(s.src.files(), s.engine.Table)
 	}
 	return errors.Join(s.failed, ignoreEOF(err), report.write(s))
 }
