@@ -226,18 +226,21 @@ func (s *Subject) diedAt(of *Subject, answered map[uint16]bool) (Control, bool) 
 	return Control{At: at, Until: clockwork(s.Clocks).to(of.Base, s.Base, s.lostUntil(first)), What: "another connection", Proof: true, Refs: p.Refs}, true
 }
 
-// echoes reads the pings between the hosts from an instant on. One that was answered
-// crossed. One that was not, and that another capture does not hold which held others
-// before and goes on, is lost on the way; that it was is proven where another one was,
-// too, and none crosses later.
-func (s *Subject) echoes(since tcp.Instant) []Control {
-	c := clockwork(s.Clocks)
-	answered, thinned := map[uint32]bool{}, uint8(0)
-	held := make([]map[uint32]bool, len(s.Points)) // requests and answers by vantage point; nil: it holds none
-	var asked []Control
-	var ids []uint32
-	known := map[uint32]bool{}
+// pings are the echoes between two hosts that the vantage points of a path hold.
+type pings struct {
+	asked    []Control // requests, each once
+	ids      []uint32  // of these: the sender's identifier, and the sequence number
+	answered map[uint32]bool
+	held     []map[uint32]bool // requests and answers by vantage point, of any time
+	thinned  uint8             // of all points they are there whose sequence number is a multiple of 2 to this
+}
+
+// pingsSince reads them from an instant on.
+func (s *Subject) pingsSince(since tcp.Instant) *pings {
+	c, known := clockwork(s.Clocks), map[uint32]bool{}
+	e := &pings{answered: map[uint32]bool{}, held: make([]map[uint32]bool, len(s.Points))}
 	for v, point := range s.Points {
+		e.held[v] = map[uint32]bool{}
 		if point.Table == nil || !slices.Contains(s.Path, v) && len(s.Path) > 0 {
 			continue
 		}
@@ -251,44 +254,52 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 		if !ok {
 			continue
 		}
-		thinned = max(thinned, hp.Thinned)
+		e.thinned = max(e.thinned, hp.Thinned)
 		for i := range hp.Controls {
 			x := &hp.Controls[i]
-			if x.What != flows.ControlEchoReply && x.What != flows.ControlEchoRequest {
+			if !x.Echo() {
 				continue
 			}
-			if held[v] == nil {
-				held[v] = map[uint32]bool{}
-			}
-			held[v][x.ID] = true
-			if x.What == flows.ControlEchoReply {
-				answered[x.ID] = true
-			} else if at := c.to(s.Base, v, x.At); at >= since && !known[x.ID] {
+			e.held[v][x.ID] = true
+			switch at := c.to(s.Base, v, x.At); {
+			case at < since:
+			case x.What == flows.ControlEchoReply:
+				e.answered[x.ID] = true
+			case !known[x.ID]:
 				known[x.ID] = true
-				ids = append(ids, x.ID)
-				asked = append(asked, Control{At: at, What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
+				e.ids = append(e.ids, x.ID)
+				e.asked = append(e.asked, Control{At: at, What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
 			}
 		}
 	}
-	both := senders(held)
+	return e
+}
+
+// echoes judges the pings between the hosts from an instant on. One that was answered
+// crossed. One that was not, and that another capture does not hold which held others
+// and goes on, is lost on the way; that it was is proven where another one was, too, and
+// none crosses later.
+func (s *Subject) echoes(since tcp.Instant) []Control {
+	e := s.pingsSince(since)
+	both := senders(e.held)
 	var crossed tcp.Instant
-	var lost []int
-	for i := range asked {
-		a := &asked[i]
-		a.Alive = answered[ids[i]]
+	var lost []*Control
+	for i := range e.asked {
+		a := &e.asked[i]
+		a.Alive = e.answered[e.ids[i]]
 		a.Proof = a.Alive
 		switch {
 		case a.Alive:
 			crossed = max(crossed, a.At)
-		case ids[i]&(1<<thinned-1) == 0 && s.lostPing(a, ids[i], held, both):
-			lost = append(lost, i)
+		case e.ids[i]&(1<<e.thinned-1) == 0 && s.lostPing(a, e.ids[i], e.held, both):
+			lost = append(lost, a)
 		}
 	}
-	lost = slices.DeleteFunc(lost, func(i int) bool { return asked[i].At <= crossed })
-	for _, i := range lost {
-		asked[i].Proof = len(lost) > 1
+	lost = slices.DeleteFunc(lost, func(a *Control) bool { return a.At <= crossed })
+	for _, a := range lost {
+		a.Proof = len(lost) > 1
 	}
-	return asked
+	return e.asked
 }
 
 // senders returns by vantage point of whose pings it holds any that another one holds,

@@ -139,19 +139,20 @@ func (t *hostTable) control(r *hostRow, c Control) {
 func (r *hostRow) mostlyEchoes() bool {
 	n := 0
 	for i := range r.controls {
-		if r.controls[i].echo() {
+		if r.controls[i].Echo() {
 			n++
 		}
 	}
 	return 2*n >= len(r.controls)
 }
 
-func (c *Control) echo() bool { return c.What == ControlEchoRequest || c.What == ControlEchoReply }
+// Echo reports whether a control is a ping or the answer to one.
+func (c *Control) Echo() bool { return c.What == ControlEchoRequest || c.What == ControlEchoReply }
 
 // skipped reports whether a control is an echo that is not kept where echoes are
 // thinned so far. A request and its answer have one sequence number.
 func (c *Control) skipped(thinned uint8) bool {
-	return c.echo() && c.ID&(1<<thinned-1) != 0
+	return c.Echo() && c.ID&(1<<thinned-1) != 0
 }
 
 // add takes a frame that is no TCP.
