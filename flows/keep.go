@@ -333,6 +333,9 @@ func squeeze(evs []event) []event {
 		for a < b && evs[list[a].from].kind == ICMPError {
 			a++
 		}
+		for a < b && evs[list[b-1].from].kind == ICMPError {
+			b--
+		}
 		if b-a > to-from {
 			from, to = a, b
 		}
