@@ -251,8 +251,7 @@ func (s *Subject) askedInVain(side uint8) bool {
 
 // gaveUp reports whether a side, as its own capture has it, had given up before.
 func (s *Subject) gaveUp(side uint8) bool {
-	e := s.endingOf(side)
-	return len(s.Seen) > 1 && (e == flows.EndGaveUp || e == flows.EndUserTimeout)
+	return len(s.Seen) > 1 && s.endingOf(side).GaveUp()
 }
 
 func (s *Subject) unanswered() int {
@@ -308,7 +307,7 @@ func askedInVain(s *Subject) Answer {
 // peer lives and holds the connection, what was asked or answered meanwhile was lost.
 func heardTooLate(s *Subject) Answer {
 	for side := uint8(0); side < 2; side++ {
-		if e := s.endingOf(side); e != flows.EndGaveUp && e != flows.EndUserTimeout {
+		if !s.endingOf(side).GaveUp() {
 			continue
 		}
 		first, end := s.lastTry(side)
@@ -394,6 +393,12 @@ func bothAskInVain(s *Subject) Answer {
 // nobody had asked.
 func idleAtEnd(s *Subject) Answer {
 	f := s.flow
+	if name, ok := s.probedAlone(); ok {
+		return Answer{Verdict: &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Between: [2]int{s.Base, s.Base},
+			Summary: fmt.Sprintf("Keepalive probes (%d seen) and their answers are in %s alone, and the other capture went on: a device between may exchange them with that end, or the other capture misses them. Whether the other end still holds the connection is not known.",
+				f.Count(flows.KeepaliveProbe), name),
+			Unknown: []string{"whether the connection crosses the whole path: nothing of it does since the probes began"}}}
+	}
 	tail := s.Ends[1].Sub(s.lastActivity())
 	if f.Count(flows.KeepaliveProbe) > 0 && tail < 2*longestPeriod(f) {
 		return Answer{}
@@ -406,6 +411,20 @@ func idleAtEnd(s *Subject) Answer {
 		Summary: fmt.Sprintf("Silent for the last %s of the capture. Nothing was asked, so nothing is known: the connection may be dead already without either end knowing.", facts.Compact(tail)),
 		Unknown: []string{"whether it is still alive: only a probe, a heartbeat or data would tell"}}
 	return Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}}
+}
+
+// probedAlone returns the capture that holds keepalive probes, or answers to them, where
+// another one that holds the connection has none and recorded when the first was sent.
+// What no answer came to is for other rules.
+func (s *Subject) probedAlone() (name string, ok bool) {
+	first := s.firstOf(flows.KeepaliveProbe)
+	if !s.TwoSided() || first < 0 || s.flow.Count(flows.KeepaliveProbe) == 0 || s.unanswered() > 0 {
+		return "", false
+	}
+	return s.Points[s.Base].Name, slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+		until := clockwork(s.Clocks).to(s.Base, x.Vantage, s.recordedUntil(x.Vantage))
+		return x.Flow.Count(flows.KeepaliveProbe)+x.Flow.Count(flows.KeepaliveACK) == 0 && until > s.Passages[first].At.Add(promptly)
+	})
 }
 
 func noKeepalive(s *Subject) Finding {
@@ -464,23 +483,6 @@ func (s *Subject) repeatsInVain() bool {
 	return false
 }
 
-// probesCross reports whether keepalive probes, or answers to them, are in all captures
-// that hold the connection; and, where one holds none, whether it recorded when the
-// first of them was sent.
-func (s *Subject) probesCross() (cross, elsewhere bool) {
-	if !s.TwoSided() || len(s.Seen) < 2 {
-		return false, false
-	}
-	first := s.firstOf(flows.KeepaliveProbe)
-	for _, x := range s.Seen {
-		if x.Flow.Count(flows.KeepaliveProbe)+x.Flow.Count(flows.KeepaliveACK) == 0 {
-			until := clockwork(s.Clocks).to(s.Base, x.Vantage, s.recordedUntil(x.Vantage))
-			return false, first >= 0 && until > s.Passages[first].At.Add(promptly)
-		}
-	}
-	return true, false
-}
-
 // healthyAtEnd holds where the connection is open and its last question was
 // answered.
 func healthyAtEnd(s *Subject) Answer {
@@ -500,16 +502,8 @@ func healthyAtEnd(s *Subject) Answer {
 		}
 		v.Unknown = append(v.Unknown, "whether the last question was answered: the capture ends before")
 	}
-	cross, elsewhere := s.probesCross()
-	if !cross && elsewhere && f.Count(flows.KeepaliveProbe) > 0 {
-		v.ID, v.Confidence = Idle, None
-		v.Summary = fmt.Sprintf("Keepalive probes (%d seen) and their answers are in %s alone, and the other capture went on: a device between may exchange them with that end, or the other capture misses them. Whether the other end still holds the connection is not known.",
-			f.Count(flows.KeepaliveProbe), s.Points[s.Base].Name)
-		v.Unknown = append(v.Unknown, "whether the connection crosses the whole path: nothing of it does since the probes began")
-		return Answer{Verdict: v}
-	}
 	switch probes := f.Count(flows.KeepaliveProbe); {
-	case probes > 0 && cross:
+	case probes > 0 && s.TwoSided() && len(s.Seen) > 1:
 		v.Summary = fmt.Sprintf("Open and well: keepalive probes (%d seen) cross and are answered.", probes)
 	case probes > 0:
 		v.Summary = fmt.Sprintf("Open and well as far as this end sees: keepalive probes (%d seen) are answered.", probes)

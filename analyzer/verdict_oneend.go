@@ -11,17 +11,6 @@ import (
 	"kaflow/tcp"
 )
 
-// answeredElsewhere returns the name of a capture in which all questions of a side are
-// answered, and whether there is one beside that of Base.
-func (s *Subject) answeredElsewhere(side uint8) (string, bool) {
-	for _, x := range s.Seen {
-		if f := x.Flow; x.Vantage != s.Base && f.Sides[side].Probes > 0 && f.Sides[side].Unanswered == 0 && f.Sides[side].Answered > 0 {
-			return s.Points[x.Vantage].Name, true
-		}
-	}
-	return "", false
-}
-
 // deathSeenFromOneEnd judges an end that asks in vain where one capture is all
 // there is, or the other one cannot tell.
 func deathSeenFromOneEnd(s *Subject) Answer {
@@ -107,6 +96,17 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	}
 	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": needs a capture there over the same time")
 	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: tailHypotheses(s, t, idle, alive, dead)}
+}
+
+// answeredElsewhere returns the name of a capture in which all questions of a side are
+// answered, and whether there is one beside that of Base.
+func (s *Subject) answeredElsewhere(side uint8) (string, bool) {
+	for _, x := range s.Seen {
+		if f := x.Flow; x.Vantage != s.Base && f.Sides[side].Probes > 0 && f.Sides[side].Unanswered == 0 && f.Sides[side].Answered > 0 {
+			return s.Points[x.Vantage].Name, true
+		}
+	}
+	return "", false
 }
 
 // hostDrops holds where the questions of a tail reach the capture that was taken

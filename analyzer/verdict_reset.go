@@ -90,8 +90,10 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	if recorded && s.ceased(origin, here, rst.From) {
 		return s.forgedByItsLooks(i, trigger) // that it is not there says nothing
 	}
-	if looks := s.attribute(i, trigger); !recorded && looks.ranked()[0] == byProgram {
-		return Answer{}
+	if !recorded {
+		if looks := s.attribute(i, trigger); looks.ranked()[0] == byProgram {
+			return Answer{}
+		}
 	}
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
@@ -133,21 +135,15 @@ func (s *Subject) ceased(origin *pairing.Sighting, here int, side uint8) bool {
 	return false
 }
 
-// lastSent returns when a side last sent anything but a RST, as far as a flow's story
-// tells; it may have been a little later.
+// lastSent is Side.LastSent without its RST.
 func lastSent(f *flows.Flow, side uint8) (last tcp.Instant) {
 	for i := range f.Events {
-		switch ev := &f.Events[i]; {
-		case ev.Kind == flows.RST || ev.Kind == flows.ICMPError:
-		case ev.Run == nil:
-			if ev.From == side {
-				last = max(last, ev.At)
-			}
-		case ev.Run.Count[side] == 0:
-		case ev.Kind == flows.KeepaliveProbe || ev.Run.LastFrom == side:
+		ev := &f.Events[i]
+		if ev.From == side && ev.Kind != flows.RST && ev.Kind != flows.ICMPError {
+			last = max(last, ev.At)
+		}
+		if ev.Run != nil && ev.Run.LastFrom == side {
 			last = max(last, ev.Run.Until)
-		default:
-			last = max(last, ev.Run.OtherUntil, ev.At)
 		}
 	}
 	return last

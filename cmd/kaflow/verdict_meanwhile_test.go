@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // probesLost is the end of a session whose probes are lost after two hours.
 const probesLost = `
 +70s   C > S ACK seq 156 ack 900 ts 7242068 46057
@@ -126,32 +128,23 @@ drop nothing
 +1740s C > S PSH,ACK seq 157 ack 900 ts 1942070 106057 len 1
 +11ms  S > C RST     seq 900 win 0 id 0
 `, "undecided possible", "-", "-"},
-	{"the server's capture misses the answers that the client's has", session + `
-+60s  C > S ACK     seq 156 ack 900 ts 102068 46057
-+11ms S > C ACK     seq 900 ack 157 ts 106079 42046
-+60s  C > S ACK     seq 156 ack 900 ts 103068 106079
-+11ms S > C ACK     seq 900 ack 157 ts 106079 42046 @client
-+60s  C > S ACK     seq 156 ack 900 ts 162090 106090
-+11ms S > C ACK     seq 900 ack 157 ts 166101 42046 @client
-+60s  C > S ACK     seq 156 ack 900 ts 222112 166112
-+11ms S > C ACK     seq 900 ack 157 ts 226123 42046 @client
-+60s  C > S ACK     seq 156 ack 900 ts 282134 226134
-+11ms S > C ACK     seq 900 ack 157 ts 286145 42046 @client
-+1s    C > S PING 1
-+11ms  S > C PONG 1
-`, "healthy", "healthy", "-"},
-	{"the client's capture misses the answers that the server's has", session + `
-+60s  C > S ACK     seq 156 ack 900 ts 102068 46057
-+11ms S > C ACK     seq 900 ack 157 ts 106079 42046
-+60s  C > S ACK     seq 156 ack 900 ts 103068 106079
-+11ms S > C ACK     seq 900 ack 157 ts 106079 42046 @server
-+60s  C > S ACK     seq 156 ack 900 ts 162090 106090
-+11ms S > C ACK     seq 900 ack 157 ts 166101 42046 @server
-+60s  C > S ACK     seq 156 ack 900 ts 222112 166112
-+11ms S > C ACK     seq 900 ack 157 ts 226123 42046 @server
-+60s  C > S ACK     seq 156 ack 900 ts 282134 226134
-+11ms S > C ACK     seq 900 ack 157 ts 286145 42046 @server
-+1s    C > S PING 1
-+11ms  S > C PONG 1
-`, "undecided possible", "-", "-"},
+	{"the server's capture misses the answers that the client's has", session + answersAtClient, "healthy", "healthy", "-"},
+	{"the client's capture misses the answers that the server's has", session + strings.ReplaceAll(answersAtClient, "@client", "@server"), "undecided possible", "-", "-"},
 }
+
+// answersAtClient is a row of keepalives whose answers, but for the first one, are in the
+// client's capture alone.
+const answersAtClient = `
++60s  C > S ACK     seq 156 ack 900 ts 102068 46057
++11ms S > C ACK     seq 900 ack 157 ts 106079 42046
++60s  C > S ACK     seq 156 ack 900 ts 162079 106079
++11ms S > C ACK     seq 900 ack 157 ts 166090 42046 @client
++60s  C > S ACK     seq 156 ack 900 ts 222090 166090
++11ms S > C ACK     seq 900 ack 157 ts 226101 42046 @client
++60s  C > S ACK     seq 156 ack 900 ts 282101 226101
++11ms S > C ACK     seq 900 ack 157 ts 286112 42046 @client
++60s  C > S ACK     seq 156 ack 900 ts 342112 286112
++11ms S > C ACK     seq 900 ack 157 ts 346123 42046 @client
++1s   C > S PING 1
++11ms S > C PONG 1
+`
