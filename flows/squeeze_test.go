@@ -48,3 +48,23 @@ func TestAStoryThatIsFullHasNoHole(t *testing.T) {
 		t.Errorf("limits: %v", hit)
 	}
 }
+
+// What a router said at either end of the dullest stretch is no part of the run.
+func TestWhatARouterSaidIsNoEndOfARun(t *testing.T) {
+	evs := make([]event, 40)
+	for i := range evs {
+		evs[i] = event{at: tcp.Instant(i) * 60e9, kind: KeepaliveProbe, seq: 99, ack: 900, flags: uint8(tcp.ACK)}
+		evs[i].setOrdinal(tcp.Ordinal(i + 1))
+	}
+	for _, i := range []int{6, 33} { // the first and the last that may be merged
+		evs[i].kind, evs[i].ack, evs[i].count = ICMPError, 3<<8|1, 7
+	}
+	out := squeeze(evs)
+	if len(out) != 40-26+2 || out[6].kind != ICMPError || out[9].kind != ICMPError {
+		t.Fatalf("%d events, the seventh %v, the tenth %v", len(out), out[6].kind, out[9].kind)
+	}
+	run := tail{&out[8]}
+	if seq, ack := run.lastSeq(); run.at != 32*60e9 || seq != 99 || ack != 900 || run.count != 26 {
+		t.Errorf("a run until %v of %d segments, the last %d, %d", run.at, run.count, seq, ack)
+	}
+}
