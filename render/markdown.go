@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"kaflow/analyzer"
 	"kaflow/flows"
@@ -127,8 +128,8 @@ func ticket(w io.Writer, r *analyzer.Report, o Options, m *markup) error {
 	return err
 }
 
-// part is a stretch of a ticket; of two the one with the higher rank is left
-// out first where there is no room.
+// part is a stretch of a ticket that closes what it opens; of two the one with
+// the higher rank is left out first where there is no room.
 type part struct {
 	rank  int
 	text  string
@@ -171,7 +172,9 @@ func (t *ticketPage) flow(d *analyzer.Diagnosis) {
 	why := gathered(t.o, func(p *page) { p.why(t.r, d) })
 	doing := gathered(t.o, func(p *page) { p.doing(t.r, d) })
 	check := slices.IndexFunc(doing, func(e entry) bool { return e.Name == "see it in Wireshark" })
-	t.add(0, t.topics(why[:min(len(why), 4)]))
+	for _, e := range why[:min(len(why), 4)] {
+		t.add(0, t.topics([]entry{e}))
+	}
 	t.add(2, t.topics(why[min(len(why), 4):]))
 	for i, e := range doing {
 		rank := 2
@@ -247,11 +250,30 @@ func (t *ticketPage) fitted(most int) string {
 			}
 		}
 	}
-	text := []rune(t.joined(func(p part) bool { return p.rank == 0 }, 0))
-	if room := most - len([]rune(note)); room < len(text) {
-		text = text[:max(0, room)]
+	return t.begun(most-len([]rune(note))) + note
+}
+
+// begun returns the first parts of what stays, as many as there is room for. A
+// part is left out whole: cut within a fence or a list it would swallow what
+// follows. The heading alone may be cut, for without it nothing is said.
+func (t *ticketPage) begun(room int) string {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if p.rank > 0 {
+			continue
+		}
+		if n := utf8.RuneCountInString(p.text); n <= room {
+			b.WriteString(p.text)
+			room -= n
+			continue
+		}
+		if ends := t.p.clean("…") + "\n\n"; b.Len() == 0 && room > utf8.RuneCountInString(ends) {
+			head := []rune(p.text)[:room-utf8.RuneCountInString(ends)]
+			b.WriteString(strings.TrimRight(string(head), "\\") + ends)
+		}
+		break
 	}
-	return string(text) + note
+	return b.String()
 }
 
 // cutRows is how many lines of a timeline stay at each end where it is cut.

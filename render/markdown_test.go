@@ -64,3 +64,27 @@ func TestTicketsKeepWithinTheirLimit(t *testing.T) {
 		}
 	}
 }
+
+// Wherever a ticket is cut, the note on it is a paragraph of its own: no fence,
+// macro or list that is still open swallows it, and what is written below.
+func TestCutTicketsCloseWhatTheyOpen(t *testing.T) {
+	const note = "Cut to "
+	for name, r := range reports() {
+		for most := 100; most < 3000; most += 13 {
+			o := Options{MaxChars: most, Mermaid: true}
+			md := written(t, func(b *bytes.Buffer) error { return Markdown(b, r, o) })
+			if !bytes.Contains(md, []byte(note)) {
+				break
+			}
+			last := goldmark.DefaultParser().Parse(source.NewReader(md)).LastChild()
+			if last.Kind() != ast.KindParagraph || last.Lines().Len() != 1 {
+				t.Errorf("%s in %d characters ends within a %s:\n%s", name, most, last.Kind(), md)
+			}
+			jira := string(written(t, func(b *bytes.Buffer) error { return Jira(b, r, o) }))
+			macros := strings.Count(jira, "\n{noformat}\n") + strings.Count(jira, "\n{panel")
+			if before, _, _ := strings.Cut(jira, note); macros%2 != 0 || before != "" && !strings.HasSuffix(before, "\n\n") {
+				t.Errorf("%s as jira in %d characters ends within a block:\n%s", name, most, jira)
+			}
+		}
+	}
+}
