@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"kaflow/analyzer"
@@ -306,10 +307,11 @@ const arrowsMost = 40
 
 // mermaid draws the timeline as a sequence diagram.
 func (t *ticketPage) mermaid(pic picture) string {
+	pic = t.p.spell(pic)
 	var b strings.Builder
 	b.WriteString("```mermaid\nsequenceDiagram\n")
 	for i, c := range pic.columns {
-		fmt.Fprintf(&b, "    participant p%d as %s\n", i, harmless(c.name+" "+c.addr))
+		fmt.Fprintf(&b, "    participant p%d as %s\n", i, harmless(strings.TrimRight(c.name+" "+c.addr, " ")))
 	}
 	last, arrows := len(pic.columns)-1, 0
 	for i := range pic.rows {
@@ -330,34 +332,37 @@ func (t *ticketPage) mermaid(pic picture) string {
 	return b.String()
 }
 
-// arrow is one message of a sequence diagram: as far as it came.
+// arrow is one message of a sequence diagram: as far as it came. What the
+// drawing in text says with a "?" stands in the message: an arrow has no sign
+// for doubt.
 func arrow(s *strip, last int) string {
 	from, to, sense := 0, last, 1
 	if s.from == flows.Server {
 		from, to, sense = last, 0, -1
 	}
-	sign, label := "->>", s.label
-	for at, i := from, 0; i < last; at, i = at+sense, i+1 {
-		leg := s.legs[min(at, at+sense)]
-		if leg == legLost || leg == legLostAssumed {
-			sign, to, label = "-x", at+sense, label+" lost"
-			break
-		}
-		if leg == legNotKnown || leg == legNearOpen {
-			sign = "--)"
+	sign, fate := "->>", ""
+	for at := from; at != last-from; at += sense {
+		switch s.legs[min(at, at+sense)] {
+		case legOrigin:
+			fate = " from where?"
+		case legLost:
+			sign, to, fate = "-x", at+sense, fate+" lost"
+		case legLostAssumed:
+			sign, to, fate = "-x", at+sense, fate+" lost?"
+		case legNotKnown, legNearOpen:
+			sign, fate = "--)", fate+" arrived?"
 		}
 	}
-	return fmt.Sprintf("    p%d%sp%d: %s\n", from, sign, to, harmless(joined(label, s.note)))
+	return fmt.Sprintf("    p%d%sp%d: %s\n", from, sign, to, harmless(joined(s.label+fate, s.note)))
 }
 
-// harmless leaves of a text what a diagram reads as text.
+// harmless leaves of a text what a diagram reads as text, addresses of IPv6
+// among it. A message ends at # and ;, and what begins with %%, <, & or $$
+// may be read as more than text.
 func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', strings.ContainsRune(" .,()+-/?_", r):
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(".,:()[]'+-/?_×–", r) {
 			return r
-		case r == ':':
-			return '.'
 		}
 		return ' '
 	}, s)

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -9,6 +10,8 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	source "github.com/yuin/goldmark/text"
+
+	"kaflow/flows"
 )
 
 // A CommonMark reader must find the fences that were meant, no markup of the
@@ -86,5 +89,42 @@ func TestCutTicketsCloseWhatTheyOpen(t *testing.T) {
 				t.Errorf("%s as jira in %d characters ends within a block:\n%s", name, most, jira)
 			}
 		}
+	}
+}
+
+// What mermaid's grammar gives a meaning ends no message, addresses of IPv6 are
+// whole, and what nobody knows is not drawn as known.
+func TestDiagramsSayWhatIsNotKnown(t *testing.T) {
+	sent := func(from uint8, label, note string, legs ...leg) strip {
+		return strip{kind: stripEvent, label: label, note: note, from: from, legs: legs}
+	}
+	pic := picture{
+		columns: []column{{"client.pcap", "[2001:db8::1]:51234"}, {"büro #1; %%{x}.pcap", ""}, {"server.pcap", "[2001:db8::2]:22"}},
+		rows: []strip{
+			{kind: stripDay, text: "2026-11-20 UTC"},
+			sent(flows.Client, "syn", "", legCrossed, legCrossed),
+			sent(flows.Server, "rst", "", legCrossed, legOrigin),
+			{kind: stripGap, text: "idle 312 µs"},
+			sent(flows.Client, "keepalive-probe", "", legPassed, legLost),
+			sent(flows.Server, "keepalive-probe", "", legNone, legLostAssumed),
+			{kind: stripFolded, text: "8 more of the client's", note: "<b>&amp;"},
+			sent(flows.Client, "rst", "gave up", legCrossed, legNotKnown),
+		},
+	}
+	const want = "```mermaid\n" + `sequenceDiagram
+    participant p0 as client.pcap [2001:db8::1]:51234
+    participant p1 as büro  1     x .pcap
+    participant p2 as server.pcap [2001:db8::2]:22
+    p0->>p2: syn
+    p2->>p0: rst from where?
+    Note over p0,p2: idle 312 µs
+    p0-xp2: keepalive-probe lost
+    p2-xp1: keepalive-probe lost?
+    Note over p0,p2: 8 more of the client's ( b  amp )
+    p0--)p2: rst arrived? (gave up)
+` + "```\n\n"
+	page := ticketPage{p: newPage(io.Discard, Options{})}
+	if got := page.mermaid(pic); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
