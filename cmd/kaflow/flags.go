@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -61,7 +62,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.host, "host", "", "only flows of this address")
 	s.StringSliceVar(&f.nets, "net", nil, "only flows of an address in this network, such as 192.0.2.0/24 (repeatable)")
 	s.Uint16Var(&f.port, "port", 0, "only flows of this port")
-	s.IntVar(&f.flow, "flow", 0, "only flow N of the report, counted from 1")
+	s.Var(number{&f.flow, 1, math.MaxInt, "flows count from 1"}, "flow", "only flow N of the report, counted from 1")
 	s.StringVar(&f.from, "from", "", "leave out what is earlier: RFC 3339, or a duration after the first packet")
 	s.StringVar(&f.until, "until", "", "leave out what is later: RFC 3339, or a duration after the first packet")
 	s.StringVar(&f.format, "format", "", "text, md, jira, html, json or ndjson; of frames tsv or ndjson")
@@ -92,6 +93,40 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.sanitizeKey, "sanitize-key", "", "of --sanitize=keyed: a file with the key, 32 octets (default: drawn for this run)")
 	s.StringVar(&f.whatIf, "what-if", "", "would the flows have lived with idle=T,interval=T? (interval: as seen, where not given)")
 	s.BoolVarP(&f.quiet, "quiet", "q", false, "no hints and no progress")
+}
+
+// number is the value of a flag that takes whole numbers within bounds. Its zero
+// is that of a flag not given: without bounds --flow 0 would mean all flows.
+type number struct {
+	to          *int
+	least, most int
+	want        string // what to say of any other
+}
+
+// String implements pflag.Value.
+func (n number) String() string { return strconv.Itoa(*n.to) }
+
+// Set implements pflag.Value.
+func (n number) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < n.least || v > n.most {
+		return errors.New(n.want)
+	}
+	*n.to = v
+	return nil
+}
+
+// Type implements pflag.Value.
+func (n number) Type() string { return "int" }
+
+// badValue says of a flag's value what is wrong with it, in a line of ours.
+func badValue(e *pflag.InvalidValueError) error {
+	why := e.Unwrap()
+	var n *strconv.NumError
+	if errors.As(why, &n) {
+		why = n.Err
+	}
+	return usageError{fmt.Sprintf("--%s %s: %v", e.GetFlag().Name, e.GetValue(), why)}
 }
 
 // formatOf returns the format asked for, the first of known being the default.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kaflow/analyzer"
 	"kaflow/internal/rewrite"
@@ -63,6 +64,10 @@ func (a *app) root(args []string) *cobra.Command {
 			if mistyped := suggest(root, args[0]); mistyped != nil {
 				return mistyped
 			}
+		}
+		var value *pflag.InvalidValueError
+		if errors.As(err, &value) {
+			return badValue(value)
 		}
 		return usageError{err.Error()}
 	})
