@@ -22,7 +22,7 @@ type flags struct {
 	read        []string
 	host        string
 	nets        []string
-	port        uint16
+	port        int
 	flow        int
 	format      string
 	json        bool
@@ -61,7 +61,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringArrayVarP(&f.read, "read", "r", nil, "read this capture too (repeatable; - is stdin)")
 	s.StringVar(&f.host, "host", "", "only flows of this address")
 	s.StringSliceVar(&f.nets, "net", nil, "only flows of an address in this network, such as 192.0.2.0/24 (repeatable)")
-	s.Uint16Var(&f.port, "port", 0, "only flows of this port")
+	s.Var(number{&f.port, 1, math.MaxUint16, "want a port, 1 to 65535"}, "port", "only flows of this port")
 	s.Var(number{&f.flow, 1, math.MaxInt, "flows count from 1"}, "flow", "only flow N of the report, counted from 1")
 	s.StringVar(&f.from, "from", "", "leave out what is earlier: RFC 3339, or a duration after the first packet")
 	s.StringVar(&f.until, "until", "", "leave out what is later: RFC 3339, or a duration after the first packet")
@@ -229,7 +229,7 @@ func (a *app) selection() (selection, error) {
 
 // selection reads --host, --net, --port, --from and --until.
 func (f *flags) selection() (s selection, err error) {
-	s.port = f.port
+	s.port = uint16(f.port)
 	if f.host != "" {
 		if s.host, err = netip.ParseAddr(f.host); err != nil {
 			return s, usageError{fmt.Sprintf("--host %s: not an address (names are not looked up)", f.host)}
