@@ -75,13 +75,13 @@ func (a *app) extcap(c *cobra.Command, f *extcapFlags) error {
 		if f.capture {
 			return usageError{refusal}
 		}
-		fmt.Fprintln(a.stdout, refusal) // how a filter is called wrong
+		fmt.Fprintln(&a.page, refusal) // how a filter is called wrong
 		return nil
 	case f.dlts:
 		return a.extcapLink(f)
 	case f.config:
-		fmt.Fprintln(a.stdout, "arg {number=0}{call=--snaplen}{display=Octets of each packet}{type=unsigned}{range=64,262144}{default=256}{tooltip=256 hold all headers}")
-		fmt.Fprintln(a.stdout, "arg {number=1}{call=--path-limit}{display=Idle limit of the path}{type=string}{default=0s}{tooltip=Warn before a connection is silent for so long, such as 350s}")
+		fmt.Fprintln(&a.page, "arg {number=0}{call=--snaplen}{display=Octets of each packet}{type=unsigned}{range=64,262144}{default=256}{tooltip=256 hold all headers}")
+		fmt.Fprintln(&a.page, "arg {number=1}{call=--path-limit}{display=Idle limit of the path}{type=string}{default=0s}{tooltip=Warn before a connection is silent for so long, such as 350s}")
 		return nil
 	case f.capture && f.fifo != "":
 		return a.extcapCapture(c, f)
@@ -96,12 +96,12 @@ func (a *app) extcapInterfaces() error {
 	if err != nil {
 		return liveError{err}
 	}
-	fmt.Fprintf(a.stdout, "extcap {version=%s}{display=kaflow}\n", strings.TrimPrefix(version(), "kaflow "))
+	fmt.Fprintf(&a.page, "extcap {version=%s}{display=kaflow}\n", strings.TrimPrefix(version(), "kaflow "))
 	for _, i := range all {
 		if strings.ContainsAny(i.Name, "{}=\n") {
 			continue
 		}
-		fmt.Fprintf(a.stdout, "interface {value=%s%s}{display=kaflow: %s}\n", extcapPrefix, escape(i.Name), escape(i.Name))
+		fmt.Fprintf(&a.page, "interface {value=%s%s}{display=kaflow: %s}\n", extcapPrefix, escape(i.Name), escape(i.Name))
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (a *app) extcapLink(f *extcapFlags) error {
 		return liveError{err}
 	}
 	names := map[uint32]string{1: "EN10MB}{display=Ethernet", 101: "RAW}{display=raw IP"}
-	fmt.Fprintf(a.stdout, "dlt {number=%d}{name=%s}\n", link, names[link])
+	fmt.Fprintf(&a.page, "dlt {number=%d}{name=%s}\n", link, names[link])
 	return nil
 }
 

@@ -41,6 +41,24 @@ func TestFullDiskInEveryFormat(t *testing.T) {
 	}
 }
 
+// The same holds for what is told without a capture, by cobra too.
+func TestFullDiskOfWhatNeedsNoCapture(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no /dev/full here: writing to a full disk is not tested")
+	}
+	defer full.Close()
+	for _, line := range []string{
+		"help", "help watch", "--help", "analyze --help", "--version", "version", "completion", "completion bash", "completion zsh",
+		"man", "man annotate", "facts", "facts --json", "explain", "explain silent-drop", "policy linux", "policy linux --json", "extcap --extcap-interfaces",
+	} {
+		var stderr bytes.Buffer
+		if code := run(strings.Fields(line), nil, full, &stderr); code != statusOutput || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: status %d, %q", line, code, stderr.String())
+		}
+	}
+}
+
 // onFullDisk runs a command that writes to a file system of one page, in a mount
 // namespace of its own.
 func onFullDisk(t *testing.T, args []string) {

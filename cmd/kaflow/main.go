@@ -25,12 +25,15 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // run executes one command line and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	collectLate()
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, page: sheet{to: stdout}}
 	ctx, stop := a.catchSignals()
 	defer stop()
 	root := a.root(args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if a.page.err != nil {
+		err = outputError{fmt.Errorf("write to stdout: %w", cause(a.page.err))}
+	}
 	return a.status(err)
 }
 
@@ -39,6 +42,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	page           sheet // stdout for help and other short texts
 	flags          flags
 	ask            analyzer.Options // what a command wants of the report beyond its flags
 
@@ -57,7 +61,7 @@ func (a *app) root(args []string) *cobra.Command {
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
+	root.SetOut(&a.page)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if c == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {

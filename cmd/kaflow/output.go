@@ -164,3 +164,19 @@ func (o *output) discard() {
 }
 
 var _ io.Writer = (*output)(nil)
+
+// sheet is where short texts are printed. It keeps the first error, for those
+// who print, cobra's help among them, do not look at it.
+type sheet struct {
+	to  io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *sheet) Write(b []byte) (int, error) {
+	n, err := s.to.Write(b)
+	if s.err == nil {
+		s.err = err
+	}
+	return n, err
+}
