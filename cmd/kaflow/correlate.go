@@ -159,6 +159,9 @@ func (r *correlation) take(l *eventLine) {
 		}
 		err = fmt.Errorf("line %d %w", r.lines[l.stream], err)
 	}
+	if errors.Is(err, io.EOF) && r.lines[l.stream] == 0 { // a watch that saw nothing says so
+		err = errors.New("empty: kaflow watch --format ndjson wrote no line of it")
+	}
 	if !errors.Is(err, io.EOF) {
 		r.a.damaged = true
 		r.a.complain("%s: %v", r.sources[l.stream].path, cause(err))

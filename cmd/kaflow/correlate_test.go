@@ -160,6 +160,8 @@ func TestStreamsThatAreNone(t *testing.T) {
 		{`{"schema":"kaflow/1","type":"segments","segments":[{"frame":1,"at":"2026-01-01T00:00:00Z","link":1,"data":"AAAA"}]}` + "\n", "line 1 holds segments of more than one connection, or none"},
 		{`{"schema":"kaflow/1","type":"eve`, "the last line is cut"},
 		{strings.Repeat("x", 2<<20), "a line has more than 1048576 octets"},
+		{"", "empty: kaflow watch --format ndjson wrote no line of it"},
+		{"\n\n", "empty: kaflow watch --format ndjson wrote no line of it"},
 	} {
 		bad := filepath.Join(temp, "bad")
 		if err := os.WriteFile(bad, []byte(c.text), 0o600); err != nil {

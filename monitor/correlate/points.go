@@ -196,7 +196,10 @@ func (s *stream) point(chosen map[capture.Key]*record) pairing.Point {
 	if !s.whole || s.live { // what it has not told, or not seen, may have happened
 		holes = append(holes, capture.Interval{From: s.complete + 1, To: never})
 	}
-	file := capture.File{Path: tcp.Untrusted(s.name), Format: "events", Complete: true, Drops: s.drops, DropsKnown: true, Unfiltered: !s.selected, First: from, Last: max(s.complete, from)}
+	file := capture.File{
+		Path: tcp.Untrusted(s.name), Format: "events", Complete: s.whole || !s.ended, Drops: s.drops, DropsKnown: s.since != 0,
+		Unfiltered: !s.selected, First: from, Last: max(s.complete, from),
+	}
 	table := &flows.Table{}
 	var b capture.Batch
 	pending := holes
