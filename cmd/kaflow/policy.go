@@ -48,7 +48,7 @@ far end or drop in between. With its own cable out a host's probes never reach i
 	}
 	c.Flags().StringVar(&s.idle, "idle", "", "silence before the first probe")
 	c.Flags().StringVar(&s.interval, "interval", "", "spacing of unanswered probes; of ssh ServerAliveInterval")
-	c.Flags().IntVar(&s.count, "count", 0, "unanswered probes before giving up")
+	c.Flags().Var(number{&s.count, 1, maxProbes, fmt.Sprintf("want 1 to %d", maxProbes)}, "count", "unanswered probes before giving up")
 	c.Flags().StringVar(&expected, "expect", "", "verify [client:|server:]idle=T,interval=T,count=N, or ssh's ServerAliveInterval=T,ServerAliveCountMax=N, in captures")
 	return c
 }
@@ -70,15 +70,13 @@ func (s settings) plan(step time.Duration) (p facts.Plan, err error) {
 	if p.Interval, err = parseSetting("--interval", s.interval, step); err != nil {
 		return p, err
 	}
-	if s.count < 0 || s.count > maxProbes {
-		return p, usageError{fmt.Sprintf("--count %d: want 1 to %d", s.count, maxProbes)}
-	}
 	p.Count = s.count
 	return p, nil
 }
 
 // Limits of what can be asked for: a count no system takes, a silence of a
-// year, and a century of probes.
+// year, and a century of probes. A count of 0 has no arithmetic: to sshd it means
+// that it never gives up, to Windows 2000 that it never probes.
 const (
 	maxProbes    = 10_000
 	maxSetting   = 366 * 24 * time.Hour
