@@ -287,6 +287,21 @@ func (p *computed) detection() string {
 	return p.system.Formula
 }
 
+// onceSet is the detection time with the lines to set, of a system whose own timer
+// is off by default; else "".
+func (p *computed) onceSet() string {
+	if !p.timerOff() {
+		return ""
+	}
+	return "with the lines to set it: " + p.system.Sum.Write(exampleOf(p.system), p.step)
+}
+
+// timerOff reports whether the policy is TCP's alone, the system's own timer being
+// off by default.
+func (p *computed) timerOff() bool {
+	return p.system != nil && p.system.SingleTimer != "" && !p.payload
+}
+
 // latest is the detection time as it can show on the wire on Linux, 0 where
 // the system is none.
 func (p *computed) latest() time.Duration {
@@ -300,8 +315,8 @@ func (p *computed) latest() time.Duration {
 // values are what goes into the lines to type.
 func (p *computed) values() facts.Values {
 	plan := p.plan
-	if p.system != nil && p.system.SingleTimer != "" && !p.payload {
-		plan = exampleOf(p.system) // its own timer is off by default
+	if p.timerOff() {
+		plan = exampleOf(p.system)
 	}
 	v := facts.Values{Idle: plan.Idle, Interval: plan.Interval, Count: plan.Count, Abort: plan.Abort}
 	if v.Idle == 0 && (p.payload && p.paced() || p.system != nil && p.system.SingleTimer != "") {
@@ -441,7 +456,7 @@ func (p *computed) section() render.Section {
 		}
 	}
 	add("policy", p.words())
-	add("notices a death after", p.detection(), p.lateness())
+	add("notices a death after", p.detection(), p.lateness(), p.onceSet())
 	add("where sources differ", p.readings()...)
 	add("outages it sits out", p.outages())
 	add("known path limits", p.limits()...)

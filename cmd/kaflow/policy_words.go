@@ -38,6 +38,9 @@ func (p *computed) words() string {
 		return "no values of its own"
 	}
 	text := strings.Join(says, ", ")
+	if p.timerOff() {
+		text = p.system.SingleTimer + " is off, TCP keepalive alone: " + text
+	}
 	if p.system != nil && p.system.OnByDefault == facts.No && p.asked == (facts.Plan{}) {
 		text += "; off unless the program or the user asks for it"
 	}
@@ -151,7 +154,9 @@ func remedyNote(r *facts.Remedy, v facts.Values) string {
 		notes = append(notes, "nothing for a socket without SO_KEEPALIVE")
 	}
 	for _, c := range facts.Fill(r.Caveats, v) {
-		notes = append(notes, strings.TrimSuffix(c, "."))
+		if !strings.HasPrefix(c, "Gives up after") { // it is told above, in numbers
+			notes = append(notes, strings.TrimSuffix(c, "."))
+		}
 	}
 	if r.Verify != "" {
 		notes = append(notes, "check: "+r.Verify)
