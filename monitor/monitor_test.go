@@ -14,6 +14,7 @@ import (
 	"kaflow/capture"
 	"kaflow/internal/dialogue"
 	"kaflow/monitor"
+	"kaflow/render"
 	"kaflow/tcp"
 )
 
@@ -123,7 +124,7 @@ func TestWriters(t *testing.T) {
 	events := watched(t, probesInVain, monitor.Options{}, 64, time.Minute)
 	events = append(events, monitor.Event{At: tcp.Instant(1), What: monitor.NotObserved, Says: "\x1b[2J\u202e"})
 	var plain, lines bytes.Buffer
-	write, encode := monitor.Plain(&plain, time.UTC), monitor.NDJSON(&lines, "x\x1b")
+	write, encode := monitor.Plain(&plain, render.Options{ASCII: true}), monitor.NDJSON(&lines, "x\x1b")
 	for _, ev := range events {
 		if err := write(ev); err != nil {
 			t.Fatal(err)
@@ -131,6 +132,9 @@ func TestWriters(t *testing.T) {
 		if err := encode(ev); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if line, _, _ := strings.Cut(plain.String(), "\n"); !strings.Contains(line, " -> ") || strings.ContainsFunc(line, func(r rune) bool { return r > 0x7e }) {
+		t.Errorf("not in ASCII: %q", line)
 	}
 	for _, out := range []string{plain.String(), lines.String()} {
 		if strings.ContainsAny(out, "\x1b\u202e") {

@@ -12,8 +12,13 @@ import (
 	"kaflow/tcp"
 )
 
-// Plain returns a func that writes each event as one line, times in a zone.
-func Plain(w io.Writer, zone *time.Location) func(Event) error {
+// Plain returns a func that writes each event as one line, in the zone and the
+// characters that the options name.
+func Plain(w io.Writer, o render.Options) func(Event) error {
+	zone := o.Location
+	if zone == nil {
+		zone = time.UTC
+	}
 	return func(ev Event) error {
 		at := ev.At.Time().In(zone).Format("2006-01-02 15:04:05.000")
 		parts := []string{at, fmt.Sprintf("%-12s", ev.What)}
@@ -27,7 +32,7 @@ func Plain(w io.Writer, zone *time.Location) func(Event) error {
 			parts = append(parts, strings.ToUpper(strings.ReplaceAll(v.ID, "-", " "))+spaceBefore(string(v.Confidence)))
 		}
 		parts = append(parts, ev.Says)
-		_, err := fmt.Fprintln(w, render.Safe(tcp.Untrusted(strings.TrimRight(strings.Join(parts, "  "), " "))))
+		_, err := fmt.Fprintln(w, o.Safe(tcp.Untrusted(strings.TrimRight(strings.Join(parts, "  "), " "))))
 		return err
 	}
 }

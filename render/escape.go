@@ -24,6 +24,15 @@ func Safe(u tcp.Untrusted) string {
 	return cut(escape(s), maxSafe)
 }
 
+// Safe is Safe in the characters that the options allow.
+func (o Options) Safe(u tcp.Untrusted) string {
+	s := Safe(u)
+	if o.ASCII {
+		s = toASCII(s)
+	}
+	return s
+}
+
 // cut returns the first characters of s, at most n, the last being "…" where
 // any were left out.
 func cut(s string, n int) string {

@@ -208,10 +208,6 @@ func (a *app) together(out io.Writer, sources []eventSource) (func(correlate.Tol
 	if err != nil {
 		return nil, err
 	}
-	zone, err := a.flags.location()
-	if err != nil {
-		return nil, err
-	}
 	if err := a.failing(); err != nil {
 		return nil, err
 	}
@@ -228,7 +224,7 @@ func (a *app) together(out io.Writer, sources []eventSource) (func(correlate.Tol
 		names = append(names, s.name)
 	}
 	write := monitor.Together(out, strings.Join(names, "+"))
-	plain := monitor.Plain(out, zone)
+	plain := monitor.Plain(out, o)
 	if format == "text" {
 		write = func(ev monitor.Event, _ []string) error { return plain(ev) }
 	}

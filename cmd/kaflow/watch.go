@@ -319,13 +319,13 @@ func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(
 	if len(f.ifaces) > 0 && (len(args) > 0 || len(a.flags.read) > 0 || f.follow) {
 		return nil, usageError{"-i and a capture file contradict each other"}
 	}
-	zone, err := a.flags.location()
+	o, err := a.rendering()
 	if err != nil {
 		return nil, err
 	}
 	return func(name string) func(monitor.Event) error {
 		if format == "text" {
-			return monitor.Plain(a.stdout, zone)
+			return monitor.Plain(a.stdout, o)
 		}
 		return monitor.NDJSON(a.stdout, name)
 	}, nil

@@ -83,13 +83,10 @@ func (a *app) wantsScreen(f *watchFlags, args []string) bool {
 // is called.
 func (a *app) newDisplay() (*display, func()) {
 	d := &display{every: frameEvery}
-	zone, err := a.flags.location()
-	if err != nil {
-		zone = time.UTC
-	}
+	o, _ := a.rendering() // a wrong flag has been told of
 	d.write = func(ev monitor.Event) error {
 		var b bytes.Buffer
-		if err := monitor.Plain(&b, zone)(ev); err != nil {
+		if err := monitor.Plain(&b, o)(ev); err != nil {
 			return err
 		}
 		d.pad.mu.Lock()
