@@ -2,8 +2,11 @@ package render
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"kaflow/tcp"
@@ -119,4 +122,55 @@ func toASCII(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// inASCII writes characters beyond ASCII in a form that means the same.
+type inASCII struct {
+	w    io.Writer
+	form func(to []byte, r rune) []byte
+	rest []byte // of a character that was cut between two writes
+}
+
+// Write implements io.Writer.
+func (a *inASCII) Write(b []byte) (int, error) {
+	text := append(a.rest, b...)
+	var out []byte
+	for len(text) > 0 {
+		if !utf8.FullRune(text) {
+			break
+		}
+		r, n := utf8.DecodeRune(text)
+		if r < utf8.RuneSelf {
+			out = append(out, byte(r))
+		} else {
+			out = a.form(out, r)
+		}
+		text = text[n:]
+	}
+	a.rest = slices.Clone(text)
+	if _, err := a.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// entity appends a character as a reference of HTML.
+func entity(to []byte, r rune) []byte { return fmt.Appendf(to, "&#x%x;", r) }
+
+// jsonEscape appends a character as a string of JSON may have it.
+func jsonEscape(to []byte, r rune) []byte {
+	if r < 0x10000 {
+		return fmt.Appendf(to, `\u%04x`, r)
+	}
+	high, low := utf16.EncodeRune(r)
+	return fmt.Appendf(to, `\u%04x\u%04x`, high, low)
+}
+
+// JSONWriter returns what JSON is to be written to: w, or where the options ask for
+// ASCII a writer that escapes other characters. Who reads it gets the same strings.
+func JSONWriter(w io.Writer, o Options) io.Writer {
+	if !o.ASCII {
+		return w
+	}
+	return &inASCII{w: w, form: jsonEscape}
 }

@@ -319,7 +319,7 @@ func secondsCell(d time.Duration) string {
 // FlowsNDJSON writes one JSON object per line: an element of the report's
 // flows, with schema, type, vantage and at before it.
 func FlowsNDJSON(w io.Writer, r *analyzer.Report, o Options) error {
-	out := bufio.NewWriter(w)
+	out := bufio.NewWriter(JSONWriter(w, o))
 	for d := range r.Each() {
 		if o.Flow != 0 && o.Flow != d.ID {
 			continue

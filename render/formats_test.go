@@ -57,6 +57,29 @@ func TestNothingRawComesOut(t *testing.T) {
 	}
 }
 
+// JSON in ASCII is the same JSON to those who read it, whatever its strings hold
+// and wherever a write cuts them.
+func TestASCIIOfJSONIsTheSame(t *testing.T) {
+	const want = "9 × 75 s, 日本, \U0001f600, \u007f"
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(text) {
+		var b bytes.Buffer
+		w := JSONWriter(&b, Options{ASCII: true})
+		for _, part := range [][]byte{text[:cut], text[cut:]} {
+			if n, err := w.Write(part); n != len(part) || err != nil {
+				t.Fatalf("Write = %d, %v", n, err)
+			}
+		}
+		var got string
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil || got != want {
+			t.Errorf("cut at %d: %s is %q, %v", cut, b.Bytes(), got, err)
+		}
+	}
+}
+
 func TestSafe(t *testing.T) {
 	for _, tc := range []struct{ situation, text, want string }{
 		{"plain name", "client.pcap", "client.pcap"},

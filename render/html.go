@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"kaflow/analyzer"
 )
@@ -105,7 +104,7 @@ func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 	}
 	s.Footer = gathered(o, func(p *page) { p.footer(r) })
 	if ascii {
-		w = &entities{w: w}
+		w = &inASCII{w: w, form: entity}
 	}
 	return htmlReport().Execute(w, s)
 }
@@ -114,35 +113,6 @@ func HTML(w io.Writer, r *analyzer.Report, o Options) error {
 func sourceOf(text string) string {
 	hash := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
-}
-
-// entities writes characters beyond ASCII as references, which mean the same.
-type entities struct {
-	w    io.Writer
-	rest []byte // of a character that was cut between two writes
-}
-
-// Write implements io.Writer.
-func (e *entities) Write(b []byte) (int, error) {
-	text := append(e.rest, b...)
-	var out []byte
-	for len(text) > 0 {
-		if !utf8.FullRune(text) {
-			break
-		}
-		r, n := utf8.DecodeRune(text)
-		if r < utf8.RuneSelf {
-			out = append(out, byte(r))
-		} else {
-			out = fmt.Appendf(out, "&#x%x;", r)
-		}
-		text = text[n:]
-	}
-	e.rest = slices.Clone(text)
-	if _, err := e.w.Write(out); err != nil {
-		return 0, err
-	}
-	return len(b), nil
 }
 
 // indexMost bounds the table of a page.

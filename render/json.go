@@ -21,7 +21,7 @@ const SchemaName = "kaflow/1"
 // JSON writes the report as one object with the keys of
 // schema/kaflow-1.schema.json, in a stable order, indented by two blanks.
 func JSON(w io.Writer, r *analyzer.Report, o Options) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(JSONWriter(w, o))
 	e.SetIndent("", "  ")
 	return e.Encode(reportJSON(r, o))
 }
@@ -30,6 +30,7 @@ func JSON(w io.Writer, r *analyzer.Report, o Options) error {
 // a total, each with schema, type, vantage and at.
 func NDJSON(w io.Writer, r *analyzer.Report, o Options) error {
 	doc := frameJSON(r)
+	w = JSONWriter(w, o)
 	for i := range doc.Captures {
 		c := &doc.Captures[i]
 		first := null[moment]()

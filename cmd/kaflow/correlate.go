@@ -223,7 +223,7 @@ func (a *app) together(out io.Writer, sources []eventSource) (func(correlate.Tol
 	for _, s := range sources {
 		names = append(names, s.name)
 	}
-	write := monitor.Together(out, strings.Join(names, "+"))
+	write := monitor.Together(render.JSONWriter(out, o), strings.Join(names, "+"))
 	plain := monitor.Plain(out, o)
 	if format == "text" {
 		write = func(ev monitor.Event, _ []string) error { return plain(ev) }

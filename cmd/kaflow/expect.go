@@ -216,7 +216,7 @@ type expectItem struct {
 	Why       string      `json:"why"`
 }
 
-func expectJSON(w io.Writer, r *analyzer.Report, _ render.Options) error {
+func expectJSON(w io.Writer, r *analyzer.Report, o render.Options) error {
 	answer := expectAnswer{heading: headingOf("expect"), Flows: []expectFlow{}}
 	for i := range r.Flows {
 		d := &r.Flows[i]
@@ -230,7 +230,7 @@ func expectJSON(w io.Writer, r *analyzer.Report, _ render.Options) error {
 		}
 		answer.Flows = append(answer.Flows, f)
 	}
-	return encode(w, answer)
+	return encode(w, answer, o)
 }
 
 func expectItemOf(item *analyzer.CheckItem) expectItem {

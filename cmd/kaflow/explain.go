@@ -42,7 +42,7 @@ func (a *app) explain(c *cobra.Command, args []string) error {
 	return a.print(format, func(w io.Writer, o render.Options) error {
 		switch {
 		case format == "json":
-			return encode(w, pagesJSON(pages))
+			return encode(w, pagesJSON(pages), o)
 		case len(args) == 0:
 			return render.Sections(w, contents(pages), o)
 		}

@@ -86,7 +86,7 @@ func (a *app) facts(c *cobra.Command, args []string) error {
 	return a.print(format, func(w io.Writer, o render.Options) error {
 		switch {
 		case format == "json":
-			return encode(w, factsJSON(tables, rows))
+			return encode(w, factsJSON(tables, rows), o)
 		case len(args) == 0:
 			return render.Sections(w, []render.Section{overview(tables, rows)}, o)
 		}

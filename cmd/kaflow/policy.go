@@ -130,7 +130,7 @@ func (a *app) policy(c *cobra.Command, args []string, s settings) error {
 	}
 	return a.print(format, func(w io.Writer, o render.Options) error {
 		if format == "json" {
-			return encode(w, policyAnswer{heading: headingOf("policy"), Policies: policiesJSON(policies)})
+			return encode(w, policyAnswer{heading: headingOf("policy"), Policies: policiesJSON(policies)}, o)
 		}
 		return render.Sections(w, policySections(policies), o)
 	})
@@ -342,8 +342,8 @@ func (p *computed) remedies() []facts.Remedy {
 }
 
 // encode writes one JSON document.
-func encode(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+func encode(w io.Writer, v any, o render.Options) error {
+	e := json.NewEncoder(render.JSONWriter(w, o))
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }

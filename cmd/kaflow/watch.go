@@ -16,6 +16,7 @@ import (
 	"kaflow/capture"
 	"kaflow/flows"
 	"kaflow/monitor"
+	"kaflow/render"
 	"kaflow/tcp"
 )
 
@@ -327,7 +328,7 @@ func (a *app) eventWriter(f *watchFlags, args []string) (func(name string) func(
 		if format == "text" {
 			return monitor.Plain(a.stdout, o)
 		}
-		return monitor.NDJSON(a.stdout, name)
+		return monitor.NDJSON(render.JSONWriter(a.stdout, o), name)
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"kaflow/capture"
 	"kaflow/monitor"
+	"kaflow/render"
 	"kaflow/tcp"
 )
 
@@ -22,7 +23,7 @@ func (a *app) newCarrier(f *watchFlags, args []string) *monitor.Carrier {
 	if err != nil || format == "text" || f.bare || a.wantsScreen(f, args) {
 		return nil
 	}
-	return monitor.NewCarrier(a.stdout)
+	return monitor.NewCarrier(render.JSONWriter(a.stdout, render.Options{ASCII: a.flags.ascii}))
 }
 
 // name tells the carrier what it writes of, once the capture is open.
