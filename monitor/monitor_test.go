@@ -292,6 +292,17 @@ func TestDeathsWithoutProbes(t *testing.T) {
 	}
 }
 
+// How long data has been sent again counts from its first sending to the last:
+// the wait for the next time is no part of it.
+func TestRepetitionsTakeTheirOwnTime(t *testing.T) {
+	const again = "C > S PSH,ACK seq 105 ack 900 data \"more\"\n"
+	events := watched(t, opening+"drop both\n+1s "+again+"+1s "+again+"+1s "+again+"+1m "+again+"+2m "+again, monitor.Options{}, 1, 0)
+	const want = "the client has sent the same 5 times in 3m2s, and gets no acknowledgment"
+	if got := events[len(events)-1]; got.What != monitor.AtRisk || got.Says != want {
+		t.Errorf("told %s, %q, want %q", got.What, got.Says, want)
+	}
+}
+
 const stall = `
 +1ms  S > C ACK seq 900 ack 105 win 0
 +300ms C > S ACK seq 104 ack 900

@@ -27,6 +27,7 @@ type repeats struct {
 	from        uint8
 	syn         bool
 	ord         tcp.Ordinal // the first of them
+	sent        tcp.Instant // what is sent again, at the latest; as first where it was not seen
 	first, last tcp.Instant
 	interval    time.Duration // between the last two
 }
@@ -41,6 +42,9 @@ func repeated(f *flows.Flow) (r repeats) {
 		case again && ev.Run == nil && (r.n == 0 || r.from == ev.From):
 			if r.n == 0 {
 				r.from, r.syn, r.ord, r.first, r.last = ev.From, ev.Kind == flows.SYN, ev.Ord, ev.At, before
+				if r.sent = before; before == 0 {
+					r.sent = ev.At
+				}
 			}
 			if r.last != 0 {
 				r.interval = ev.At.Sub(r.last)
@@ -78,7 +82,7 @@ func (e *Engine) vain(f *flows.Flow, w *watched, r *repeats, now tcp.Instant) (d
 	if r.n >= warnRepeats && !r.syn && w.vain != r.ord {
 		w.vain, w.failing = r.ord, true
 		e.tell(f, Event{At: r.last, What: AtRisk, Frame: e.number(f.LastOrd),
-			Says: fmt.Sprintf("the %s has sent the same %d times in %s, and gets no acknowledgment", side(r.from), r.n+1, short(max(time.Second, r.last.Sub(r.first)+r.interval)))})
+			Says: fmt.Sprintf("the %s has sent the same %d times in %s, and gets no acknowledgment", side(r.from), r.n+1, short(max(time.Second, r.last.Sub(r.sent))))})
 	}
 	if r.over(now) {
 		return true
