@@ -195,6 +195,9 @@ func (l *leg) absent(f *Fate, e *flows.Event, from, to tcp.Instant, known bool) 
 	case l.far == nil && !l.m.admitted(l.s, l.x, l.y):
 		f.Reason, f.Why = FilteredPerhaps, fmt.Sprintf("%s holds no other connection to this port: it may have been filtered", far.name)
 		return
+	case l.far == nil && l.bypasses():
+		f.Reason, f.Why = FilteredPerhaps, fmt.Sprintf("%s holds nothing of this connection, not even when it was in use: it passes another host or another way", far.name)
+		return
 	}
 	if l.renamed() {
 		f.Reason, f.Why = OtherName, fmt.Sprintf("%s knows the connection under other addresses", far.name)
@@ -211,6 +214,23 @@ func (l *leg) absent(f *Fate, e *flows.Event, from, to tcp.Instant, known bool) 
 		f.Assumed, f.Reason = true, ClockUnknown
 		f.Why = l.m.clocks.doubt(l.nearName(), far.name, l.x, l.y)
 	}
+}
+
+// bypasses reports whether the connection passes the far point by: data of its
+// receiver, which no device makes up, is at the near point from a time at which the
+// far one recorded the hosts and holds none of it.
+func (l *leg) bypasses() bool {
+	for i := range l.near.Events {
+		g := &l.near.Events[i]
+		if r := g.Run; (g.From != opposite(l.from) || g.Len < 2) && (r == nil || r.Octets[opposite(l.from)] < 2) || !comparableEvent(g) {
+			continue
+		}
+		from, to, known := l.m.clocks.window(l.x, l.y, g.At)
+		if r := l.m.sides[l.y].recorded(l.m.namesAt(l.s, l.y), nil, from.Add(-l.slack), to); known && r.how == Lost && !r.assumed {
+			return true
+		}
+	}
+	return false
 }
 
 // withinLarger looks for the octets of e in differently cut segments at the
