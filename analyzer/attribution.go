@@ -121,10 +121,14 @@ func (s *Subject) attribute(i, trigger int) attribution {
 		s.weighTime(&a, t)
 		s.weighCopies(&a, t)
 	}
-	if s.endingOf(rst.From).GaveUp() {
-		a.add(byGivingUp, decisive, s.vainProbes(rst.From, i), "it ends the %s's own unanswered probes", sideName(rst.From))
-	} else {
+	vain := s.vainProbes(rst.From, i)
+	switch {
+	case !s.endingOf(rst.From).GaveUp():
 		a.add(byGivingUp, -2, nil, "no unanswered probes of the %s lie before it", sideName(rst.From))
+	case len(vain) == 0:
+		a.add(byGivingUp, decisive, rst.Refs, "it ends probes of the %s, to which it heard no answer by its pace", sideName(rst.From))
+	default:
+		a.add(byGivingUp, decisive, vain, "it ends the %s's own unanswered probes", sideName(rst.From))
 	}
 	return a
 }
@@ -166,6 +170,7 @@ func (s *Subject) weighShape(a *attribution, t *Passage) {
 		a.add(byProgram, -1, refs, "it lacks the timestamp that the %s's segments carry", sideName(a.rst.From))
 	case ev.Win != 0:
 		a.add(byProgram, 1, refs, "its window is that of a socket")
+		a.add(byGivingUp, 1, refs, "its window is that of a socket")
 	}
 }
 
@@ -189,6 +194,7 @@ func (s *Subject) weighPlace(a *attribution, i int) {
 		a.add(byDevice, 1, refs, "its IP ID of %d does not go on from the %s's %d", ev.IPID, who, last)
 	case ok && ev.IPID != last:
 		a.add(byProgram, 1, refs, "its IP ID goes on from the %s's last", who)
+		a.add(byGivingUp, 1, refs, "its IP ID goes on from the %s's last", who)
 	}
 }
 

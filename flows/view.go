@@ -277,7 +277,7 @@ func (f *Flow) endings(now tcp.Instant) {
 		switch {
 		case s.RST:
 			s.Ending = f.resetEnding(uint8(side))
-		case f.Sides[1-side].RST && f.resetEnding(uint8(1-side)) == EndRST:
+		case f.Sides[1-side].RST && f.resetArrives(uint8(1-side)):
 			s.Ending = EndReset
 		case f.Sides[1-side].RST:
 			s.Ending = EndUnknown // whether the RST of a side that gave up arrived is not known
@@ -310,6 +310,16 @@ func (f *Flow) endings(now tcp.Instant) {
 			f.Sides[side].Ending = EndHeartbeat
 		}
 	}
+}
+
+// resetArrives reports whether a side's RST reached its peer, as far as is known: that of
+// a side that gave up shares the way of questions that were lost, unless those arrived.
+func (f *Flow) resetArrives(side uint8) bool {
+	if f.resetEnding(side) == EndRST {
+		return true
+	}
+	_, ok := f.Unheard(side)
+	return ok
 }
 
 // resetEnding tells why a side sent its RST: it had probed in vain, or it
@@ -345,6 +355,9 @@ func (f *Flow) resetEnding(side uint8) Ending {
 			}
 			return EndGaveUp
 		}
+	}
+	if _, ok := f.Unheard(side); ok {
+		return EndGaveUp
 	}
 	return EndRST
 }
