@@ -237,6 +237,15 @@ var findingPages = []Page{
 		Do:      []string{"capture on the prober's host"},
 	},
 	{
+		ID: "pace-unheard", Kind: OfFinding,
+		Short:   "the prober goes on at its interval though it was answered",
+		Means:   "One that hears an answer waits for its idle time again. This one heard none: the answers are lost behind this capture, or its own host drops them.",
+		One:     "three answered probes and more at an even pace, a silence of twice that before them, and the prober's RST at the same pace behind them",
+		Refutes: []string{"the echoed timestamp moves on", "a capture on the prober's host shows that its application closed the connection"},
+		Alike:   []string{"an application that resets the connection just when the next probe is due"},
+		Do:      []string{"capture on the prober's host"},
+	},
+	{
 		ID: "answered-and-lost", Kind: OfFinding,
 		Short:   "probes are answered here and never reach the peer",
 		Means:   "Something between answers them in its place: the answers say nothing of the peer.",
@@ -271,6 +280,15 @@ var findingPages = []Page{
 		Refutes: []string{"the same RST there"},
 		Alike:   []string{"a capture that stopped before, or misses frames"},
 		Do:      []string{"look for the device between that speaks in its name"},
+	},
+	{
+		ID: "rst-lost", Kind: OfFinding,
+		Short:   "an end closed the connection, and the other was never told",
+		Means:   "A RST is sent once and nobody acknowledges it. Where it is lost, the peer holds a connection that is dead until it asks.",
+		Both:    "the RST in its sender's capture, and not in the other, which was recording",
+		Refutes: []string{"the same RST in the other capture", "the peer's connection ends at that moment"},
+		Alike:   []string{"a capture that misses frames"},
+		Do:      []string{"turn keepalives on at the end that was not told", "where it comes after a long silence, look for a device between that forgets idle connections"},
 	},
 	{
 		ID: "answers-too-near", Kind: OfFinding,

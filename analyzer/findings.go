@@ -160,7 +160,7 @@ func packetLoss(s *Subject, d *Diagnosis) []Finding {
 	var refs []pairing.Ref
 	naps := s.naps()
 	for i := range s.Passages {
-		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed {
+		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed && p.Kind != flows.RST { // which nothing goes on behind
 			if slices.ContainsFunc(naps, func(n nap) bool { return n.side != p.From && s.covers(&n, p.At, p.At) }) {
 				continue // nobody was awake to take it
 			}
@@ -170,7 +170,11 @@ func packetLoss(s *Subject, d *Diagnosis) []Finding {
 	if len(refs) == 0 {
 		return nil
 	}
-	return []Finding{{Rule: "packet-loss", Says: fmt.Sprintf("%d segments are lost on the way, and the connection went on", len(refs)),
+	are := "are"
+	if len(refs) == 1 {
+		are = "is"
+	}
+	return []Finding{{Rule: "packet-loss", Says: fmt.Sprintf("%s %s lost on the way, and the connection went on", plural(len(refs), "segment"), are),
 		Suggests: "ordinary loss, or a short outage", Evidence: refs}}
 }
 

@@ -204,25 +204,10 @@ func (s *Subject) countAnswers(k flows.Kind) int {
 // the connection.
 func closedByEnds(s *Subject) Answer {
 	f := s.flow
-	ends := [2]flows.Ending{f.Sides[0].Ending, f.Sides[1].Ending}
 	v := &Verdict{ID: ClosedNormally, Confidence: None, At: f.Last, Between: [2]int{s.Base, s.Base}}
 	for side := uint8(0); side < 2; side++ {
-		switch {
-		case ends[side] == flows.EndRST && !s.askedInVain(side) && !s.gaveUp(side):
-			who := sideName(side)
-			v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
-			if f.Sides[side].FIN {
-				v.Summary = fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
-			} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
-				v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
-			}
-			if i := s.firstOf(flows.RST); !s.TwoSided() && !s.own(side) && i >= 0 && s.Passages[i].From == side {
-				if a := s.attribute(i, s.trigger(i)); a.score(byProgram) <= a.score(byDevice) {
-					v.Confidence = Possible
-					v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: it looks as much like a device's; needs a capture there")
-				}
-			}
-			return Answer{Verdict: v}
+		if (f.Sides[side].Ending == flows.EndRST || s.endingOf(side) == flows.EndRST) && !s.askedInVain(side) && !s.gaveUp(side) {
+			return s.closedByRST(v, side)
 		}
 	}
 	if f.Sides[0].FIN && f.Sides[1].FIN {
@@ -240,6 +225,55 @@ func closedByEnds(s *Subject) Answer {
 		}
 	}
 	return Answer{}
+}
+
+// closedByRST tells how a side's own RST ended the connection, and whether its peer
+// was told.
+func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
+	who, peer := sideName(side), sideName(1-side)
+	i := s.rstOf(side)
+	v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
+	if s.flow.Sides[side].FIN {
+		v.Summary = fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
+	} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
+		v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
+	}
+	if i < 0 {
+		return Answer{Verdict: v}
+	}
+	rst := &s.Passages[i]
+	if !s.TwoSided() && !s.own(side) && s.firstOf(flows.RST) == i {
+		if a := s.attribute(i, s.trigger(i)); a.score(byProgram) <= a.score(byDevice) {
+			v.Confidence = Possible
+			v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: it looks as much like a device's; needs a capture there")
+		}
+	}
+	if s.endingOf(1-side) != flows.EndOpen || !rst.Known || rst.How == pairing.Crossed {
+		return Answer{Verdict: v}
+	}
+	if rst.How != pairing.Lost || rst.Assumed {
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s was told: %s", peer, rst.Why))
+		return Answer{Verdict: v}
+	}
+	from, to := s.Points[rst.Between[0]].Name, s.Points[rst.Between[1]].Name
+	v.At = rst.At
+	v.Summary += fmt.Sprintf(" It is lost between %s and %s: the %s still holds a connection that is dead.", from, to, peer)
+	lost := Finding{Rule: "rst-lost", Says: fmt.Sprintf("the %s's RST left %s and never came to %s, which was recording", who, from, to),
+		Suggests: fmt.Sprintf("a RST is sent once: the %s learns that the connection is dead when it next sends something", peer), Evidence: rst.Refs}
+	if silence, _ := s.silence(i); outlasts(silence, longestSurvived(s, i)) {
+		lost.Suggests += fmt.Sprintf("; after %s of silence, longer than any survived, a device between may have forgotten the connection by then, as well as any single segment may be lost", facts.Compact(silence))
+	}
+	return Answer{Verdict: v, Findings: []Finding{lost}}
+}
+
+// rstOf returns the last RST of a side that its peer would accept; -1 where there is none.
+func (s *Subject) rstOf(side uint8) int {
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		if p := &s.Passages[i]; p.Kind == flows.RST && p.From == side && p.Event.Note&flows.NoteOutOfWindow == 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 // askedInVain reports whether a side's RST came after its own unanswered
@@ -278,9 +312,10 @@ func (s *Subject) silenceBeforeKind(k flows.Kind) time.Duration {
 // lastSign returns the last passage that was answered, crossed, or answers
 // something: until then the connection provably lived.
 func (s *Subject) lastSign() int {
+	deaf := s.deafFrom()
 	for i := len(s.Passages) - 1; i >= 0; i-- {
 		p := &s.Passages[i]
-		if p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server {
+		if p.At >= deaf || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server {
 			continue
 		}
 		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {

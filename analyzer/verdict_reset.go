@@ -107,6 +107,9 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 		}
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" misses other segments that arrived, and may miss the RST")
 	}
+	if genuine := s.genuine(i); genuine != nil && recorded {
+		return s.missedOrForged(v, i, origin, genuine)
+	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
 	v.Summary = fmt.Sprintf("Something between %s and %s ended the connection with a RST in the %s's name: it is in %s and never left the %s.",
 		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name, who, s.Points[here].Name, who)
@@ -120,6 +123,78 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	s.whyReset(v, trigger)
 	s.byAnotherBackend(v, i, trigger)
 	return a
+}
+
+// genuine lists what makes the RST of passage i its alleged sender's own, where that is
+// all that a RST can show: it is a socket's, as far away as all of that side's segments,
+// and the next of its packets, and it sends nothing later. It is nil for others.
+func (s *Subject) genuine(i int) []Reason {
+	rst, who := &s.Passages[i], sideName(s.Passages[i].From)
+	here := s.sightingAt(rst.Refs[0].Vantage)
+	own := &here.Flow.Sides[rst.From]
+	switch {
+	case !rst.Event.Flags.Has(tcp.ACK), own.Timestamps && !rst.Event.HasTS, !own.Timestamps && rst.Event.Win == 0:
+		return nil
+	case own.TTLs[0] != own.TTLs[1], !nextPacket(here.Flow, rst.Event):
+		return nil
+	case lastSent(s.nearest(rst.From), rst.From) > clockwork(s.Clocks).to(s.nearestSighting(rst.From).Vantage, s.Base, rst.At):
+		return nil // it goes on
+	}
+	return []Reason{
+		{"its IP ID goes on from the " + who + "'s last", rst.Refs},
+		{"its TTL is that of all the " + who + "'s segments", rst.Refs},
+		{"its window and options are those of a socket, and the " + who + " sends nothing after it", rst.Refs},
+	}
+}
+
+// sightingAt returns where a vantage point saw the connection.
+func (s *Subject) sightingAt(vantage int) *pairing.Sighting {
+	for k := range s.Seen {
+		if s.Seen[k].Vantage == vantage {
+			return &s.Seen[k]
+		}
+	}
+	return nil
+}
+
+// nextPackets is how many packets of a host may lie between two that are next to each
+// other in a connection.
+const nextPackets = 64
+
+// nextPacket reports whether a RST bears the IP ID that comes next for its side, whose
+// segments at the same vantage point count up.
+func nextPacket(f *flows.Flow, rst *flows.Event) bool {
+	n, last := 0, uint16(0)
+	for i := range f.Events {
+		ev := &f.Events[i]
+		switch {
+		case ev.Run != nil:
+			last += uint16(ev.Run.Count[rst.From]) // their own are not kept
+		case ev.From != rst.From || ev.Kind == flows.ICMPError || ev.Kind == flows.RST:
+		case ev.IPID == 0 || n > 0 && ev.IPID-last-1 >= 2*nextPackets:
+			return false
+		default:
+			last = ev.IPID
+			n++
+		}
+	}
+	return n >= 2 && rst.IPID-last-1 < nextPackets
+}
+
+// missedOrForged is the verdict on a RST that the capture nearer to its sender lacks, and
+// that could not look more like that sender's own: a capture misses a frame more often
+// than a device knows the next IP ID.
+func (s *Subject) missedOrForged(v *Verdict, i int, origin *pairing.Sighting, genuine []Reason) Answer {
+	rst := &s.Passages[i]
+	who, here, there := sideName(rst.From), s.Points[rst.Refs[0].Vantage].Name, s.Points[origin.Vantage].Name
+	v.Confidence = Possible
+	v.Unknown = append(v.Unknown, fmt.Sprintf("whether %s missed this one frame: a third capture, or the counter of what the capture dropped, would tell", there))
+	v.Summary = fmt.Sprintf("The RST in the %s's name that ended the connection is in %s and not in %s, nearer to the %s. By its looks it is in every way the %s's own, and the %s sends nothing after it: that capture may have missed this one frame, or something between copies the %s well.",
+		who, here, there, who, who, who, who)
+	lacks := because(fmt.Sprintf("%s, nearer to the %s, recorded at that time and does not hold it", there, who), rst.Refs...)
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "rst-not-sent", Says: fmt.Sprintf("the RST in %s is not in %s, which is nearer to the %s", here, there, who),
+		Suggests: "the " + who + " did not send it, or that capture missed it", Evidence: rst.Refs}},
+		Hypotheses: []Hypothesis{{Verdict: ClosedNormally, For: genuine, Against: lacks}, {Verdict: ForgedReset, For: lacks, Against: genuine}}}
 }
 
 // ceased reports whether a vantage point had ceased to hold what a side sends: another

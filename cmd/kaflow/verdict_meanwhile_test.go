@@ -103,10 +103,23 @@ var elsewhere = []conversation{
 +11ms  S > C ACK     seq 900 ack 157 ts 166101 42046 @client
 +60s   C > S ACK     seq 156 ack 900 ts 222112 166101
 +11ms  S > C ACK     seq 900 ack 157 ts 226123 42046 @client
-+20s   S > C RST,ACK seq 900 ack 157 ts 246123 42046 win 501 @client
++20s   S > C RST,ACK seq 900 ack 157 ts 246123 42046 win 501 ttl 63 @client
 +1s    D > S SYN     seq 4999 mss 1460 sackok ts 9000 0 wscale 7
 +1s    D > S SYN     seq 4999 mss 1460 sackok ts 10000 0 wscale 7
 `, "closed", "-", "-"},
+	{"the server's own RST is lost, and both captures go on", session + `
++660s S > C RST,ACK seq 900 ack 157 ts 706057 42046 win 501 lost
+` + fresh, "closed", "idle", "closed"},
+	{"the capture near the sender misses a RST that is the server's own by its looks", session + `
++660s S > C RST,ACK seq 900 ack 157 ts 706057 42046 win 501 ttl 63 @client
+` + fresh, "forged-reset possible", "closed", "idle"},
+	{"the same RST, and the server goes on", session + `
++660s S > C RST,ACK seq 900 ack 157 ts 706057 42046 win 501 ttl 63 @client
++60s  S > C ACK seq 899 ack 157 ts 766057 42046
+` + fresh, "forged-reset proven", "-", "-"},
+	{"the same RST with an IP ID of its own", session + `
++660s S > C RST,ACK seq 900 ack 157 ts 706057 42046 win 501 id 54321 @client
+` + fresh, "forged-reset proven", "-", "-"},
 	{"a device probes the client in the server's name", session + `
 +60s  S > C ACK     seq 899 ack 157 ts 106057 42046 @client
 +1ms  C > S ACK     seq 157 ack 900 ts 102070 106057 @client
@@ -148,3 +161,50 @@ const answersAtClient = `
 +1s   C > S PING 1
 +11ms S > C PONG 1
 `
+
+// withoutTS is a session without timestamps.
+const withoutTS = `
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99  mss 1460
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460
++11ms C > S ACK     seq 100 ack 900
++1ms  C > S PSH,ACK seq 100 ack 900 len 57
++11ms S > C ACK     seq 900 ack 157
+`
+
+// unheard are conversations of a prober that may hear none of the answers to its probes:
+// in the server's capture all are answered, and only the pace tells.
+var unheard = []conversation{
+	{"probes at the interval after a long silence, and the RST as long after the last", withoutTS + answered("+1800s", "+75s", 3) + `
++75s C > S RST,ACK seq 157 ack 900
+`, "-", "host-drop likely", "one-way-drop possible"},
+	{"the same behind keepalives that were heard", withoutTS + answered("+60s", "+60s", 6) + answered("+10s", "+10s", 4) + `
++10s C > S RST,ACK seq 157 ack 900
+`, "-", "host-drop likely", "one-way-drop possible"},
+	{"the RST does not keep the pace", withoutTS + answered("+1800s", "+75s", 3) + `
++30s C > S RST,ACK seq 157 ack 900
+`, "closed", "closed", "closed"},
+	{"keepalives that were heard, at one pace to the end", withoutTS + answered("+60s", "+60s", 6) + `
++60s C > S RST,ACK seq 157 ack 900
+`, "closed", "closed", "closed"},
+	{"too few to have a pace", withoutTS + answered("+1800s", "+75s", 2) + `
++75s C > S RST,ACK seq 157 ack 900
+`, "closed", "closed", "closed"},
+	{"timestamps that move on", session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057
++11ms  S > C ACK seq 900 ack 157 ts 1846057 42046
++75s   C > S ACK seq 156 ack 900 ts 1917068 1846057
++11ms  S > C ACK seq 900 ack 157 ts 1921057 42046
++75s   C > S ACK seq 156 ack 900 ts 1992068 1921057
++11ms  S > C ACK seq 900 ack 157 ts 1996057 42046
++75s   C > S RST,ACK seq 157 ack 900 ts 2067068 1996057
+`, "closed", "closed", "closed"},
+}
+
+// answered are n probes of the client with their answers, the first of them after one
+// pause, the others after another.
+func answered(first, then string, n int) string {
+	const probe = " C > S ACK seq 156 ack 900\n+10ms S > C ACK seq 900 ack 157\n"
+	return first + probe + strings.Repeat(then+probe, n-1)
+}
