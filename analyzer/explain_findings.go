@@ -302,8 +302,8 @@ var findingPages = []Page{
 	{
 		ID: "answers-unlike-peer", Kind: OfFinding,
 		Short:   "answers to keepalives are not like the peer's segments",
-		Means:   "They come too soon for the peer, and bring no newer timestamp, as its own segments do: a device may answer in its place.",
-		One:     "answers in less than a third of the handshake's time, from which the prober takes no timestamp",
+		Means:   "They bring no newer timestamp, as its own segments do, and may come too soon for it as well: a device may answer in its place.",
+		One:     "four answers and more from which the prober, which stays at its pace, takes no timestamp; surer where they come in less than a third of the handshake's time",
 		Refutes: []string{"the probes in a capture at the peer"},
 		Alike:   []string{"a handshake that had to wait, with a stack that leaves timestamps out"},
 		Do:      []string{"capture at the peer: do the probes arrive there?"},

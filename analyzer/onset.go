@@ -324,10 +324,10 @@ type quiet struct {
 // survived: what ended them crossed, or was answered.
 func survivedSilences(s *Subject, limit int) []quiet {
 	var all []quiet
-	deaf := s.deafFrom()
+	deaf := s.deafSince()
 	for i := 1; i < limit && i < len(s.Passages); i++ {
 		p := &s.Passages[i]
-		if p.Kind == flows.ICMPError || p.From > flows.Server || p.At >= deaf {
+		if p.Kind == flows.ICMPError || p.From > flows.Server || deaf(p.At) {
 			continue
 		}
 		if r := p.Event.Run; r != nil && p.Kind == flows.KeepaliveProbe && r.Period.Known && runPassed(s, p) {

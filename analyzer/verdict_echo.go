@@ -140,15 +140,16 @@ func (s *Subject) deafRefs(seen *pairing.Sighting, d *deafness) []pairing.Ref {
 	return []pairing.Ref{s.ref(seen, a.Ord, a.Kind, a.At), s.ref(seen, b.Ord, b.Kind, b.At)}
 }
 
-// deafFrom returns from when on, on the clock of the one capture, a prober took none of
-// the answers that the capture holds; the end of time where none did so.
-func (s *Subject) deafFrom() tcp.Instant {
+// deafSince reports whether at an instant, on the clock of the one capture, a prober took
+// none of the answers that the capture holds.
+func (s *Subject) deafSince() func(tcp.Instant) bool {
 	for side := uint8(0); side < 2 && len(s.Seen) == 1; side++ {
 		if d, ok := deaf(s.flow, side); ok {
-			return s.flow.Events[d.first].At
+			first := s.flow.Events[d.first].At
+			return func(at tcp.Instant) bool { return at >= first }
 		}
 	}
-	return tcp.MaxInstant
+	return func(tcp.Instant) bool { return false }
 }
 
 // own reports whether a side's segments have passed no router yet: the capture

@@ -238,16 +238,16 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 	} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
 		v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
 	}
-	if i < 0 {
-		return Answer{Verdict: v}
-	}
-	rst := &s.Passages[i]
-	if !s.TwoSided() && !s.own(side) && s.firstOf(flows.RST) == i {
-		if a := s.attribute(i, s.trigger(i)); a.score(byProgram) <= a.score(byDevice) {
+	if j := s.firstOf(flows.RST); !s.TwoSided() && !s.own(side) && j >= 0 && s.Passages[j].From == side {
+		if a := s.attribute(j, s.trigger(j)); a.score(byProgram) <= a.score(byDevice) {
 			v.Confidence = Possible
 			v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: it looks as much like a device's; needs a capture there")
 		}
 	}
+	if i < 0 {
+		return Answer{Verdict: v}
+	}
+	rst := &s.Passages[i]
 	if s.endingOf(1-side) != flows.EndOpen || !rst.Known || rst.How == pairing.Crossed {
 		return Answer{Verdict: v}
 	}
@@ -312,10 +312,10 @@ func (s *Subject) silenceBeforeKind(k flows.Kind) time.Duration {
 // lastSign returns the last passage that was answered, crossed, or answers
 // something: until then the connection provably lived.
 func (s *Subject) lastSign() int {
-	deaf := s.deafFrom()
+	deaf := s.deafSince()
 	for i := len(s.Passages) - 1; i >= 0; i-- {
 		p := &s.Passages[i]
-		if p.At >= deaf || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server {
+		if deaf(p.At) || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server {
 			continue
 		}
 		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {

@@ -188,16 +188,23 @@ const fewestAnswers = 4
 // peer's and are not like it: they come far sooner than it can, and the prober,
 // which takes them, gets no timestamp from them although the peer sends one with
 // every segment (RFC 7323, section 3.2). Either alone can be the peer's own: a
-// handshake that had to wait, a stack that leaves the option out.
+// handshake that had to wait, a stack that leaves the option out. The second alone
+// leaves it open who answers.
 func (s *Subject) answeredByAnother() Answer {
 	f := s.flow
 	for side := uint8(0); side < 2; side++ {
-		least := s.handshakeTime(side)
-		if least < 2*time.Millisecond || !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
+		if !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
 			continue
 		}
 		n, soon, refs := s.unlikeAnswers(side)
-		if n < fewestAnswers || soon >= least/3 {
+		if n < fewestAnswers {
+			continue
+		}
+		least := s.handshakeTime(side)
+		if least < 2*time.Millisecond || soon >= least/3 {
+			if a := s.answersWithoutClock(side, n, refs); a.Verdict != nil {
+				return a
+			}
 			continue
 		}
 		who, peer := sideName(side), sideName(1-side)
@@ -214,6 +221,38 @@ func (s *Subject) answeredByAnother() Answer {
 		}}
 	}
 	return Answer{}
+}
+
+// answersWithoutClock is what remains where answers bring the prober no newer timestamp
+// and nothing else is odd about them: whether the peer gives them is not known. It holds
+// where the prober had taken newer ones from the peer's segments before, and nothing but
+// such answers came since.
+func (s *Subject) answersWithoutClock(side uint8, n int, refs []pairing.Ref) Answer {
+	f := s.flow
+	echoes := map[uint32]bool{}
+	for i := range f.Events {
+		ev := &f.Events[i]
+		switch {
+		case ev.From == side && ev.HasTS && ev.At < refs[0].At:
+			echoes[ev.TSEcr] = true
+		case ev.At > refs[0].At && (ev.From != side && ev.Len > 0 || ev.Run != nil && ev.Run.Octets[1-side] > 0):
+			return Answer{} // the peer was heard since
+		}
+	}
+	if len(echoes) < 3 { // its SYN echoes none
+		return Answer{}
+	}
+	who, peer := sideName(side), sideName(1-side)
+	bare := fmt.Sprintf("the %s takes the answers to its last %d probes, for it stays at its pace, and echoes the same old timestamp in all of them: the answers carry none that is newer, unlike the %s's own segments", who, n+1, peer)
+	v := &Verdict{ID: Undecided, Confidence: Possible, At: refs[0].At, Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The %s's keepalives are answered, and nothing shows that the %s gives the answers: they bring no newer timestamp, as its own segments did.", who, peer),
+		Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
+	next := nextCapture(side)
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-unlike-peer", Says: bare,
+		Suggests: "a device on the way may answer keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{
+		{Verdict: ProxyAnswer, For: []Reason{{bare, refs}}, Against: because("the answers take as long as the " + peer + "'s do"), Next: next},
+		{Verdict: Healthy, For: because("a stack that leaves timestamps out of its answers, or a prober that takes none from them, looks the same"), Against: []Reason{{bare, refs}}, Next: next},
+	}}
 }
 
 // unlikeAnswers counts the answers to a side's probes, from some moment on all

@@ -202,6 +202,31 @@ var unheard = []conversation{
 `, "closed", "closed", "closed"},
 }
 
+// clockless are conversations of a client whose keepalives are answered as late as the
+// server answers, by a device with no clock of timestamps or by the server.
+var clockless = []conversation{
+	{"a device copies the last timestamp", session + clocklessAnswers, "proxy-answer possible", "undecided possible", "-"},
+	{"the same, and the server speaks again", session + clocklessAnswers + `
++30s  S > C PSH,ACK seq 900 ack 193 ts 376057 342046 len 20
++11ms C > S ACK     seq 193 ack 920 ts 372068 376057
+`, "-", "healthy", "-"},
+}
+
+const clocklessAnswers = `
++1s   C > S PSH,ACK seq 157 ack 900 ts 43057 46057 len 36
++11ms S > C ACK     seq 900 ack 193 ts 47068 43057
++59s  C > S ACK     seq 192 ack 900 ts 102079 47068 lost
++11ms S > C ACK     seq 900 ack 193 ts 47068 43057 @client ttl 63
++60s  C > S ACK     seq 192 ack 900 ts 162090 47068 lost
++11ms S > C ACK     seq 900 ack 193 ts 47068 43057 @client ttl 63
++60s  C > S ACK     seq 192 ack 900 ts 222101 47068 lost
++11ms S > C ACK     seq 900 ack 193 ts 47068 43057 @client ttl 63
++60s  C > S ACK     seq 192 ack 900 ts 282112 47068 lost
++11ms S > C ACK     seq 900 ack 193 ts 47068 43057 @client ttl 63
++60s  C > S ACK     seq 192 ack 900 ts 342123 47068 lost
++11ms S > C ACK     seq 900 ack 193 ts 47068 43057 @client ttl 63
+` + fresh
+
 // answered are n probes of the client with their answers, the first of them after one
 // pause, the others after another.
 func answered(first, then string, n int) string {
