@@ -342,17 +342,24 @@ func (s *Subject) follow(seen *pairing.Sighting, ev *flows.Event, next map[place
 }
 
 // silence returns how long the flow was quiet before passage i, both ways, and
-// the last passage before it; -1 where there is none.
+// the last passage before it; -1 where there is none. That may be a run that begins
+// before passages of another capture and ends behind them; in one that goes on beyond i
+// itself, pauses are not known.
 func (s *Subject) silence(i int) (time.Duration, int) {
-	at := s.Passages[i].At
+	at, last, before := s.Passages[i].At, tcp.MinInstant, -1
 	for j := i - 1; j >= 0; j-- {
 		p := &s.Passages[j]
 		if p.Kind == flows.ICMPError {
 			continue
 		}
-		return max(0, at.Sub(max(p.At, p.Until))), j
+		if until := max(p.At, p.Until); until > last && (until <= at || before < 0) {
+			last, before = until, j
+		}
 	}
-	return 0, -1
+	if before < 0 {
+		return 0, -1
+	}
+	return max(0, at.Sub(last)), before
 }
 
 // lastActivity returns when anything of the connection was last seen, at any

@@ -171,6 +171,7 @@ func nextPacket(f *flows.Flow, rst *flows.Event) bool {
 		case ev.Run != nil:
 			last += uint16(ev.Run.Count[rst.From]) // their own are not kept
 		case ev.From != rst.From || ev.Kind == flows.ICMPError || ev.Kind == flows.RST:
+		case ev.Kind == flows.SYN || ev.Kind == flows.SYNACK: // Linux answers with an ID of 0 before it has a socket
 		case ev.IPID == 0 || n > 0 && ev.IPID-last-1 >= 2*nextPackets:
 			return false
 		default:
