@@ -103,11 +103,7 @@ func sortedKeys[V any](m map[string]V) []string {
 // diagnose asks the rules about one connection.
 func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]Unasked) Diagnosis {
 	s.others = others
-	if o, ok := findOnset(s); ok {
-		s.gatherControls(others(hostsOf(s.Pair)), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
-	} else if t, ok := findTail(s); ok {
-		s.gatherControls(others(hostsOf(s.Pair)), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
-	}
+	s.suspect()
 	f := s.flow
 	d := Diagnosis{Pair: s.Pair, Client: f.Sides[flows.Client].Addr.String(), Server: s.nearest(flows.Server).Sides[flows.Server].Addr.String()}
 	d.Application, d.Banner = application(s)
@@ -154,6 +150,15 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 	}
 	d.Findings = append(d.Findings, findings(s, &d)...)
 	return d
+}
+
+// suspect looks for a death, and where there is one reads the controls.
+func (s *Subject) suspect() {
+	if o, ok := findOnset(s); ok {
+		s.gatherControls(s.others(hostsOf(s.Pair)), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
+	} else if t, ok := findTail(s); ok {
+		s.gatherControls(s.others(hostsOf(s.Pair)), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
+	}
 }
 
 // nothingKnown is the verdict where no rule has one.

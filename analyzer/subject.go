@@ -28,6 +28,7 @@ type Subject struct {
 	flow     *flows.Flow    // at Base
 	others   func(hostsKey) []*Subject
 	alone    bool // it cannot be the continuation of another (see desk.alone)
+	part     bool // of a subject of several captures, as one of them has it (see seenAt)
 }
 
 // Flow returns the connection as the first vantage point saw it.
@@ -136,6 +137,50 @@ func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pa
 	}
 	s.Passages = passages(s, c)
 	return s
+}
+
+// seenAt returns the subject as one of its vantage points alone has it.
+func (s *Subject) seenAt(vantage int) *Subject {
+	one := s.partAt(vantage)
+	one.others = func(hostsKey) (list []*Subject) {
+		for _, other := range s.others(hostsOf(s.Pair)) {
+			if other.sightingAt(vantage) != nil {
+				list = append(list, other.partAt(vantage))
+			}
+		}
+		return list
+	}
+	one.suspect()
+	return one
+}
+
+// partAt is seenAt without others beside it.
+func (s *Subject) partAt(vantage int) *Subject {
+	pair := &pairing.Pair{Seen: []pairing.Sighting{*s.sightingAt(vantage)}, Path: []int{vantage}, Method: "single"}
+	one := newSubject(s.Points, s.Clocks, pair, spansOf(s.Points))
+	one.part = true
+	return one
+}
+
+// beyond asks a rule of one capture what the capture nearest to a side shows of what
+// happens behind it, where that was not taken beside the side.
+func (s *Subject) beyond(side uint8, ask func(*Subject) Answer) Answer {
+	near := s.nearestSighting(side)
+	if !s.TwoSided() || beside(near.Flow, side) {
+		return Answer{}
+	}
+	a := ask(s.seenAt(near.Vantage))
+	if a.Verdict != nil {
+		a.Verdict.At = clockwork(s.Clocks).to(s.Base, near.Vantage, a.Verdict.At)
+	}
+	return a
+}
+
+// beside reports whether a side's segments have passed no router where a flow was
+// captured: on its host, or on its link.
+func beside(f *flows.Flow, side uint8) bool {
+	ttls := f.Sides[side].TTLs
+	return hops(ttls[0]) == 0 && hops(ttls[1]) == 0
 }
 
 // span is when a vantage point's first and last frame was seen, on its own

@@ -50,9 +50,11 @@ func frozenEcho(s *Subject) Answer {
 			continue
 		}
 		near := s.nearestSighting(side)
-		ttls := near.Flow.Sides[side].TTLs
-		if d, ok := deaf(near.Flow, side); ok && hops(ttls[0]) == 0 && hops(ttls[1]) == 0 {
+		if d, ok := deaf(near.Flow, side); ok && beside(near.Flow, side) {
 			return s.deafProber(near, &d)
+		}
+		if a := s.beyond(side, frozenEcho); a.Verdict != nil && a.Verdict.ID == OneWayDrop {
+			return a
 		}
 	}
 	return Answer{}
@@ -152,12 +154,8 @@ func (s *Subject) deafSince() func(tcp.Instant) bool {
 	return func(tcp.Instant) bool { return false }
 }
 
-// own reports whether a side's segments have passed no router yet: the capture
-// was taken on its host, or on its link.
-func (s *Subject) own(side uint8) bool {
-	ttls := s.flow.Sides[side].TTLs
-	return hops(ttls[0]) == 0 && hops(ttls[1]) == 0
-}
+// own reports whether the first capture was taken beside a side.
+func (s *Subject) own(side uint8) bool { return beside(s.flow, side) }
 
 // deafProber is the verdict where answers reach the prober's own interface and
 // its TCP takes none of them.

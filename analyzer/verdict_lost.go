@@ -129,13 +129,17 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "socketless-rst",
 		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
 		Suggests: "its host knows no such connection: rebooted, or the socket is gone", Evidence: refs}}}
+	near := s.nearestSighting(rst.From)
 	crossed := s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed
-	misses := s.MissRate(s.nearestSighting(rst.From).Vantage)
+	misses, from := s.MissRate(near.Vantage), ""
 	switch {
+	case crossed && !beside(near.Flow, rst.From):
+		v.Confidence = Possible // what lies beyond that capture may have renamed the probe, or sent the RST
+		from = s.Points[near.Vantage].Name
 	case s.askedBefore(rst.From, trigger):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: its last questions before got no answer, and the RST that ends them may be in no capture", peer))
-	case s.unseenBy(rst.From, trigger), !crossed && (misses > tooGappy || len(s.nearestSighting(rst.From).Flow.Missing) > 0):
+	case s.unseenBy(rst.From, trigger), !crossed && (misses > tooGappy || len(near.Flow.Missing) > 0):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: octets that crossed before are in no capture, and a RST may be missing with them", peer))
 	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
@@ -149,6 +153,9 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 		return a
 	}
 	v.Summary = fmt.Sprintf("The %s is answered by a RST that looks like that of a host which knows no such connection: the %s rebooted or lost the socket, as far as one capture can tell.", trigger.Kind, peer)
+	if from != "" {
+		v.Summary = fmt.Sprintf("The %s reaches %s and is answered there by a RST that looks like that of a host which knows no such connection. Routers lie between that capture and the %s: it rebooted or lost the socket, or something beyond %s answers for it.", trigger.Kind, from, peer, from)
+	}
 	v.Unknown = append(v.Unknown, "whether the "+peer+" itself sent that RST: needs a capture there")
 	next := nextCapture(other(rst.From))
 	var gone []Reason

@@ -62,7 +62,12 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		if a, ok := s.hostDrops(t, v, finding, n); ok {
 			return a
 		}
-		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, s.Points[s.Path[len(s.Path)-1]].Name, n)
+		name := s.Points[s.nearestSighting(other(t.side)).Vantage].Name
+		if a := s.beyond(other(t.side), deathSeenFromOneEnd); a.Verdict != nil {
+			a.Verdict.Summary += fmt.Sprintf(" They reach %s (%d of them provably); what became of them beyond it no capture shows.", name, n)
+			return a
+		}
+		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, name, n)
 		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")
 		return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{
 			{Verdict: HostDrop, For: because("the probes are in the capture taken beside the "+peer+", which shows no answer", there...)},
@@ -84,7 +89,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 			facts.Compact(t.silence), asker, asked, aControl(alive))
 		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))
 		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
-			Hypotheses: []Hypothesis{hostDropHypothesis(t.side, evidence)}}
+			Hypotheses: []Hypothesis{hostDropHypothesis(t.side, evidence), s.oneWayHypothesis(t)}}
 	}
 	if s.otherCannotTell() {
 		v.ID = CaptureGap
@@ -200,7 +205,7 @@ func (s *Subject) whole(t silentTail) bool {
 
 // otherCannotTell reports whether a second capture was given that should have
 // seen the connection, and yet nothing can be concluded from it.
-func (s *Subject) otherCannotTell() bool { return len(s.Points) >= 2 && !s.SamePoint }
+func (s *Subject) otherCannotTell() bool { return len(s.Points) >= 2 && !s.SamePoint && !s.part }
 
 func (s *Subject) icmpSince(i int) string {
 	for j := i; j < len(s.Passages); j++ {
@@ -304,11 +309,16 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 	if len(gone.For) == 0 {
 		add(&gone.For, "a host that is down, asleep or unplugged does not answer either", asked...)
 	}
-	oneWay := Hypothesis{Verdict: OneWayDrop, For: because("answers may be lost on their way back", asked...), Next: next}
+	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side, asked), s.oneWayHypothesis(t)}
+}
+
+func (s *Subject) oneWayHypothesis(t silentTail) Hypothesis {
+	asked := s.questions(t)
+	h := Hypothesis{Verdict: OneWayDrop, For: because("answers may be lost on their way back", asked...), Next: nextCapture(t.side)}
 	if first, last := s.Passages[t.asked[0]].Event, s.Passages[t.asked[len(t.asked)-1]].Event; first.HasTS && last.HasTS && first.TSEcr == last.TSEcr {
-		add(&oneWay.For, "the timestamp that it echoes stands still, as it does where answers are lost", asked...)
+		h.For = append(h.For, because("the timestamp that it echoes stands still, as it does where answers are lost", asked...)...)
 	}
-	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side, asked), oneWay}
+	return h
 }
 
 // lastAsked is when an end that asks in vain did so last, or gave up.

@@ -13,12 +13,31 @@ import (
 // proxyAnswers holds where probes are answered that never reached the peer.
 func proxyAnswers(s *Subject) Answer {
 	if s.TwoSided() {
-		return s.answeredOnTheWay()
+		if a := s.answeredOnTheWay(); a.Verdict != nil {
+			return a
+		}
 	}
-	if a := s.answeredTooSoon(); a.Verdict != nil {
+	for side := uint8(0); side < 2; side++ {
+		ask := func(one *Subject) Answer { return one.answeredUnlikePeer(side) }
+		a := Answer{}
+		if s.TwoSided() {
+			a = s.beyond(1-side, ask)
+		} else {
+			a = ask(s)
+		}
+		if a.Verdict != nil {
+			return a
+		}
+	}
+	return Answer{}
+}
+
+// answeredUnlikePeer weighs, in one capture, the answers to a side's probes.
+func (s *Subject) answeredUnlikePeer(side uint8) Answer {
+	if a := s.answeredTooSoon(side); a.Verdict != nil {
 		return a
 	}
-	return s.answeredByAnother()
+	return s.answeredByAnother(side)
 }
 
 // surelyProxied is how many answered probes a capture must lack in a row to
@@ -138,46 +157,43 @@ func (s *Subject) answeredRuns(first, count *[2]int, lost *[2][]pairing.Ref) {
 
 // answeredTooSoon weighs, in one capture, answers to probes that come sooner
 // than the peer ever answered, and from another distance.
-func (s *Subject) answeredTooSoon() Answer {
-	for side := uint8(0); side < 2; side++ {
-		least := s.handshakeTime(side)
-		if least < 2*time.Millisecond {
-			continue
-		}
-		far, constant, n := s.peerDistance(other(side))
-		if n == 0 || !constant {
-			continue
-		}
-		var refs []pairing.Ref
-		answers, soon, from := 0, 0, -1
-		for i := range s.Passages {
-			p := &s.Passages[i]
-			if p.From != other(side) || p.Kind != flows.KeepaliveACK || p.Event.Answers == 0 {
-				continue
-			}
-			probe := s.passageOf(p.Event.Answers)
-			if probe == nil {
-				continue
-			}
-			answers++
-			if wait := p.At.Sub(probe.At); wait < least/2 && hops(p.Event.TTL) < far {
-				soon++
-				from = hops(p.Event.TTL)
-				refs = append(refs, p.First())
-			}
-		}
-		if soon < 2 || soon < answers {
-			continue
-		}
-		peer := sideName(other(side))
-		v := &Verdict{ID: ProxyAnswer, Confidence: Likely, At: s.Passages[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
-			Summary: fmt.Sprintf("The %s's keepalives are answered by something nearer than the %s: all %d answers come in less than half of the %s that the %s needs, and from %s instead of %s away.",
-				sideName(side), peer, soon, facts.Compact(least), peer, plural(from, "hop"), plural(far, "hop")),
-			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
-		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-too-near", Says: fmt.Sprintf("%d answers are too fast and their TTL is too high for the %s", soon, peer),
-			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: because("the answers are too fast, and come from too near", refs...), Next: nextCapture(side)}}}
+func (s *Subject) answeredTooSoon(side uint8) Answer {
+	least := s.handshakeTime(side)
+	if least < 2*time.Millisecond {
+		return Answer{}
 	}
-	return Answer{}
+	far, constant, n := s.peerDistance(other(side))
+	if n == 0 || !constant {
+		return Answer{}
+	}
+	var refs []pairing.Ref
+	answers, soon, from := 0, 0, -1
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.From != other(side) || p.Kind != flows.KeepaliveACK || p.Event.Answers == 0 {
+			continue
+		}
+		probe := s.passageOf(p.Event.Answers)
+		if probe == nil {
+			continue
+		}
+		answers++
+		if wait := p.At.Sub(probe.At); wait < least/2 && hops(p.Event.TTL) < far {
+			soon++
+			from = hops(p.Event.TTL)
+			refs = append(refs, p.First())
+		}
+	}
+	if soon < 2 || soon < answers {
+		return Answer{}
+	}
+	peer := sideName(other(side))
+	v := &Verdict{ID: ProxyAnswer, Confidence: Likely, At: s.Passages[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The %s's keepalives are answered by something nearer than the %s: all %d answers come in less than half of the %s that the %s needs, and from %s instead of %s away.",
+			sideName(side), peer, soon, facts.Compact(least), peer, plural(from, "hop"), plural(far, "hop")),
+		Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-too-near", Says: fmt.Sprintf("%d answers are too fast and their TTL is too high for the %s", soon, peer),
+		Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{{Verdict: ProxyAnswer, For: because("the answers are too fast, and come from too near", refs...), Next: nextCapture(side)}}}
 }
 
 // fewestAnswers is how many answers must be unlike the peer's for that to be
@@ -190,37 +206,31 @@ const fewestAnswers = 4
 // every segment (RFC 7323, section 3.2). Either alone can be the peer's own: a
 // handshake that had to wait, a stack that leaves the option out. The second alone
 // leaves it open who answers.
-func (s *Subject) answeredByAnother() Answer {
+func (s *Subject) answeredByAnother(side uint8) Answer {
 	f := s.flow
-	for side := uint8(0); side < 2; side++ {
-		if !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
-			continue
-		}
-		n, soon, refs := s.unlikeAnswers(side)
-		if n < fewestAnswers {
-			continue
-		}
-		least := s.handshakeTime(side)
-		if least < 2*time.Millisecond || soon >= least/3 {
-			if a := s.answersWithoutClock(side, n, refs); a.Verdict != nil {
-				return a
-			}
-			continue
-		}
-		who, peer := sideName(side), sideName(1-side)
-		fast := fmt.Sprintf("the fastest of %d answers came within %s, the %s needed %s for the handshake", n, facts.Compact(soon), peer, facts.Compact(least))
-		bare := fmt.Sprintf("the %s takes these answers, for it stays at its pace, and goes on echoing an older timestamp: they carry none that is newer, unlike the %s's own segments", who, peer)
-		v := &Verdict{ID: ProxyAnswer, Confidence: Possible, At: refs[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
-			Summary: fmt.Sprintf("The %s's keepalives are answered, but hardly by the %s: the answers come too soon for it and bring no newer timestamp, as its segments do. A device on the way may answer in its place.", who, peer),
-			Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
-		next := nextCapture(side)
-		return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-unlike-peer", Says: fast + "; " + bare,
-			Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{
-			{Verdict: ProxyAnswer, For: []Reason{{fast, refs}, {bare, refs}}, Next: next},
-			{Verdict: Healthy, For: because("a handshake that had to wait for something, and a stack that leaves timestamps out of its answers, look the same"), Against: []Reason{{fast, refs}, {bare, refs}}, Next: next},
-		}}
+	if !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
+		return Answer{}
 	}
-	return Answer{}
+	n, soon, refs := s.unlikeAnswers(side)
+	if n < fewestAnswers {
+		return Answer{}
+	}
+	least := s.handshakeTime(side)
+	if least < 2*time.Millisecond || soon >= least/3 {
+		return s.answersWithoutClock(side, n, refs)
+	}
+	who, peer := sideName(side), sideName(1-side)
+	fast := fmt.Sprintf("the fastest of %d answers came within %s, the %s needed %s for the handshake", n, facts.Compact(soon), peer, facts.Compact(least))
+	bare := fmt.Sprintf("the %s takes these answers, for it stays at its pace, and goes on echoing an older timestamp: they carry none that is newer, unlike the %s's own segments", who, peer)
+	v := &Verdict{ID: ProxyAnswer, Confidence: Possible, At: refs[0].At, FirstLost: refs[0], Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("The %s's keepalives are answered, but hardly by the %s: the answers come too soon for it and bring no newer timestamp, as its segments do. A device on the way may answer in its place.", who, peer),
+		Unknown: []string{"whether the " + peer + " still has the connection: needs a capture there"}}
+	next := nextCapture(side)
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "answers-unlike-peer", Says: fast + "; " + bare,
+		Suggests: "a device on the way answers keepalives for it", Evidence: refs}}, Hypotheses: []Hypothesis{
+		{Verdict: ProxyAnswer, For: []Reason{{fast, refs}, {bare, refs}}, Next: next},
+		{Verdict: Healthy, For: because("a handshake that had to wait for something, and a stack that leaves timestamps out of its answers, look the same"), Against: []Reason{{fast, refs}, {bare, refs}}, Next: next},
+	}}
 }
 
 // answersWithoutClock is what remains where answers bring the prober no newer timestamp
@@ -239,8 +249,8 @@ func (s *Subject) answersWithoutClock(side uint8, n int, refs []pairing.Ref) Ans
 			return Answer{} // the peer was heard since
 		}
 	}
-	if len(echoes) < 3 { // its SYN echoes none
-		return Answer{}
+	if own := &f.Sides[1-side]; len(echoes) < 3 || !own.NxtKnown || own.SndUna.Before(own.SndNxt) {
+		return Answer{} // its SYN echoes none; from what lies behind a hole no timestamp is taken (RFC 7323, section 4.3)
 	}
 	who, peer := sideName(side), sideName(1-side)
 	bare := fmt.Sprintf("the %s takes the answers to its last %d probes, for it stays at its pace, and echoes the same old timestamp in all of them: the answers carry none that is newer, unlike the %s's own segments", who, n+1, peer)

@@ -30,7 +30,10 @@ func forgedReset(s *Subject) Answer {
 		}
 		trigger := s.trigger(i)
 		if s.TwoSided() && len(s.Seen) > 1 {
-			return s.forgedBetween(i, trigger)
+			if a := s.forgedBetween(i, trigger); a.Verdict != nil {
+				return a
+			}
+			return s.beyond(rst.From, forgedReset)
 		}
 		return s.forgedByItsLooks(i, trigger)
 	}
@@ -171,7 +174,7 @@ func nextPacket(f *flows.Flow, rst *flows.Event) bool {
 		case ev.Run != nil:
 			last += uint16(ev.Run.Count[rst.From]) // their own are not kept
 		case ev.From != rst.From || ev.Kind == flows.ICMPError || ev.Kind == flows.RST:
-		case ev.Kind == flows.SYN || ev.Kind == flows.SYNACK: // Linux answers with an ID of 0 before it has a socket
+		case ev.Kind == flows.SYNACK && ev.IPID == 0: // Linux answers with an ID of 0 before it has a socket
 		case ev.IPID == 0 || n > 0 && ev.IPID-last-1 >= 2*nextPackets:
 			return false
 		default:

@@ -233,3 +233,30 @@ func answered(first, then string, n int) string {
 	const probe = " C > S ACK seq 156 ack 900\n+10ms S > C ACK seq 900 ack 157\n"
 	return first + probe + strings.Repeat(then+probe, n-1)
 }
+
+// halfway are conversations of which the server's capture was taken routers away from it.
+var halfway = []conversation{
+	{"the probes come so far, and no answer leaves from there", behindRouters(session + `
++1800s C > S ACK seq 156 ack 900 ts 1842068 46057
++75s   C > S ACK seq 156 ack 900 ts 1917068 46057
++1s    C > S PING 1
++11ms  S > C PONG 1
++75s   C > S ACK seq 156 ack 900 ts 1992068 46057
+`), "silent-drop possible idle-expiry possible", "silent-drop possible", "silent-drop possible"},
+	{"a RST without a socket comes from beyond", behindRouters(session + `
++60s  C > S ACK seq 156 ack 900 ts 102068 46057
++11ms S > C RST seq 900 win 0 id 0
+` + fresh), "peer-lost-state possible", "-", "-"},
+	{"answers that a device beyond gives bring no newer timestamp", behindRouters(session + strings.ReplaceAll(strings.ReplaceAll(clocklessAnswers, " @client ttl 63", ""), " lost", "")), "undecided possible", "undecided possible", "-"},
+}
+
+// behindRouters gives what the server sends the TTL of one that is three routers away.
+func behindRouters(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		if strings.Contains(lines[i], "S > ") {
+			lines[i] += " ttl 61"
+		}
+	}
+	return strings.Join(lines, "\n")
+}
