@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"kaflow/capture"
 	"kaflow/facts"
 	"kaflow/flows"
 	"kaflow/pairing"
@@ -52,8 +53,17 @@ func captureQuality(s *Subject, _ *Diagnosis) []Finding {
 			Suggests: "overlapping networks on one mirror port: they are told apart"})
 	}
 	for i := range s.Seen {
-		if n := len(s.Seen[i].Flow.Missing); n > 0 {
-			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s misses frames of this connection at %d moments", s.Points[s.Seen[i].Vantage].Name, n),
+		name, n := s.Points[s.Seen[i].Vantage].Name, 0
+		for _, h := range s.Seen[i].Flow.Missing {
+			if h.Why != capture.WhyUnseen {
+				n++
+				continue
+			}
+			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s recorded nothing of these hosts for %s, though another capture has pings between them that were answered meanwhile", name, facts.Compact(h.To.Sub(h.From))),
+				Suggests: "it stood still: nothing is concluded from absence there"})
+		}
+		if n > 0 {
+			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s misses frames of this connection at %d moments", name, n),
 				Suggests: "nothing is concluded from absence there"})
 		}
 	}

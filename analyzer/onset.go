@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"slices"
 	"time"
 
 	"kaflow/flows"
@@ -100,13 +101,31 @@ func findOnset(s *Subject) (o onset, ok bool) {
 		}
 	}
 	o.assumed = s.Passages[first].Assumed || s.provenLost(&o) < 2
-	o.between = s.Passages[first].Between
+	o.between = s.narrowest(&o)
 	if lost < 2 {
 		return o, false
 	}
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// narrowest returns the two vantage points between which the losses since the onset lie:
+// of several pairs those that are nearest to each other.
+func (s *Subject) narrowest(o *onset) [2]int {
+	best := s.Passages[o.first].Between
+	apart := func(between [2]int) int {
+		d := slices.Index(s.Path, between[0]) - slices.Index(s.Path, between[1])
+		return max(d, -d)
+	}
+	for side := range o.lost {
+		for _, i := range o.lost[side] {
+			if p := &s.Passages[i]; !p.Assumed && apart(p.Between) < apart(best) {
+				best = p.Between
+			}
+		}
+	}
+	return best
 }
 
 // quietFrom returns when the last of a connection had crossed before the onset; where

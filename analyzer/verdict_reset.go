@@ -100,6 +100,11 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	}
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
+	if trigger >= 0 {
+		if t := &s.Passages[trigger]; t.Known && t.How == pairing.Lost && t.Between[0] == here {
+			v.Between = t.Between // what made the RST took this, and a capture between the two may not see the connection any more
+		}
+	}
 	if !recorded {
 		v.Confidence = s.byLooksAlone(i, trigger)
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")

@@ -163,6 +163,7 @@ const (
 	WhyInterface                // the interface was down
 	WhyDamaged                  // a damaged stretch of a file
 	WhyClock                    // the clock stepped
+	WhyUnseen                   // another capture shows what passed here meanwhile
 )
 
 // Interval is a stretch of packet time, both ends included.

@@ -29,6 +29,7 @@ var holeWords = map[capture.Why]string{
 	capture.WhyInterface: "had its interface down",
 	capture.WhyDamaged:   "is damaged",
 	capture.WhyClock:     "had its clock stepped",
+	capture.WhyUnseen:    "recorded nothing of these hosts, though they exchanged pings",
 }
 
 // recorded tells what absence from s between from and to means for a segment
@@ -49,6 +50,11 @@ func (s *side) recorded(names []hostsKey, view *flows.Flow, from, to tcp.Instant
 
 // recordedAs is recorded for one name of the two hosts.
 func (s *side) recordedAs(key *capture.Key, from, to tcp.Instant) recording {
+	for _, h := range s.pauses[hostsKey{key.Lo, key.Hi}] {
+		if h.From <= to && from <= h.To {
+			return unknowable(NotRecording, "%s %s at that time", s.name, holeWords[h.Why])
+		}
+	}
 	if s.drops > 0 {
 		return unknowable(Dropped, "%s dropped %d packets, when is not known", s.name, s.drops)
 	}

@@ -32,11 +32,48 @@ func (m *matcher) fatesOf(s *strand, path []int) []Fate {
 	if s.self {
 		return nil
 	}
+	back := slices.Clone(path)
+	slices.Reverse(back)
 	for k := 0; k+1 < len(path); k++ {
-		fates = append(fates, m.legFates(s, flows.Client, path[k], path[k+1])...)
-		fates = append(fates, m.legFates(s, flows.Server, path[k+1], path[k])...)
+		fates = append(fates, m.stepFates(s, flows.Client, path[k:])...)
+		fates = append(fates, m.stepFates(s, flows.Server, back[k:])...)
 	}
 	m.sortFates(fates, path[0])
+	return fates
+}
+
+// stepFates returns the fates of what one end sent between the first two points of its
+// way. Where the second does not tell, as it recorded nothing at the time or nothing
+// shows that it did, the next one that can speaks in its place. It does so, too, of what
+// the second lacks and of all that it lacks from then on: it came past it.
+func (m *matcher) stepFates(s *strand, from uint8, way []int) []Fate {
+	fates := m.legFates(s, from, way[0], way[1])
+	open := func(f *Fate) bool { return f.How == Unknowable || f.Assumed }
+	for _, y := range way[2:] {
+		if !slices.ContainsFunc(fates, func(f Fate) bool { return open(&f) || f.How == Lost || f.Missing > 0 }) {
+			break
+		}
+		beyond := map[tcp.Ordinal]*Fate{}
+		further := m.legFates(s, from, way[0], y)
+		for i := range further {
+			beyond[further[i].Sent.Ord] = &further[i]
+		}
+		past := false // it came past the second point, and has not been seen there since
+		for i := range fates {
+			f, b := &fates[i], beyond[fates[i].Sent.Ord]
+			switch {
+			case b == nil:
+				continue
+			case b.How == Crossed && b.Missing == 0:
+				past = f.How != Crossed || f.Missing > 0
+			case f.How == Crossed:
+				past = false
+			}
+			if open(f) && !open(b) || f.How == Lost && (past || b.How == Crossed) && !open(b) {
+				*f = *b
+			}
+		}
+	}
 	return fates
 }
 

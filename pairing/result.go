@@ -95,6 +95,7 @@ func matchSides(sides []*side, o Options) *Result {
 	m.giveOffset()
 	m.ipids = ipidHabits(m.strands)
 	m.readBystanders()
+	m.findPauses()
 	same := newSameness(len(sides))
 	partners, halves := m.findPartners()
 	for n, s := range m.strands {
@@ -233,7 +234,7 @@ func (m *matcher) pair(s *strand, same *sameness) *Pair {
 	p := &Pair{Path: path, OrderWhy: why, Method: s.conn.method, Score: s.conn.score, Margin: s.conn.margin, Ambiguous: s.conn.ambiguous}
 	for _, v := range order {
 		shift := s.shiftFrom(order[0], v)
-		p.Seen = append(p.Seen, Sighting{Vantage: v, Flow: unshifted(s.seen[v], shift), Shift: shift})
+		p.Seen = append(p.Seen, Sighting{Vantage: v, Flow: m.sides[v].paused(unshifted(s.seen[v], shift)), Shift: shift})
 	}
 	for v := range m.sides {
 		if s.views[v] == nil && m.closedAt(s, v) {

@@ -21,6 +21,7 @@ type side struct {
 	files       []capture.File
 	holes       []capture.Interval
 	covers      []capture.Interval // the user's word
+	pauses      map[hostsKey][]capture.Interval
 	frame       func(tcp.Ordinal) (file int, frame uint64)
 	first, last tcp.Instant // of all files; zero where not known
 	unfiltered  bool        // every file is plainly unfiltered
