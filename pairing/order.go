@@ -57,14 +57,25 @@ func weigh(sides []*side, s *strand, i, j int) evidence {
 			e.stack -= nearer
 		}
 		if a.Sides[from].Segments > 0 && b.Sides[from].Segments == 0 {
-			e.onesided += nearer
+			e.onesided += nearer * outbound(a, from)
 		}
 		if b.Sides[from].Segments > 0 && a.Sides[from].Segments == 0 {
-			e.onesided -= nearer
+			e.onesided -= nearer * outbound(b, from)
 		}
 	}
 	e.text = explain(e, sides[i].name, sides[j].name)
 	return e
+}
+
+// outbound tells, of a point that alone holds what an end sends, whether that left there
+// or arrived: 1 where it has passed no router, -1 where it has.
+func outbound(f *flows.Flow, from uint8) int {
+	for _, ttl := range f.Sides[from].TTLs {
+		if ttl != 64 && ttl != 128 && ttl != 255 {
+			return -1
+		}
+	}
+	return 1
 }
 
 // explain says the strongest evidence in words.
@@ -81,7 +92,7 @@ func explain(e evidence, first, second string) string {
 	case e.stack != 0:
 		return fmt.Sprintf("checksums that a network card was still to fill in show %s and %s beside the hosts that sent them", near, far)
 	case e.onesided != 0:
-		return fmt.Sprintf("only the nearer end's packets are in %s and %s", near, far)
+		return fmt.Sprintf("one end's packets alone are in %s and %s, and their TTLs tell how far they came", near, far)
 	}
 	return ""
 }

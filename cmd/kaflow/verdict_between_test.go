@@ -42,6 +42,18 @@ var paused = []conversation{
 `, "silent-drop proven", "-", "-"},
 }
 
+// Each of two captures holds only what came in: nothing crosses between them, and nothing
+// is lost.
+func TestCapturesOfWhatCameIn(t *testing.T) {
+	text := strings.Replace(session, "clock server +1500ms\n", "", 1) + answered("+60s", "+60s", 5)
+	text = regexp.MustCompile(`(?m)C > S.*$`).ReplaceAllString(text, "$0 @server ttl 61")
+	text = regexp.MustCompile(`(?m)S > C.*$`).ReplaceAllString(text, "$0 @client ttl 61")
+	script := parsed(t, text)
+	client, server := recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)
+	expect(t, "both", "healthy", client, server)
+	expect(t, "both, swapped", "healthy", server, client)
+}
+
 // A third capture that had ended, or that the connection passes by from some moment on,
 // does not move the place of the loss to where it was taken, and takes nothing from what
 // the others prove.
