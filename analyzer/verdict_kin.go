@@ -69,10 +69,10 @@ func natRebind(s *Subject) Answer {
 					continue
 				}
 				if side, ok := continues(&s.Seen[i], &o.Seen[j]); ok {
-					return s.rebound(&s.Seen[i], &o.Seen[j], side)
+					return s.rebound(s, &s.Seen[i], &o.Seen[j], side)
 				}
 				if side, ok := continues(&o.Seen[j], &s.Seen[i]); ok {
-					return s.rebound(&o.Seen[j], &s.Seen[i], side)
+					return s.rebound(o, &o.Seen[j], &s.Seen[i], side)
 				}
 			}
 		}
@@ -111,7 +111,9 @@ func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
 	return 0, false
 }
 
-func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
+// rebound is the verdict on a connection, old, that stopped under one name, before,
+// and goes on under another.
+func (s *Subject) rebound(old *Subject, before, after *pairing.Sighting, side uint8) Answer {
 	a, b := before.Flow, after.Flow
 	ev := &b.Events[0]
 	at := clockwork(s.Clocks).to(s.Base, after.Vantage, ev.At)
@@ -119,26 +121,66 @@ func (s *Subject) rebound(before, after *pairing.Sighting, side uint8) Answer {
 	last := s.ref(before, a.LastOrd, flows.Unknown, a.Last)
 	v := &Verdict{ID: NATRebind, Confidence: Proven, At: at, FirstLost: first, Between: [2]int{after.Vantage, after.Vantage},
 		Cause: "idle-expiry", CauseConfidence: Likely}
-	silence := ev.At.Sub(a.Sides[side].LastSent)
+	lived := usedUntil(a, side)
+	silence := ev.At.Sub(lived)
 	v.Silence = silence
 	from, to := a.Sides[side].Addr, b.Sides[ev.From].Addr
 	v.Summary = fmt.Sprintf("A NAT gave the connection another name in mid-flow: %s became %s after %s of silence, with the same sequence numbers. %s knows no connection of the new name.",
 		from, to, facts.Compact(silence), capitalised(sideName(1-side)))
 	v.CauseWhy = "the old translation was gone after the silence, and another connection kept its own meanwhile"
-	if !s.keptNames(before, side, a.Sides[side].LastSent, ev.At) {
+	kept := s.keptNames(before, side, lived, ev.At)
+	if !kept {
 		v.CauseConfidence = Possible
 		v.CauseWhy = "the old translation was gone after the silence; a translator that lost its whole table meanwhile looks the same, and no other connection tells"
 	}
-	if survived := survivedGap(a); !outlasts(silence, survived) {
-		v.Cause = "state-lost"
-		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before: the translator lost its table", facts.Compact(survived))
+	if survived := longestSurvived(old, old.reaches(after.Vantage, ev.Ord)); !outlasts(silence, survived) {
+		v.Cause, v.CauseConfidence = "state-lost", Likely
+		why := fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived))
 		if silence < time.Second {
-			v.CauseWhy = "no silence lies before it: the translator lost its table"
+			why = "no silence lies before it"
+		}
+		v.CauseWhy = why + ": the translator lost its table"
+		if kept {
+			v.CauseConfidence, v.CauseWhy = Possible, why+", and another connection kept its name: the translator dropped this one by itself"
 		}
 	}
 	v.Unknown = []string{"which device translates: capture on its inside as well"}
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("SEQ %d and ACK %d go on from %s to %s", ev.Seq, ev.Ack, from, to),
 		Suggests: "one connection under two names: the translation changed", Evidence: []pairing.Ref{last, first}}}}
+}
+
+// usedUntil returns when a side's translation was last in use: it sent something,
+// or, of a run of its probes, was answered.
+func usedUntil(f *flows.Flow, side uint8) (last tcp.Instant) {
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.Kind == flows.ICMPError {
+			continue
+		}
+		if ev.From == side {
+			last = max(last, ev.At)
+		}
+		switch r := ev.Run; {
+		case r == nil || r.Count[side] == 0:
+		case r.LastFrom == side, ev.Kind == flows.KeepaliveProbe:
+			last = max(last, r.Until)
+		default:
+			last = max(last, r.OtherUntil)
+		}
+	}
+	return last
+}
+
+// reaches returns the passage that a vantage point holds as the frame of an ordinal;
+// behind the last one where there is none.
+func (s *Subject) reaches(vantage int, ord tcp.Ordinal) int {
+	i := slices.IndexFunc(s.Passages, func(p Passage) bool {
+		return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == vantage && r.Ord == ord })
+	})
+	if i < 0 {
+		return len(s.Passages)
+	}
+	return i
 }
 
 // keptNames reports whether another connection behind the same translation went
@@ -151,23 +193,12 @@ func (s *Subject) keptNames(before *pairing.Sighting, side uint8, from, to tcp.I
 			if o.Seen[i].Vantage != before.Vantage || f.First >= from || f.Last <= to || f.Sides[side].Addr.Addr() != host {
 				continue
 			}
-			if f.Sides[side].LastSent > to && !f.Sides[side].RST && !f.Sides[1-side].RST {
+			if usedUntil(f, side) > to && !f.Sides[side].RST && !f.Sides[1-side].RST {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// survivedGap is the longest silence that a flow survived.
-func survivedGap(f *flows.Flow) time.Duration {
-	var longest time.Duration
-	for _, g := range f.Gaps {
-		if g.Survived {
-			longest = max(longest, g.Duration())
-		}
-	}
-	return longest
 }
 
 func capitalised(word string) string {
