@@ -20,6 +20,7 @@ type desk struct {
 	spans    []span
 	subjects []*Subject // of pairs
 	byHosts  map[hostsKey][]*Subject
+	renamed  map[hostsKey][]*Subject // by what others than the first vantage point call their hosts
 	unasked  map[string]Unasked
 	plain    [plainKinds][]plainCase
 
@@ -126,11 +127,12 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 const mostInDanger = 10_000
 
 func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
-	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
+	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, renamed: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
 	for _, pair := range result.Pairs {
 		s := newSubject(points, clocks, pair, d.spans)
 		d.subjects = append(d.subjects, s)
 		d.byHosts[hostsOf(pair)] = append(d.byHosts[hostsOf(pair)], s)
+		d.alsoKnown(s)
 		if !s.Settled {
 			d.stir(s)
 		}
@@ -139,6 +141,19 @@ func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Cl
 		d.period = max(d.period, result.Plain[i].Period)
 	}
 	return d
+}
+
+// alsoKnown files a connection under the hosts by which further vantage points know
+// it, where these are others.
+func (d *desk) alsoKnown(s *Subject) {
+	s.renamed = func(k hostsKey) []*Subject { return d.renamed[k] }
+	names := []hostsKey{hostsOf(s.Pair)}
+	for i := range s.Seen {
+		if k := (hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}); !slices.Contains(names, k) {
+			names = append(names, k)
+			d.renamed[k] = append(d.renamed[k], s)
+		}
+	}
 }
 
 // single reports whether the subjects come straight from one table.

@@ -18,7 +18,7 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 	limit := len(s.Passages)
 	for i := range s.Passages {
 		p := &s.Passages[i]
-		if p.Kind == flows.FIN || p.Kind == flows.RST || v.FirstLost.Ord != 0 && p.First() == v.FirstLost {
+		if p.Kind == flows.FIN || p.Kind == flows.RST || v.FirstLost.Ord != 0 && (p.First() == v.FirstLost || p.Strayed) {
 			limit = i
 			break
 		}

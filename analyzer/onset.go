@@ -370,7 +370,7 @@ func survivedSilences(s *Subject, limit int) []quiet {
 // between two captures, or it was answered.
 func passed(s *Subject, i int) bool {
 	p := &s.Passages[i]
-	if p.Known && p.How == pairing.Lost {
+	if p.Known && p.How == pairing.Lost || p.Strayed {
 		return false
 	}
 	if p.Kind == flows.KeepaliveProbe && p.Event.Run == nil {

@@ -27,8 +27,9 @@ type Subject struct {
 	Verdict  *Verdict       // nil until one is found
 	flow     *flows.Flow    // at Base
 	others   func(hostsKey) []*Subject
-	alone    bool // it cannot be the continuation of another (see desk.alone)
-	part     bool // of a subject of several captures, as one of them has it (see seenAt)
+	renamed  func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
+	alone    bool                      // it cannot be the continuation of another (see desk.alone)
+	part     bool                      // of a subject of several captures, as one of them has it (see seenAt)
 }
 
 // Flow returns the connection as the first vantage point saw it.
@@ -49,6 +50,7 @@ type Passage struct {
 	How     pairing.How   // over the whole way
 	Known   bool          // false: nobody could have seen it elsewhere
 	Assumed bool
+	Strayed bool   // it crossed under another name, on which its receiver has no connection
 	Between [2]int // of a loss: the vantage points
 	Why     string
 	Count   int
@@ -374,6 +376,7 @@ func (s *Subject) follow(seen *pairing.Sighting, ev *flows.Event, next map[place
 			break
 		}
 		p.Known, p.How, p.Assumed, p.Between, p.Why = true, f.How, f.Assumed, f.Between, f.Why
+		p.Strayed = p.Strayed || f.Reason == pairing.OtherName
 		if f.How != pairing.Crossed {
 			break
 		}

@@ -37,7 +37,11 @@ func (s *Subject) kin(yield func(*Subject) bool) {
 	}
 	me, n := name(s), 0
 	for _, k := range asked {
-		for _, o := range s.others(k) {
+		list := s.others(k)
+		if s.renamed != nil {
+			list = append(slices.Clip(list), s.renamed(k)...)
+		}
+		for _, o := range list {
 			if n == maxKin {
 				return
 			}
@@ -100,8 +104,11 @@ func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
 		}
 		seq, ack := ev.Seq+tcp.Seq(after.Shift[ev.From]), ev.Ack+tcp.Seq(after.Shift[1-ev.From])
 		next, peers := mine.SndNxt+tcp.Seq(before.Shift[side]), peer.SndNxt+tcp.Seq(before.Shift[1-side])
-		if off := seq.Sub(next); off != 0 && off != -1 || ack != peers {
+		if off := seq.Sub(next); off != 0 && off != -1 {
 			continue
+		}
+		if unacked := peers.Add(-peer.SndNxt.Sub(peer.SndUna)); ack != peers && ack != unacked {
+			continue // where it is the latter, what the peer sent last was lost: the translation was gone
 		}
 		if mine.Timestamps != ev.HasTS {
 			continue
@@ -115,72 +122,111 @@ func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
 // and goes on under another.
 func (s *Subject) rebound(old *Subject, before, after *pairing.Sighting, side uint8) Answer {
 	a, b := before.Flow, after.Flow
-	ev := &b.Events[0]
-	at := clockwork(s.Clocks).to(s.Base, after.Vantage, ev.At)
-	first := s.ref(after, ev.Ord, ev.Kind, ev.At)
-	last := s.ref(before, a.LastOrd, flows.Unknown, a.Last)
-	v := &Verdict{ID: NATRebind, Confidence: Proven, At: at, FirstLost: first, Between: [2]int{after.Vantage, after.Vantage},
-		Cause: "idle-expiry", CauseConfidence: Likely}
-	lived := usedUntil(a, side)
-	silence := ev.At.Sub(lived)
-	v.Silence = silence
+	ev, c := &b.Events[0], clockwork(s.Clocks)
+	used, usedOrd := lastUse(a, side)
+	first, last := s.ref(after, ev.Ord, ev.Kind, ev.At), s.ref(before, usedOrd, flows.Unknown, used)
+	silence := ev.At.Sub(used)
+	v := &Verdict{ID: NATRebind, Confidence: Proven, At: c.to(s.Base, after.Vantage, ev.At), FirstLost: first, Between: [2]int{after.Vantage, after.Vantage}, Silence: silence}
+	limit := old.wentOnAt(first, c.to(old.Base, after.Vantage, ev.At))
+	asked := old.askedInVainSince(1-side, c.to(old.Base, before.Vantage, used), limit)
+	quiet := "of silence"
+	if asked >= 0 {
+		quiet = fmt.Sprintf("in which the %s sent nothing", sideName(side))
+	}
 	from, to := a.Sides[side].Addr, b.Sides[ev.From].Addr
-	v.Summary = fmt.Sprintf("A NAT gave the connection another name in mid-flow: %s became %s after %s of silence, with the same sequence numbers. %s knows no connection of the new name.",
-		from, to, facts.Compact(silence), capitalised(sideName(1-side)))
-	v.CauseWhy = "the old translation was gone after the silence, and another connection kept its own meanwhile"
-	kept := s.keptNames(before, side, lived, ev.At)
-	if !kept {
-		v.CauseConfidence = Possible
-		v.CauseWhy = "the old translation was gone after the silence; a translator that lost its whole table meanwhile looks the same, and no other connection tells"
-	}
-	if survived := longestSurvived(old, old.reaches(after.Vantage, ev.Ord)); !outlasts(silence, survived) {
-		v.Cause, v.CauseConfidence = "state-lost", Likely
-		why := fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived))
-		if silence < time.Second {
-			why = "no silence lies before it"
-		}
-		v.CauseWhy = why + ": the translator lost its table"
-		if kept {
-			v.CauseConfidence, v.CauseWhy = Possible, why+", and another connection kept its name: the translator dropped this one by itself"
-		}
-	}
+	v.Summary = fmt.Sprintf("A NAT gave the connection another name in mid-flow: %s became %s after %s %s, with the same sequence numbers. %s knows no connection of the new name.",
+		from, to, facts.Compact(silence), quiet, capitalised(sideName(1-side)))
+	old.whyRenamed(v, asked, limit, s.keptNames(before, side, used, ev.At))
 	v.Unknown = []string{"which device translates: capture on its inside as well"}
 	return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("SEQ %d and ACK %d go on from %s to %s", ev.Seq, ev.Ack, from, to),
 		Suggests: "one connection under two names: the translation changed", Evidence: []pairing.Ref{last, first}}}}
 }
 
-// usedUntil returns when a side's translation was last in use: it sent something,
-// or, of a run of its probes, was answered.
-func usedUntil(f *flows.Flow, side uint8) (last tcp.Instant) {
+// whyRenamed gives a changed translation its cause: the silence before passage limit
+// against the longest survived, what the end outside asked in vain since passage asked
+// (-1: nothing), and whether another connection kept its name meanwhile.
+func (s *Subject) whyRenamed(v *Verdict, asked, limit int, kept bool) {
+	survived := longestSurvived(s, limit)
+	earlier := fmt.Sprintf("a silence of %s was survived before", facts.Compact(survived))
+	if v.Silence < time.Second {
+		earlier = "no silence lies before it"
+	}
+	v.Cause, v.CauseConfidence = "state-lost", Likely
+	switch {
+	case !outlasts(v.Silence, survived) && kept:
+		v.CauseConfidence, v.CauseWhy = Possible, earlier+", and another connection kept its name: the translator dropped this one by itself"
+		return
+	case !outlasts(v.Silence, survived):
+		v.CauseWhy = earlier + ": the translator lost its table"
+		return
+	case asked >= 0:
+		if silence, i := s.silence(asked); i >= 0 && !outlasts(silence, survived) {
+			v.CauseConfidence, v.CauseWhy = Possible, fmt.Sprintf("what the %s sent after %s of silence got no answer already, and %s: the translator had lost its table by then; an outage then, and a timer that ran out later, look the same",
+				sideName(s.Passages[asked].From), facts.Compact(silence), earlier)
+			return
+		}
+	}
+	v.Cause = "idle-expiry"
+	v.CauseWhy = "the old translation was gone after the silence, and another connection kept its own meanwhile"
+	if !kept {
+		v.CauseConfidence = Possible
+		v.CauseWhy = "the old translation was gone after the silence; a translator that lost its whole table meanwhile looks the same, and no other connection tells"
+	}
+}
+
+// askedInVainSince returns the first passage of a side after an instant of Base's
+// clock, and before passage limit, that asked and was not answered; -1 where there
+// is none.
+func (s *Subject) askedInVainSince(side uint8, since tcp.Instant, limit int) int {
+	for i := range limit {
+		if p := &s.Passages[i]; p.From == side && p.At > since && asks(p) && p.Kind != flows.RST && !passed(s, i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// wentOnAt returns the passage that a frame is a sighting of; where none is, the first
+// one since an instant of Base's clock.
+func (s *Subject) wentOnAt(frame pairing.Ref, at tcp.Instant) int {
+	limit := len(s.Passages)
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		p := &s.Passages[i]
+		if slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == frame.Vantage && r.Ord == frame.Ord }) {
+			return i
+		}
+		if p.At >= at {
+			limit = i
+		}
+	}
+	return limit
+}
+
+// lastUse returns when a side's translation was last in use, and the frame: it sent
+// something, or, of a run of its probes, was answered.
+func lastUse(f *flows.Flow, side uint8) (at tcp.Instant, ord tcp.Ordinal) {
+	use := func(when tcp.Instant, frame tcp.Ordinal) {
+		if when > at {
+			at, ord = when, frame
+		}
+	}
 	for i := range f.Events {
 		ev := &f.Events[i]
 		if ev.Kind == flows.ICMPError {
 			continue
 		}
 		if ev.From == side {
-			last = max(last, ev.At)
+			use(ev.At, ev.Ord)
 		}
 		switch r := ev.Run; {
 		case r == nil || r.Count[side] == 0:
 		case r.LastFrom == side, ev.Kind == flows.KeepaliveProbe:
-			last = max(last, r.Until)
+			use(r.Until, r.UntilOrd)
 		default:
-			last = max(last, r.OtherUntil)
+			use(r.OtherUntil, r.UntilOrd) // its frame is not kept
 		}
 	}
-	return last
-}
-
-// reaches returns the passage that a vantage point holds as the frame of an ordinal;
-// behind the last one where there is none.
-func (s *Subject) reaches(vantage int, ord tcp.Ordinal) int {
-	i := slices.IndexFunc(s.Passages, func(p Passage) bool {
-		return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == vantage && r.Ord == ord })
-	})
-	if i < 0 {
-		return len(s.Passages)
-	}
-	return i
+	return at, ord
 }
 
 // keptNames reports whether another connection behind the same translation went
@@ -193,7 +239,7 @@ func (s *Subject) keptNames(before *pairing.Sighting, side uint8, from, to tcp.I
 			if o.Seen[i].Vantage != before.Vantage || f.First >= from || f.Last <= to || f.Sides[side].Addr.Addr() != host {
 				continue
 			}
-			if usedUntil(f, side) > to && !f.Sides[side].RST && !f.Sides[1-side].RST {
+			if used, _ := lastUse(f, side); used > to && !f.Sides[side].RST && !f.Sides[1-side].RST {
 				return true
 			}
 		}

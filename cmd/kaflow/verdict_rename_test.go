@@ -24,6 +24,59 @@ const renamedProbe = `
 +10ms S > C RST seq 900 win 0 id 0 ttl 63 @client
 `
 
+// sentInVain is data of the server that the translator drops, for it has forgotten the
+// session, and then data of the client under another port.
+const sentInVain = `
++690s  S > C PSH,ACK seq 900 ack 157 ts 736057 42046 len 30 lost
++230ms S > C PSH,ACK seq 900 ack 157 ts 736287 42046 len 30 lost
++460ms S > C PSH,ACK seq 900 ack 157 ts 736747 42046 len 30 lost
++9s    C > S PSH,ACK seq 157 ack 900 ts 741800 46057 len 30 @client
++0s    D > S PSH,ACK seq 157 ack 900 ts 741800 46057 len 30 @server
++1ms   S > D RST     seq 900 win 0 id 0 @server
++10ms  S > C RST     seq 900 win 0 id 0 ttl 63 @client
++5s    S > C PSH,ACK seq 900 ack 157 ts 752747 42046 len 30 lost
++5s    S > C PSH,ACK seq 900 ack 157 ts 757747 42046 len 30 lost
+`
+
+// lostTable are keepalives of the server that are lost from one minute to the next, its
+// giving up, and data of the client under another port much later.
+const lostTable = session + `
++60s   S > C ACK     seq 899 ack 157 ts 106057 42046
++11ms  C > S ACK     seq 157 ack 900 ts 102070 106057
++60s   S > C ACK     seq 899 ack 157 ts 166057 102070
++11ms  C > S ACK     seq 157 ack 900 ts 162070 166057
++60s   S > C ACK     seq 899 ack 157 ts 226068 162070 lost
++10s   S > C ACK     seq 899 ack 157 ts 236068 162070 lost
++10s   S > C ACK     seq 899 ack 157 ts 246068 162070 lost
++10s   S > C RST,ACK seq 900 ack 157 ts 256068 162070 lost
++900s  C > S PSH,ACK seq 157 ack 900 ts 1152070 166057 len 1 @client
++0s    D > S PSH,ACK seq 157 ack 900 ts 1152070 166057 len 1 @server
++1ms   S > D RST     seq 900 win 0 id 0 @server
++10ms  S > C RST     seq 900 win 0 id 0 ttl 63 @client
+`
+
+// translated is a session whose client is N to the server, as both captures have it,
+// and M from the silence on.
+const translated = `
+C 10.1.1.1:40001
+N 192.0.2.1:40000
+M 192.0.2.1:40001
+0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 @client
++10ms N > S SYN     seq 99  mss 1460 sackok ts 1000 0 ttl 60 @server
++1ms  S > N SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 @server
++10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 ttl 60 @client
++1ms  C > S ACK     seq 100 ack 900 ts 1022 5000 @client
++10ms N > S ACK     seq 100 ack 900 ts 1022 5000 ttl 60 @server
++2s   C > S PSH,ACK seq 100 ack 900 ts 3032 5000 len 21 @client
++10ms N > S PSH,ACK seq 100 ack 900 ts 3032 5000 len 21 ttl 60 @server
++1ms  S > N ACK     seq 900 ack 121 ts 7022 3032 @server
++10ms S > C ACK     seq 900 ack 121 ts 7022 3032 ttl 60 @client
++690s C > S PSH,ACK seq 121 ack 900 ts 693053 7022 len 30 @client
++10ms M > S PSH,ACK seq 121 ack 900 ts 693053 7022 len 30 ttl 60 @server
++1ms  S > M RST     seq 900 win 0 id 0 @server
++10ms S > C RST     seq 900 win 0 id 0 ttl 60 @client
+`
+
 // renamed are conversations whose translation changes in their midst, and others that
 // a device forgets without telling.
 var renamed = []conversation{
@@ -37,6 +90,12 @@ var renamed = []conversation{
 +60s   E > S PSH,ACK seq 7000 ack 9000 ts 1910022 60000 len 10
 +11ms  S > E ACK     seq 9000 ack 7010 ts 1920033 1910022
 `, "nat-rebind proven state-lost possible", "peer-lost-state possible", "-"},
+	{"the server's data is lost before the client's comes under another port", session + sentInVain,
+		"nat-rebind proven idle-expiry possible", "peer-lost-state possible", "nat-rebind proven idle-expiry possible"},
+	{"data from another port that acknowledges what was never sent", session + strings.ReplaceAll(sentInVain, "D > S PSH,ACK seq 157 ack 900", "D > S PSH,ACK seq 157 ack 889"),
+		"-", "-", "undecided possible"},
+	{"the server's keepalives are lost after a minute, and the client's data comes much later under another port", lostTable,
+		"nat-rebind proven state-lost possible", "peer-lost-state possible", "nat-rebind proven state-lost possible"},
 }
 
 // printed are conversations and what the report of their captures, of both or of the
@@ -47,6 +106,10 @@ var printed = []struct {
 }{
 	{"a NAT loses its table amid answered keepalives", session + steadyProbes(20) + renamedProbe,
 		[]string{"192.0.2.1:40001 after 1m00s of silence", "!20m"}, []string{"192.0.2.1:40001 after 1m00s of silence", "!20m"}},
+	{"the server's data is lost before the client's comes under another port", session + sentInVain,
+		[]string{"after 11m40s in which the client sent nothing", "!ONE WAY DROP", "!CLOSED"}, []string{"after 11m40s in which the client sent nothing", "!CLOSED"}},
+	{"a session behind a NAT comes back under another port", translated,
+		[]string{"192.0.2.1:40000 became 192.0.2.1:40001 after 11m30s of silence", "flow 2 of 2", "survived 2", "!CLOSED", "!survived 69"}, nil},
 }
 
 func TestReportsOfConversations(t *testing.T) {
