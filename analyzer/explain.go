@@ -143,7 +143,7 @@ var verdictPages = []Page{
 		Means:   "A link on the way takes smaller packets than the ends believe, and the ICMP message that says so is lost or filtered.",
 		Both:    "sizes that cross against sizes that do not",
 		One:     "only full-sized segments are repeated, shorter ones acknowledged",
-		Refutes: []string{"a full-sized segment that arrives", "short ones lost as well"},
+		Refutes: []string{"a full-sized segment that arrives after the first that did not", "short ones lost as well"},
 		Alike:   []string{"packet-loss that happened to hit large segments"},
 		Do:      []string{"lower the MTU or clamp the MSS on the tunnel", "let ICMP fragmentation needed and packet too big through"},
 	},

@@ -430,8 +430,17 @@ var findingPages = []Page{
 		Short:   "full-sized segments are lost and shorter ones pass",
 		Means:   "A link on the way takes smaller packets than the ends believe.",
 		One:     "segments from some size on that never arrive, sent again and again, and shorter ones that do",
-		Refutes: []string{"a large one that arrives"},
+		Refutes: []string{"a large one that arrives after the first that did not"},
 		Alike:   []string{"loss by chance that hit large segments"},
 		Do:      []string{"lower the MTU or clamp the MSS on the tunnel"},
+	},
+	{
+		ID: "hole-stays-open", Kind: OfFinding,
+		Short:   "an end reports octets beyond a hole, and nothing fills it until the capture ends",
+		Means:   "What the other end repeats does not arrive, or it repeats nothing. Where smaller segments still arrive, large ones may no longer fit through the path.",
+		One:     "acknowledgments with SACK blocks (RFC 2018) beyond a number that never moves on, for longer than repetitions take",
+		Refutes: []string{"a later acknowledgment beyond the hole"},
+		Alike:   []string{"mtu-black-hole, seen from the end that receives", "a sender that is gone"},
+		Do:      []string{"capture at the sender as well: it shows what is repeated, and how large it is"},
 	},
 }

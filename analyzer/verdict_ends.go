@@ -326,7 +326,7 @@ func (s *Subject) lastSign() int {
 }
 
 // askedInVain holds where one capture has an end that asks in vain, or from in
-// between two.
+// between two, or one that waits for what its peer sent in vain.
 func askedInVain(s *Subject) Answer {
 	if a := deathSeenFromOneEnd(s); a.Verdict != nil {
 		return a
@@ -334,7 +334,10 @@ func askedInVain(s *Subject) Answer {
 	if a := bothAskInVain(s); a.Verdict != nil {
 		return a
 	}
-	return heardTooLate(s)
+	if a := heardTooLate(s); a.Verdict != nil {
+		return a
+	}
+	return holeStaysOpen(s)
 }
 
 // heardTooLate holds where a capture has an end that gave up after probes in vain,

@@ -309,7 +309,7 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 	if len(gone.For) == 0 {
 		add(&gone.For, "a host that is down, asleep or unplugged does not answer either", asked...)
 	}
-	return []Hypothesis{drop, cut, gone, hostDropHypothesis(t.side, asked), s.oneWayHypothesis(t)}
+	return append([]Hypothesis{drop, cut, gone, hostDropHypothesis(t.side, asked), s.oneWayHypothesis(t)}, s.tooLarge(t)...)
 }
 
 func (s *Subject) oneWayHypothesis(t silentTail) Hypothesis {

@@ -77,6 +77,32 @@ M 192.0.2.1:40001
 +10ms S > C RST     seq 900 win 0 id 0 ttl 60 @client
 `
 
+// largePassed is a session in which the client sends large segments that arrive.
+const largePassed = session + `
++1s    C > S PSH,ACK seq 157  ack 900 ts 43068 46057 len 1448
++0s    C > S PSH,ACK seq 1605 ack 900 ts 43068 46057 len 1448
++11ms  S > C ACK     seq 900 ack 3053 ts 47079 43068
+`
+
+// shrunk is what follows when the path takes no large ones any more: four are lost, the
+// small one behind them arrives.
+const shrunk = `
++300s  C > S PSH,ACK seq 3053 ack 900 ts 343068 47079 len 1448 lost
++0s    C > S PSH,ACK seq 4501 ack 900 ts 343068 47079 len 1448 lost
++0s    C > S PSH,ACK seq 5949 ack 900 ts 343068 47079 len 1448 lost
++0s    C > S PSH,ACK seq 7397 ack 900 ts 343068 47079 len 300
++11ms  S > C ACK     seq 900 ack 3053 ts 347079 43068 sack 7397-7697
++220ms C > S PSH,ACK seq 3053 ack 900 ts 343299 347079 len 1448 lost
++440ms C > S PSH,ACK seq 3053 ack 900 ts 343739 347079 len 1448 lost
++880ms C > S PSH,ACK seq 3053 ack 900 ts 344619 347079 len 1448 lost
+`
+
+// smallAfter is a small segment that arrives beyond the hole, a minute later.
+const smallAfter = `
++60s   C > S PSH,ACK seq 7697 ack 900 ts 404630 347079 len 20
++11ms  S > C ACK     seq 900 ack 3053 ts 408641 43068 sack 7397-7717
+`
+
 // renamed are conversations whose translation changes in their midst, and others that
 // a device forgets without telling.
 var renamed = []conversation{
@@ -96,6 +122,21 @@ var renamed = []conversation{
 		"-", "-", "undecided possible"},
 	{"the server's keepalives are lost after a minute, and the client's data comes much later under another port", lostTable,
 		"nat-rebind proven state-lost possible", "peer-lost-state possible", "nat-rebind proven state-lost possible"},
+	{"large segments pass, then none, and small ones still do", largePassed + shrunk + smallAfter + fresh,
+		"mtu-black-hole proven", "mtu-black-hole likely", "undecided possible"},
+	{"large segments pass, then none, and nothing small is sent later", largePassed + shrunk + strings.ReplaceAll(fresh, "+1s ", "+9s "),
+		"mtu-black-hole likely", "undecided possible", "undecided possible"},
+	{"large segments pass, then several are lost, and others pass again", largePassed + shrunk + `
++60s   C > S PSH,ACK seq 7697 ack 900 ts 404630 347079 len 1448
++11ms  S > C ACK     seq 900 ack 3053 ts 408641 43068 sack 7397-9145
+` + smallAfter + fresh, "not mtu-black-hole", "not mtu-black-hole", "undecided possible"},
+	{"a hole that a repetition fills", largePassed + shrunk + `
++1760ms C > S PSH,ACK seq 3053 ack 900 ts 346379 347079 len 1448
++11ms   S > C ACK     seq 900 ack 4501 ts 350390 346379 sack 7397-7697
++0s     C > S PSH,ACK seq 4501 ack 900 ts 346379 350390 len 2896
++11ms   S > C ACK     seq 900 ack 7697 ts 350401 346390
+` + fresh, "healthy", "healthy", "healthy"},
+	{"a capture that ends with a hole just opened", largePassed + shrunk, "not healthy", "-", "healthy"},
 }
 
 // printed are conversations and what the report of their captures, of both or of the
