@@ -385,7 +385,23 @@ func passed(s *Subject, i int) bool {
 	if p.Kind == flows.RST {
 		return false
 	}
-	return s.acknowledged(i)
+	return s.acknowledged(i) || p.Kind == flows.ZeroWindowProbe && s.windowTold(i)
+}
+
+// windowTold reports whether the window probe of passage i was answered: what the
+// other end says next, before another probe, is its window.
+func (s *Subject) windowTold(i int) bool {
+	p := &s.Passages[i]
+	for j := i + 1; j < len(s.Passages); j++ {
+		switch q := &s.Passages[j]; {
+		case q.Kind == flows.ICMPError || q.From > flows.Server:
+		case q.From == p.From || q.At.Sub(p.At) > promptly:
+			return false
+		default:
+			return q.Kind == flows.ZeroWindowACK || q.Kind == flows.WindowUpdate
+		}
+	}
+	return false
 }
 
 // acknowledged reports whether the payload of passage i is acknowledged later
@@ -414,6 +430,7 @@ type silentTail struct {
 	first        int
 	tail         pairing.Ref   // what was asked before, as the last segment of a run (see lostTail); zero where nothing was
 	silence      time.Duration // before the first of them
+	within       bool          // what was asked before is hidden in a run: when it began, and after which silence, is not known
 	lastHeard    int           // last passage of the other side; -1 none
 	probes, data int
 	reset        int // its own RST at the end; -1 none
@@ -466,6 +483,15 @@ func (s *Subject) aroundOnset(t silentTail) []pairing.Ref {
 	return []pairing.Ref{first}
 }
 
+// owesBefore reports whether octets that a side sent before passage i, which begins with
+// data, are never acknowledged: what is hidden in a run before was lost as well.
+func (s *Subject) owesBefore(side uint8, i int) bool {
+	p := &s.Passages[i]
+	seen := s.sightingAt(p.First().Vantage)
+	own := &seen.Flow.Sides[side]
+	return p.Event.Len > 0 && p.Kind != flows.KeepaliveProbe && p.Kind != flows.ZeroWindowProbe && own.NxtKnown && own.SndUna.Before(p.Event.Seq)
+}
+
 // findTail looks for an end that asks in vain until the capture's end: probes
 // or data, two at least, with nothing from the other side after the first.
 func findTail(s *Subject) (t silentTail, ok bool) {
@@ -505,6 +531,9 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 			}
 		}
 		if len(t.asked) >= 2 && t.lastHeard >= 0 {
+			if s.owesBefore(side, t.first) {
+				t.silence, t.within = 0, true
+			}
 			return t, true
 		}
 	}

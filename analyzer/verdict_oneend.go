@@ -261,7 +261,9 @@ func tailHypotheses(s *Subject, t silentTail, idle bool, alive, dead *Control) [
 	if idle {
 		add(&drop.For, fmt.Sprintf("it began right after %s of silence", facts.Compact(t.silence)), onset...)
 	} else {
-		add(&drop.Against, "no silence lies before it", onset...)
+		if !t.within {
+			add(&drop.Against, "no silence lies before it", onset...)
+		}
 		add(&cut.For, "it began in the middle of traffic", onset...)
 		add(&gone.For, "it began in the middle of traffic", onset...)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -103,6 +104,67 @@ const smallAfter = `
 +11ms  S > C ACK     seq 900 ack 3053 ts 408641 43068 sack 7397-7717
 `
 
+// windowShut is a server that does not read: its client asks for the window every two
+// minutes, and is answered.
+const windowShut = session + `
++1s    C > S PSH,ACK seq 157 ack 900 ts 43046 46057 len 1000
++11ms  S > C ACK seq 900 ack 1157 ts 47057 43046 win 0
++220ms C > S ACK seq 1156 ack 900 ts 43277 47057
++11ms  S > C ACK seq 900 ack 1157 ts 47288 43046 win 0
++440ms C > S ACK seq 1156 ack 900 ts 43728 47288
++11ms  S > C ACK seq 900 ack 1157 ts 47739 43046 win 0
++60s   C > S ACK seq 1156 ack 900 ts 103739 47739
++11ms  S > C ACK seq 900 ack 1157 ts 107750 43046 win 0
++120s  C > S ACK seq 1156 ack 900 ts 223750 107750
++11ms  S > C ACK seq 900 ack 1157 ts 227761 43046 win 0
++120s  C > S ACK seq 1156 ack 900 ts 343761 227761
++11ms  S > C ACK seq 900 ack 1157 ts 347772 43046 win 0
++30s   C > S PING 1
++11ms  S > C PONG 1
+drop both
++90s   C > S ACK seq 1156 ack 900 ts 463772 347772
+drop nothing
++30s   C > S PING 2
++11ms  S > C PONG 2
+drop both
++90s   C > S ACK seq 1156 ack 900 ts 583772 347772
+drop nothing
++30s   C > S PING 3
++11ms  S > C PONG 3
+drop both
++90s   C > S ACK seq 1156 ack 900 ts 703772 347772
+drop nothing
++30s   C > S PING 4
++11ms  S > C PONG 4
+`
+
+// typedUntilLost are rounds of data, one every 14 s, of which the last ones are lost, the
+// first of these again and again, beside a login that is answered.
+func typedUntilLost(answered, lost int) string {
+	var b strings.Builder
+	b.WriteString(strings.Replace(session, "+41s", "+1s", 1))
+	seq, ack := 157, 900
+	for range answered {
+		fmt.Fprintf(&b, "+14s  C > S PSH,ACK seq %d ack %d ts 50000 50000 len 40\n", seq, ack)
+		fmt.Fprintf(&b, "+11ms S > C PSH,ACK seq %d ack %d ts 50000 50000 len 60\n", ack, seq+40)
+		fmt.Fprintf(&b, "+50ms C > S ACK seq %d ack %d ts 50000 50000\n", seq+40, ack+60)
+		seq, ack = seq+40, ack+60
+	}
+	b.WriteString("drop both\n")
+	first, pause := seq, "+14s"
+	for i := range lost {
+		fmt.Fprintf(&b, "%s C > S PSH,ACK seq %d ack %d ts 50000 50000 len 40\n", pause, seq, ack)
+		pause = "+15s"
+		if seq += 40; i < 8 {
+			fmt.Fprintf(&b, "+300ms C > S PSH,ACK seq %d ack %d ts 50000 50000 len 40\n", first, ack)
+		}
+		if i == lost/2 {
+			b.WriteString("drop nothing\n" + fresh + "drop both\n")
+		}
+	}
+	return b.String()
+}
+
 // renamed are conversations whose translation changes in their midst, and others that
 // a device forgets without telling.
 var renamed = []conversation{
@@ -136,6 +198,10 @@ var renamed = []conversation{
 +0s     C > S PSH,ACK seq 4501 ack 900 ts 346379 350390 len 2896
 +11ms   S > C ACK     seq 900 ack 7697 ts 350401 346390
 ` + fresh, "healthy", "healthy", "healthy"},
+	{"window probes are answered every two minutes, and then not", windowShut,
+		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
+	{"regular data is lost from one round to the next", typedUntilLost(60, 60),
+		"undecided possible", "undecided possible", "-"},
 	{"a capture that ends with a hole just opened", largePassed + shrunk, "not healthy", "-", "healthy"},
 }
 
