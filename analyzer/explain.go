@@ -263,8 +263,8 @@ var causePages = []Page{
 	{
 		ID: "idle-expiry", Kind: OfCause, Short: "an idle timer ran out: the gap was longer than any that was survived",
 		Means:   "Proven only with a control that crosses while this connection is lost, or where several connections die above and live below one idle age; else likely, since an outage that began during the silence looks the same.",
-		One:     "a control that crosses while this connection, silent for longer than any survived, is lost; or several that died above and others that lived below one idle age",
-		Refutes: []string{"the same gap was survived before", "all connections died at one moment, whatever their age"},
+		One:     "a control that crosses while this connection, silent for longer than any survived, is lost; or several that died above and others that lived below one idle age; or, of a timer that counts payload alone, several whose keepalives were answered that died at other moments and at one age of their last payload",
+		Refutes: []string{"the same gap was survived before, and payload ended it", "all connections died at one moment, whatever their age"},
 		Alike:   []string{"an outage that began during the silence", "state-lost: a table that was emptied during the silence"},
 		Do:      []string{"keepalives below the limit, or a longer timeout on the device"},
 	},
@@ -273,7 +273,7 @@ var causePages = []Page{
 		Means:   "A gap as long was survived before and a control crosses, or connections of every age died while a fresh one crosses; without a control the path may have been cut, and the verdict stays undecided. A change of the peer's MAC address, gratuitous ARP or a step in TTL at that moment supports it.",
 		One:     "connections of every age lost from one moment on while a fresh one crosses; or a silence that was survived before and a control that crosses",
 		Refutes: []string{"connections that were silent for less long live on"},
-		Alike:   []string{"path-cut, where no control crosses", "idle-expiry of all that were idle alike"},
+		Alike:   []string{"path-cut, where no control crosses", "idle-expiry of all that were idle alike", "idle-expiry by a timer that counts payload alone, where keepalives alone ended the silences that were survived"},
 		Do:      []string{"look at the device's uptime, cluster log and table size; keepalives do not prevent it"},
 	},
 	{

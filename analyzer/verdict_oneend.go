@@ -84,6 +84,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		if survived := longestSurvived(s, t.first); !outlasts(t.silence, survived) {
 			v.Cause = "state-lost"
 			v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(survived), facts.Compact(t.silence))
+			s.payloadTimer(v, t.first)
 		}
 		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer, while %s between the same hosts lives. The path and the peer work; this connection's state is gone, most likely in a device between.",
 			facts.Compact(t.silence), asker, asked, aControl(alive))

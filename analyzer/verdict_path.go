@@ -227,11 +227,19 @@ func (s *Subject) survivedAsLong(o *onset) Answer {
 	v := s.pathVerdict(Undecided, o)
 	v.Confidence = Possible
 	lost := s.crossedAndLost(o)
-	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s. A silence of %s was survived before, so no idle timer ran out: a device lost its state, or the path was cut, and no other traffic between the hosts tells which.",
-		s.sinceWhen(o), facts.Compact(o.survived))
+	timer, unlessPayload := "no idle timer ran out: ", s.unlessPayload(o.first)
+	if unlessPayload != "" {
+		timer = "no idle timer that keepalives refresh ran out: one that counts payload alone did, "
+		v.Unknown = append(v.Unknown, "whether a timer that counts payload alone ran out: "+unlessPayload)
+	}
+	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s. A silence of %s was survived before, so %sa device lost its state, or the path was cut, and no other traffic between the hosts tells which.",
+		s.sinceWhen(o), facts.Compact(o.survived), timer)
 	against := s.againstExpiry(o)
 	for i := range against {
 		against[i].Says += ": no idle timer"
+		if unlessPayload != "" {
+			against[i].Says += " but one that counts payload alone: " + unlessPayload
+		}
 	}
 	return Answer{Verdict: v, Findings: []Finding{lost}, Hypotheses: []Hypothesis{
 		{Verdict: SilentDrop, For: because("what is sent since does not cross; a device that lost its table forgets connections of any age", lost.Evidence...), Against: against, Next: decide},
@@ -323,7 +331,9 @@ func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
 	default:
 		v.Cause, v.CauseConfidence = "state-lost", Likely
 		v.CauseWhy = "no silence lies before it"
+		return
 	}
+	s.payloadTimer(v, o.first)
 }
 
 // youngDead finds another connection of the hosts that died at the same time

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -165,6 +166,53 @@ func typedUntilLost(answered, lost int) string {
 	return b.String()
 }
 
+// probing are sessions that begin at some seconds, send data once, and ask every 30 s; from
+// the moment on at which lost holds, of seconds since the start and since its data, nothing
+// of a session crosses. Pings cross to the end.
+func probing(starts []int, pings bool, lost func(at, age int) bool) string {
+	type line struct {
+		ms   int
+		text string
+	}
+	var all []line
+	add := func(ms int, format string, args ...any) { all = append(all, line{ms, fmt.Sprintf(format, args...)}) }
+	for i, start := range starts {
+		who, ms := string("CDEF"[i]), start*1000
+		add(ms, "%s > S SYN seq 99 mss 1460", who)
+		add(ms+21, "S > %s SYN,ACK seq 899 ack 100 mss 1460", who)
+		add(ms+42, "%s > S ACK seq 100 ack 900", who)
+		add(ms+1000, "%s > S PSH,ACK seq 100 ack 900 len 21", who)
+		add(ms+1021, "S > %s ACK seq 900 ack 121", who)
+		for dead, at := 0, ms+31_000; dead < 4 && at < 1_000_000; at += 30_000 {
+			if lost(at/1000, (at-ms)/1000-1) {
+				add(at, "%s > S ACK seq 120 ack 900 lost", who)
+				dead++
+				continue
+			}
+			add(at, "%s > S ACK seq 120 ack 900", who)
+			add(at+21, "S > %s ACK seq 900 ack 121", who)
+		}
+	}
+	for i := range 100 {
+		if pings {
+			add(i*10_000+5000, "C > S PING %d", i+1)
+			add(i*10_000+5021, "S > C PONG %d", i+1)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b line) int { return a.ms - b.ms })
+	var b strings.Builder
+	b.WriteString("D 192.0.2.1:40001\nE 192.0.2.1:40002\nF 192.0.2.1:40003\n" + "delay C 10ms\ndelay S 10ms\ndelay D 10ms\ndelay E 10ms\ndelay F 10ms\n")
+	for _, l := range all {
+		fmt.Fprintf(&b, "%dms %s\n", l.ms, l.text)
+	}
+	return b.String()
+}
+
+// What makes sessions die: a timer of 350 s that counts payload alone, or a table that is
+// lost after 500 s.
+func byPayload(_, age int) bool { return age > 350 }
+func byFlush(at, _ int) bool    { return at > 500 }
+
 // renamed are conversations whose translation changes in their midst, and others that
 // a device forgets without telling.
 var renamed = []conversation{
@@ -202,6 +250,16 @@ var renamed = []conversation{
 		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
 	{"regular data is lost from one round to the next", typedUntilLost(60, 60),
 		"undecided possible", "undecided possible", "-"},
+	{"keepalives cross every 30 s, and the connection dies 350 s after its last data", probing([]int{0}, true, byPayload),
+		"silent-drop proven state-lost possible", "silent-drop possible state-lost possible", "-"},
+	{"two die 350 s after their last data", probing([]int{0, 50}, true, byPayload),
+		"silent-drop proven idle-expiry possible", "silent-drop possible idle-expiry possible", "-"},
+	{"three die 350 s after their last data", probing([]int{0, 50, 110}, true, byPayload),
+		"silent-drop proven idle-expiry likely", "silent-drop possible idle-expiry possible", "-"},
+	{"three die at one moment", probing([]int{0, 50, 110}, true, byFlush),
+		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
+	{"one dies 350 s after its last data, and another lives on", probing([]int{0, 50}, true, func(at, age int) bool { return byPayload(at, age) && at-age < 10 }),
+		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
 	{"a capture that ends with a hole just opened", largePassed + shrunk, "not healthy", "-", "healthy"},
 }
 
@@ -215,6 +273,8 @@ var printed = []struct {
 		[]string{"192.0.2.1:40001 after 1m00s of silence", "!20m"}, []string{"192.0.2.1:40001 after 1m00s of silence", "!20m"}},
 	{"the server's data is lost before the client's comes under another port", session + sentInVain,
 		[]string{"after 11m40s in which the client sent nothing", "!ONE WAY DROP", "!CLOSED"}, []string{"after 11m40s in which the client sent nothing", "!CLOSED"}},
+	{"keepalives cross every 30 s, and nothing tells of the path when they are lost", probing([]int{0}, false, byPayload),
+		[]string{"A silence of 30 s was survived before, so no idle timer that keepalives refresh ran out: one that counts payload alone did", "no payload had crossed for 6m00s"}, nil},
 	{"a session behind a NAT comes back under another port", translated,
 		[]string{"192.0.2.1:40000 became 192.0.2.1:40001 after 11m30s of silence", "flow 2 of 2", "survived 2", "!CLOSED", "!survived 69"}, nil},
 }
