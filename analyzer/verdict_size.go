@@ -64,7 +64,7 @@ func mtuBlackHole(s *Subject) Answer {
 func (s *Subject) pathShrunk(side uint8, z *sizes, since *passing) Answer {
 	p := &s.Passages[z.first]
 	v := &Verdict{ID: MTUBlackHole, Confidence: Likely, At: p.At, FirstLost: p.First(), Between: [2]int{s.Base, s.Base},
-		Summary: fmt.Sprintf("From frame %s on the %s's large segments vanish and its small ones pass: %d times %d octets or more never arrived. As large ones did before: the way takes smaller packets since then, as where a route changed or a tunnel came up, and no ICMP tells the sender.",
+		Summary: fmt.Sprintf("From frame %s on the %s's large segments vanish and its small ones pass: %d times it sent %d octets or more that were never acknowledged. As large ones arrived before: the way takes smaller packets since then, as where a route changed or a tunnel came up, and no ICMP tells the sender.",
 			frameWord(s, p.First()), sideName(side), z.tries, z.smallest),
 		Unknown: []string{"where the large ones are lost: ping with the don't-fragment bit and growing sizes, or lower the MSS"}}
 	f := Finding{Rule: "large-ones-vanish", Says: fmt.Sprintf("%d segments of %d octets and more are never acknowledged, smaller ones are answered meanwhile", z.tries, z.smallest),
@@ -274,7 +274,7 @@ func (s *Subject) openHole(i int, sender uint8) Answer {
 		}
 	}
 	lasts := facts.Compact(s.Ends[1].Sub(hole.At))
-	v := &Verdict{ID: Undecided, Confidence: Possible, At: hole.At, FirstLost: hole.First(), Between: [2]int{s.Base, s.Base},
+	v := &Verdict{ID: Undecided, Confidence: Possible, At: hole.At, Between: [2]int{s.Base, s.Base},
 		Summary: fmt.Sprintf("The %s waits for octets of the %s: its acknowledgments report a hole, and nothing fills it in the %s until the capture ends. What is repeated does not arrive, or the %s repeats nothing.",
 			sideName(1-sender), who, lasts, who),
 		Unknown: []string{"whether the " + who + " repeats what is missing, and how large that is: needs a capture there over the same time"}}
