@@ -77,7 +77,6 @@ func (s *Subject) diedUnpaid() (unpaid, bool) {
 // weighed is what other connections tell of a timer that counts payload alone.
 type weighed struct {
 	alike    int  // so many died at the same age of their last payload, at other moments
-	together int  // so many died within the same moment
 	excluded bool // they show that there is none
 }
 
@@ -108,21 +107,19 @@ func (s *Subject) timedByPayload(u *unpaid) (w weighed) {
 			continue
 		}
 		c := clockwork(s.Clocks)
-		w.together++
+		w.alike++
 		upper = min(upper, its.age)
 		lived, died = max(lived, c.to(s.Base, o.Base, its.last)), min(died, c.to(s.Base, o.Base, its.lost))
 	}
-	if lived > died {
-		w.alike, w.together = w.together, 0
-	}
-	if w.excluded = lower >= upper; w.excluded {
+	if w.excluded = lower >= upper; w.excluded || lived <= died { // at one moment
 		w.alike = 0
 	}
 	return w
 }
 
 // payloadTimer adds to a verdict that blames lost state, because as long a silence was
-// survived before, what a timer that counts payload alone has to do with it.
+// survived before, what a timer that counts payload alone has to do with it. Tables are
+// lost more often than such timers run out without a FIN or a RST, so that stays likely.
 func (s *Subject) payloadTimer(v *Verdict, limit int) {
 	u := s.unpaidAt(limit)
 	if v.Cause != "state-lost" || !u.open() {
@@ -138,9 +135,6 @@ func (s *Subject) payloadTimer(v *Verdict, limit int) {
 		}
 		v.CauseWhy = fmt.Sprintf("%s, as for %s that died at another moment: a timer that counts payload alone, which keepalives do not refresh, and a heartbeat of the application does", age, plural(w.alike, "other connection"))
 	default:
-		if w.together == 0 {
-			v.CauseConfidence = Possible
-		}
 		v.CauseWhy += "; keepalives alone ended such silences, and " + age + ": a timer that counts payload only is not excluded"
 		v.Unknown = append(v.Unknown, "whether a timer that counts payload alone ran out: "+age)
 	}

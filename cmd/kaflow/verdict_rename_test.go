@@ -251,7 +251,7 @@ var renamed = []conversation{
 	{"regular data is lost from one round to the next", typedUntilLost(60, 60),
 		"undecided possible", "undecided possible", "-"},
 	{"keepalives cross every 30 s, and the connection dies 350 s after its last data", probing([]int{0}, true, byPayload),
-		"silent-drop proven state-lost possible", "silent-drop possible state-lost possible", "-"},
+		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
 	{"two die 350 s after their last data", probing([]int{0, 50}, true, byPayload),
 		"silent-drop proven idle-expiry possible", "silent-drop possible idle-expiry possible", "-"},
 	{"three die 350 s after their last data", probing([]int{0, 50, 110}, true, byPayload),
