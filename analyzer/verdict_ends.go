@@ -288,8 +288,27 @@ func (s *Subject) gaveUp(side uint8) bool {
 	return len(s.Seen) > 1 && s.endingOf(side).GaveUp()
 }
 
+// unanswered counts the last questions of both sides that got no answer.
 func (s *Subject) unanswered() int {
-	return int(s.flow.Sides[0].Unanswered + s.flow.Sides[1].Unanswered)
+	return lastUnanswered(s.flow, flows.Client) + lastUnanswered(s.flow, flows.Server)
+}
+
+// lastUnanswered counts a side's open probes behind the last one that was
+// answered. An answer proves life for those before it, too, though it answers
+// the one alone.
+func lastUnanswered(f *flows.Flow, side uint8) (n int) {
+	open := int(f.Sides[side].Unanswered)
+	for i := len(f.Events) - 1; i >= 0 && n < open; i-- {
+		ev := &f.Events[i]
+		if ev.From != side || ev.Kind != flows.KeepaliveProbe {
+			continue
+		}
+		if ev.Run != nil || ev.AnsweredBy != 0 {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 func (s *Subject) firstOf(k flows.Kind) int {
@@ -404,7 +423,8 @@ func (s *Subject) gaveUpThenHeard(side uint8, first, end int, late *Passage) Ans
 // the other sends does not reach it.
 func bothAskInVain(s *Subject) Answer {
 	f := s.flow
-	if s.TwoSided() || f.Sides[0].Unanswered < 2 || f.Sides[1].Unanswered < 2 {
+	asked := [2]int{lastUnanswered(f, flows.Client), lastUnanswered(f, flows.Server)}
+	if s.TwoSided() || asked[0] < 2 || asked[1] < 2 {
 		return Answer{}
 	}
 	first := -1
@@ -422,7 +442,7 @@ func bothAskInVain(s *Subject) Answer {
 		Summary: "Both ends probe, both live to do so, and neither gets an answer: what passes here reaches neither of them. Something at this place, or on both sides of it, lets nothing of the connection through.",
 		Unknown: []string{"which: needs captures at both ends, or on both sides of the device at which this was taken"}}
 	v.Silence, _ = s.silence(first)
-	return Answer{Verdict: v, Findings: []Finding{{Rule: "both-ask-in-vain", Says: fmt.Sprintf("the client's last %d probes and the server's last %d got no answer", f.Sides[0].Unanswered, f.Sides[1].Unanswered),
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "both-ask-in-vain", Says: fmt.Sprintf("the client's last %d probes and the server's last %d got no answer", asked[0], asked[1]),
 		Suggests: "the device at which this was captured forgot the connection", Evidence: p.Refs}},
 		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: because("both ends hold the connection and probe it", p.Refs...), Against: because("not seen: what arrives at either end"), Next: nextCapture(other(p.From))}}}
 }
@@ -530,7 +550,7 @@ func healthyAtEnd(s *Subject) Answer {
 		return Answer{}
 	}
 	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}
-	if f.Sides[0].Unanswered >= 2 || f.Sides[1].Unanswered >= 2 {
+	if lastUnanswered(f, flows.Client) >= 2 || lastUnanswered(f, flows.Server) >= 2 {
 		return Answer{} // the other side's own probes are life, and no answer
 	}
 	if n := s.unanswered(); n > 0 {
@@ -540,7 +560,15 @@ func healthyAtEnd(s *Subject) Answer {
 		}
 		v.Unknown = append(v.Unknown, "whether the last question was answered: the capture ends before")
 	}
+	healed := s.healedTrain()
+	if healed != nil && healed.quiet && s.Ends[1].Sub(healed.answered) < healed.pace {
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s took that answer: the capture ends before it would have asked again", sideName(healed.side)))
+	}
 	switch probes := f.Count(flows.KeepaliveProbe); {
+	case healed != nil && s.TwoSided() && len(s.Seen) > 1:
+		v.Summary = fmt.Sprintf("Open and well: the last keepalive probe (of %d seen) crosses and is answered.", probes)
+	case healed != nil:
+		v.Summary = fmt.Sprintf("Open and well as far as this end sees: the last keepalive probe (of %d seen) is answered.", probes)
 	case probes > 0 && s.TwoSided() && len(s.Seen) > 1:
 		v.Summary = fmt.Sprintf("Open and well: keepalive probes (%d seen) cross and are answered.", probes)
 	case probes > 0:
@@ -549,4 +577,41 @@ func healthyAtEnd(s *Subject) Answer {
 		v.Summary = "Open at the end of the capture; what was sent last was answered."
 	}
 	return Answer{Verdict: v}
+}
+
+// healing is a row of probes of which the last one was answered, and those before
+// it were not.
+type healing struct {
+	side     uint8
+	pace     time.Duration // between the last two
+	answered tcp.Instant
+	quiet    bool // the end has sent nothing since
+}
+
+// healedTrain returns the train with which the probes of an end stop; nil where the
+// last one is open, or was the only one to be asked.
+func (s *Subject) healedTrain() *healing {
+	f := s.flow
+	for side := uint8(0); side < 2; side++ {
+		var last *flows.Event // the probe that was answered
+		for i := len(f.Events) - 1; i >= 0; i-- {
+			ev := &f.Events[i]
+			if ev.From != side || ev.Kind != flows.KeepaliveProbe {
+				continue
+			}
+			if last == nil && ev.Run == nil && ev.AnsweredBy != 0 {
+				last = ev
+				continue
+			}
+			if last == nil || ev.Run != nil || ev.AnsweredBy != 0 {
+				break
+			}
+			t := &healing{side: side, pace: last.At.Sub(ev.At), answered: last.At, quiet: f.Sides[side].LastSent == last.At}
+			if j := slices.IndexFunc(f.Events, func(x flows.Event) bool { return x.Ord == last.AnsweredBy }); j >= 0 {
+				t.answered = f.Events[j].At
+			}
+			return t
+		}
+	}
+	return nil
 }
