@@ -52,6 +52,7 @@ func (s *Subject) stretches() []stretch {
 		case s.TwoSided() && p.Known && p.How == pairing.Crossed || passed(s, i) || !s.TwoSided() && len(cur.lost) > 0 && s.answersLast(i, &cur):
 			if len(cur.lost) > 0 {
 				cur.after, cur.to = i, p.At
+				s.provenAlone(&cur)
 				if cur.before >= 0 && len(cur.lost) >= 3 && cur.to.Sub(cur.from) >= anOutage {
 					out = append(out, cur)
 				}
@@ -60,6 +61,23 @@ func (s *Subject) stretches() []stretch {
 		}
 	}
 	return out
+}
+
+// provenAlone leaves of a stretch in which two captures show losses what they show to
+// be lost: a question that got no answer may have arrived.
+func (s *Subject) provenAlone(o *stretch) {
+	if !o.proven {
+		return
+	}
+	o.by = [2]int{}
+	o.lost = slices.DeleteFunc(o.lost, func(i int) bool { p := &s.Passages[i]; return !p.Known || p.How != pairing.Lost })
+	for _, i := range o.lost {
+		p := &s.Passages[i]
+		o.by[p.From] += max(1, p.Count)
+	}
+	if len(o.lost) > 0 {
+		o.from = s.Passages[o.lost[0]].At
+	}
 }
 
 // vain reports whether passage i asked and got no answer: a probe that nothing

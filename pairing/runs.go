@@ -18,7 +18,7 @@ func (l *leg) withinRun(f *Fate, e *flows.Event, from, to tcp.Instant) bool {
 		}
 		f.Reason = InRun
 		f.Why = fmt.Sprintf("within a run of %d segments in %s", g.Run.Count[l.from], l.farName())
-		if g.At <= from && to <= g.Run.Until && steady(g) && l.sentWithin(g) <= int(g.Run.Count[l.from]) {
+		if g.At <= from && to <= g.Run.Until && steady(g) && l.sentWithin(g) <= int(g.Run.Count[l.from]) || l.fills(j) {
 			f.How = Crossed
 			f.Seen = l.m.sides[l.y].refAt(l.y, 0, g.Kind, 0)
 		}
@@ -58,6 +58,36 @@ func (l *leg) sentWithin(g *flows.Event) int {
 	from := l.m.clocks.estimate(l.y, l.x, g.At)
 	to := l.m.clocks.estimate(l.y, l.x, g.Run.Until)
 	return countSent(l.near, l.from, from, to)
+}
+
+// fills reports whether the prober's segments at the near point that can be those of
+// the keepalive run that is far event j are no more than it holds: then all of them
+// are, however little the clocks tell. What was sent before the run's first one is
+// none of them.
+func (l *leg) fills(j int) bool {
+	g := &l.far.Events[j]
+	if g.Kind != flows.KeepaliveProbe || g.From != l.from {
+		return false
+	}
+	sent := 0
+	for i := max(0, l.takenBy[j]); i < len(l.near.Events); i++ {
+		e := &l.near.Events[i]
+		if !comparableEvent(e) || l.partner[i] >= 0 && l.partner[i] != j {
+			continue
+		}
+		from, _, known := l.m.clocks.window(l.x, l.y, e.At)
+		_, to, _ := l.m.clocks.window(l.x, l.y, e.End())
+		switch {
+		case !known:
+			return false
+		case to.Add(l.slack) < g.At || g.Run.Until < from:
+		case e.Run != nil:
+			sent += int(e.Run.Count[l.from])
+		case e.From == l.from && fitsRun(e, g):
+			sent++
+		}
+	}
+	return sent <= int(g.Run.Count[l.from])
 }
 
 // countSent counts one side's segments between two instants: single ones, and

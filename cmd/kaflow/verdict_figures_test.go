@@ -27,11 +27,40 @@ const healedAndSilent = trainHealed + `
 +10ms S > C PONG 2
 `
 
+// octetsOneSecondApart is a session without timestamps of which the probes carry an
+// octet, come a second apart after two hours, and are answered in vain.
+const octetsOneSecondApart = `
+C 192.0.2.1:40000 ttl 128
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99  mss 1460 wscale 8 sackok id 1
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460 wscale 7 sackok
++11ms C > S ACK     seq 100 ack 900 id 2
++1s   C > S PSH,ACK seq 100 ack 900 len 40 id 3
++11ms S > C PSH,ACK seq 900 ack 140 len 66 id 17
++40ms C > S ACK     seq 140 ack 966 id 4
+drop S
++7200s C > S ACK seq 139 ack 966 data 00 id 5
++10ms  S > C ACK seq 966 ack 140 id 18
++990ms C > S ACK seq 139 ack 966 data 00 id 6
++10ms  S > C ACK seq 966 ack 140 id 19
++990ms C > S ACK seq 139 ack 966 data 00 id 7
++10ms  S > C ACK seq 966 ack 140 id 20
++990ms C > S ACK seq 139 ack 966 data 00 id 8
++10ms  S > C ACK seq 966 ack 140 id 21
++990ms C > S ACK seq 139 ack 966 data 00 id 9
++10ms  S > C ACK seq 966 ack 140 id 22
++990ms C > S ACK seq 139 ack 966 data 00 id 10
++10ms  S > C ACK seq 966 ack 140 id 23
++990ms C > S RST,ACK seq 140 ack 966 id 11
+`
+
 // figures are conversations of which the frames show plainly what a verdict, or a
 // figure in it, must not contradict.
 var figures = []conversation{
 	{"the last question of a train is answered, and the capture ends", trainHealed, "healthy", "healthy", "-"},
 	{"the last question of a train is answered, and its sender then silent for longer than its interval", healedAndSilent, "healthy", "healthy", "-"},
+	{"probes one second apart are answered in vain", octetsOneSecondApart, "one-way-drop proven", "-", "-"},
 	{"the last question of a train is open", trainHealed + `
 +60s  C > S ACK seq 156 ack 900 ts 182068 126079
 +11ms S > C ACK seq 900 ack 157 ts 186079 182068
@@ -51,6 +80,8 @@ func TestVerdictsTell(t *testing.T) {
 		{"nothing shows whether the answer was taken", trainHealed,
 			[]string{"the last keepalive probe (of 3 seen) crosses and is answered", "whether the client took that answer"},
 			[]string{"the last keepalive probe (of 3 seen) is answered", "whether the client took that answer"}, nil},
+		{"probes one second apart, two hours after the clocks were last compared", octetsOneSecondApart,
+			[]string{"6 segments of the client cross meanwhile", "!in a row are lost"}, nil, nil},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
