@@ -193,17 +193,17 @@ func tooSlow(_ *Subject, d *Diagnosis) []Finding {
 	if d.Idle.Killed == 0 {
 		return nil
 	}
-	fastest := time.Duration(0)
+	fastest, came := time.Duration(0), time.Duration(0)
 	for _, p := range d.Policies {
 		if p.Idle > 0 && (fastest == 0 || p.Idle < fastest) {
-			fastest = p.Idle
+			fastest, came = p.Idle, p.ObservedIdle.Min // the setting is inferred, and round; the frames have this
 		}
 	}
 	switch {
 	case len(d.Policies) == 0:
 		return []Finding{{Rule: "no-keepalive", Says: "neither end sent keepalive probes", Suggests: "nothing refreshed the path's state during the silence"}}
 	case fastest > d.Idle.Survived:
-		return []Finding{{Rule: "keepalive-too-slow", Says: fmt.Sprintf("the first probe comes after %s", facts.Compact(fastest)),
+		return []Finding{{Rule: "keepalive-too-slow", Says: fmt.Sprintf("the first probe comes after %s", facts.Compact(came)),
 			Suggests: fmt.Sprintf("too late for a path that forgets a connection after less than %s", facts.Compact(d.Idle.Killed))}}
 	}
 	return nil

@@ -81,10 +81,11 @@ const maxCandidates = 8
 // Round means, in this order: the default of a system in the table (so 7200
 // comes before 7100 and 45 before 40), whole hours, whole minutes, multiples
 // of ten seconds, of five seconds, whole seconds, and tenths below five
-// seconds or where nothing else fits. A value that matches almost exactly moves up one place, since most
-// systems are not late at all; one that needs a kernel frequency which is
-// rare (100 or 300 Hz) moves down one. Among equals the one nearest to
-// observed comes first.
+// seconds or where nothing else fits. Tens of seconds that are met to the tick come
+// first of all: 3700.00 s are these, and not an hour with 100 s of delay. A value that
+// matches almost exactly moves up one place, since most systems are not late at all;
+// one that needs a kernel frequency which is rare (100 or 300 Hz) moves down one.
+// Among equals the one nearest to observed comes first.
 func Candidates(observed, rtt time.Duration) []time.Duration {
 	fit := candidates{observed: observed, rtt: rtt}
 	fit.addDefaults()
@@ -165,6 +166,8 @@ func (c *candidates) best() []time.Duration {
 func plausibility(v, observed, rtt time.Duration) int {
 	late := observed - v
 	switch {
+	case late.Abs() <= 2*tick && v%(10*time.Second) == 0:
+		return -4
 	case late <= v/400+rtt:
 		return -1
 	case late <= max(Granule(v, 250), Granule(v, 1000))+rtt:

@@ -119,6 +119,7 @@ func TestRoundCandidatesComeFirst(t *testing.T) {
 		{"interval of a second", 1020 * ms, 1 * s},
 		{"half a second", 500 * ms, 500 * ms},
 		{"no whole second fits", 9900 * ms, 9900 * ms},
+		{"tens of seconds to the tick, which an hour could be too", 3700 * s, 3700 * s},
 		{"nothing special", 17030 * ms, 17 * s},
 	} {
 		got := facts.Candidates(c.observed, 10*ms)

@@ -47,7 +47,7 @@ func limitScale(d *analyzer.Diagnosis) (s scale, ok bool) {
 	}
 	most := max(b.Survived, b.Killed)
 	for i := range d.Policies {
-		most = max(most, d.Policies[i].Idle)
+		most = max(most, d.Policies[i].ObservedIdle.Min)
 	}
 	axis := axis{least: time.Second, most: max(2*most, time.Minute)}
 	s = scale{W: scaleWide, H: 116}
@@ -73,8 +73,8 @@ func limitScale(d *analyzer.Diagnosis) (s scale, ok bool) {
 	}
 	for i := range d.Policies {
 		if p := &d.Policies[i]; p.Idle > 0 {
-			x := axis.at(p.Idle)
-			s.Marks = append(s.Marks, tick{X: x, Y: 96 + 14*(i%2), Anchor: anchorAt(x), Text: fmt.Sprintf("%s probes after %s", endName(p.End), clockwise(p.Idle))})
+			x := axis.at(p.ObservedIdle.Min)
+			s.Marks = append(s.Marks, tick{X: x, Y: 96 + 14*(i%2), Anchor: anchorAt(x), Text: fmt.Sprintf("%s probes after %s", endName(p.End), clockwise(p.ObservedIdle.Min))})
 		}
 	}
 	return s, true

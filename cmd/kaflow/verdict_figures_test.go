@@ -82,6 +82,16 @@ func TestVerdictsTell(t *testing.T) {
 			[]string{"the last keepalive probe (of 3 seen) is answered", "whether the client took that answer"}, nil},
 		{"probes one second apart, two hours after the clocks were last compared", octetsOneSecondApart,
 			[]string{"6 segments of the client cross meanwhile", "!in a row are lost"}, nil, nil},
+		{"the first probe comes 100 s after the hour", session + `
++1s    D > S SYN seq 4999 mss 1460 sackok ts 1000 0 wscale 7
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 8000 1000 wscale 7
++11ms  D > S ACK seq 5000 ack 8000 ts 1022 8000
+drop C
++3698978ms C > S ACK seq 156 ack 900 ts 3742057 46057
++75s C > S ACK seq 156 ack 900 ts 3817057 46057
++1s    D > S PSH,ACK seq 5000 ack 8000 len 10 ts 3778000 8000
++11ms  S > D ACK seq 8000 ack 5010 ts 3788000 3778000
+`, []string{"the first probe comes after 1h01m40s", `"idle_s": 3700`}, nil, nil},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
