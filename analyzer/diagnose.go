@@ -135,6 +135,7 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 		}
 	}
 	soften(s, &d.Verdict)
+	d.Verdict.limitCause()
 	d.Counts = counts(s)
 	d.Policies = policies(s)
 	d.Idle = bracket(s, &d.Verdict)
@@ -158,6 +159,14 @@ func (s *Subject) suspect() {
 		s.gatherControls(s.others(hostsOf(s.Pair)), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
 	} else if t, ok := findTail(s); ok {
 		s.gatherControls(s.others(hostsOf(s.Pair)), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
+	}
+}
+
+// limitCause makes a cause no surer than what it is the cause of.
+func (v *Verdict) limitCause() {
+	order := [...]Confidence{Possible, Likely, Proven}
+	if whole := slices.Index(order[:], v.Confidence); whole >= 0 && slices.Index(order[:], v.CauseConfidence) > whole {
+		v.CauseConfidence = v.Confidence
 	}
 }
 

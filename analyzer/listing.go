@@ -119,6 +119,7 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 	}
 	share(&diag.Idle, b.path, known)
 	contradicted(&diag, b.path, known)
+	diag.Verdict.limitCause()
 	for i := range diag.Policies {
 		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
 	}

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"kaflow/flows"
@@ -433,6 +434,7 @@ type silentTail struct {
 	within       bool          // what was asked before is hidden in a run: when it began, and after which silence, is not known
 	lastHeard    int           // last passage of the other side; -1 none
 	probes, data int
+	fins         int // of data: FINs without payload
 	reset        int // its own RST at the end; -1 none
 }
 
@@ -445,6 +447,21 @@ func (s *Subject) tailVerdict(id string, sure Confidence, t silentTail, at int) 
 	}
 	v.LastCrossed = s.heardLast(t)
 	return v
+}
+
+// words counts what was asked.
+func (t *silentTail) words() string {
+	var parts []string
+	if t.probes > 0 {
+		parts = append(parts, plural(t.probes, "probe"))
+	}
+	if n := t.data - t.fins; n > 0 {
+		parts = append(parts, plural(n, "segment")+" with data")
+	}
+	if t.fins > 0 {
+		parts = append(parts, plural(t.fins, "FIN"))
+	}
+	return strings.Join(parts, " and ")
 }
 
 // heardLast returns the last frame of the other side that is known; zero where
@@ -527,6 +544,9 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 					t.probes++
 				} else {
 					t.data++
+				}
+				if p.Kind == flows.FIN && p.Event.Len == 0 {
+					t.fins++
 				}
 			}
 		}

@@ -26,13 +26,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	}
 	v := s.tailVerdict(Undecided, Possible, t, s.Base)
 	asker := sideName(t.side)
-	asked := fmt.Sprintf("%d probes", t.probes)
-	switch {
-	case t.probes == 0:
-		asked = fmt.Sprintf("%d segments with data", t.data)
-	case t.data > 0:
-		asked = fmt.Sprintf("%d probes and %d segments with data", t.probes, t.data)
-	}
+	asked := t.words()
 	idle := t.silence >= time.Second
 	evidence := s.questions(t)
 	finding := Finding{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer", asker, asked),

@@ -351,7 +351,15 @@ func (s *Subject) silentSummary(v *Verdict, o *onset, alive *Control) string {
 	var b strings.Builder
 	both := len(o.lost[0]) > 0 && len(o.lost[1]) > 0
 	switch {
-	case both && s.probesAmong(o.lost[0]) && s.probesAmong(o.lost[1]):
+	case both && s.among(o.lost[0], flows.FIN) && s.among(o.lost[1], flows.FIN):
+		b.WriteString("Both ends close the connection with a FIN, but nothing sent ")
+	case both && (s.among(o.lost[0], flows.FIN) || s.among(o.lost[1], flows.FIN)):
+		closer := flows.Client
+		if s.among(o.lost[1], flows.FIN) {
+			closer = flows.Server
+		}
+		fmt.Fprintf(&b, "The %s closes the connection with a FIN, the %s still holds it, but nothing sent ", sideName(closer), sideName(1-closer))
+	case both && s.among(o.lost[0], flows.KeepaliveProbe) && s.among(o.lost[1], flows.KeepaliveProbe):
 		b.WriteString("Both ends still hold the connection and both probe it, but nothing sent ")
 	case both:
 		b.WriteString("Both ends still hold the connection, but nothing sent ")
@@ -360,7 +368,11 @@ func (s *Subject) silentSummary(v *Verdict, o *onset, alive *Control) string {
 		if len(o.lost[1]) > 0 {
 			side = flows.Server
 		}
-		fmt.Fprintf(&b, "The %s still holds the connection, but nothing it sends ", sideName(side))
+		does := "still holds the connection"
+		if s.among(o.lost[side], flows.FIN) {
+			does = "closes the connection with a FIN"
+		}
+		fmt.Fprintf(&b, "The %s %s, but nothing it sends ", sideName(side), does)
 	}
 	b.WriteString(s.sinceWhen(o))
 	b.WriteString(" crosses")
@@ -382,13 +394,9 @@ func (s *Subject) silentSummary(v *Verdict, o *onset, alive *Control) string {
 	return b.String()
 }
 
-func (s *Subject) probesAmong(list []int) bool {
-	for _, i := range list {
-		if s.Passages[i].Kind == flows.KeepaliveProbe {
-			return true
-		}
-	}
-	return false
+// among reports whether one of some passages is of a kind.
+func (s *Subject) among(list []int, k flows.Kind) bool {
+	return slices.ContainsFunc(list, func(i int) bool { return s.Passages[i].Kind == k })
 }
 
 func (s *Subject) sinceWhen(o *onset) string {

@@ -55,11 +55,29 @@ drop S
 +990ms C > S RST,ACK seq 140 ack 966 id 11
 `
 
+// finInVain is a session that an end closes after ten minutes, and whose FIN never
+// arrives.
+const finInVain = session + `
+drop both
++600s  C > S FIN,ACK seq 157 ack 900 ts 642057 46057
++220ms C > S FIN,ACK seq 157 ack 900 ts 642277 46057
++440ms C > S FIN,ACK seq 157 ack 900 ts 642717 46057
+`
+
 // figures are conversations of which the frames show plainly what a verdict, or a
 // figure in it, must not contradict.
 var figures = []conversation{
 	{"the last question of a train is answered, and the capture ends", trainHealed, "healthy", "healthy", "-"},
 	{"the last question of a train is answered, and its sender then silent for longer than its interval", healedAndSilent, "healthy", "healthy", "-"},
+	{"a control crosses, and the capture at the server ends before the probes", session + `
++3000s C > S PING 1
++10ms  S > C PONG 1
+drop both
++4200s C > S ACK seq 156 ack 900 ts 7242068 46057
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++75s   C > S ACK seq 156 ack 900 ts 7392068 46057
++75s   C > S ACK seq 156 ack 900 ts 7467068 46057
+`, "silent-drop possible idle-expiry possible", "-", "-"},
 	{"probes one second apart are answered in vain", octetsOneSecondApart, "one-way-drop proven", "-", "-"},
 	{"the last question of a train is open", trainHealed + `
 +60s  C > S ACK seq 156 ack 900 ts 182068 126079
@@ -92,6 +110,14 @@ drop C
 +1s    D > S PSH,ACK seq 5000 ack 8000 len 10 ts 3778000 8000
 +11ms  S > D ACK seq 8000 ack 5010 ts 3788000 3778000
 `, []string{"the first probe comes after 1h01m40s", `"idle_s": 3700`}, nil, nil},
+		{"one end closes with a FIN that never arrives, the other asks later", finInVain + `
++9s    S > C ACK seq 899 ack 157 ts 655246 42046
++75s   S > C ACK seq 899 ack 157 ts 730246 42046
++9s    C > S FIN,ACK seq 157 ack 900 ts 735717 46057
+`, []string{"The client closes the connection with a FIN, the server still holds it, but nothing sent after 10m00s of silence crosses in either direction", "!still hold the connection"},
+			[]string{"FINs got no answer", "!with data got no answer"}, nil},
+		{"one end alone closes with a FIN that never arrives", finInVain,
+			[]string{"The client closes the connection with a FIN, but nothing it sends"}, nil, nil},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
