@@ -184,6 +184,7 @@ func nothingKnown(s *Subject) Verdict {
 		v.ID, v.Confidence = Undecided, Possible
 		v.Summary = "Data is sent again and again and not acknowledged when the capture ends."
 		v.Unknown = []string{"whether it arrived, and what came next: capture at both ends, and let the captures run longer"}
+	case s.gaveUpEarly(&v):
 	case s.unanswered() > 0:
 		v.ID, v.Confidence = Undecided, Possible
 		v.Summary = "The last question got no answer before the capture ends. One missing answer proves nothing (RFC 9293, section 3.8.4)."

@@ -293,6 +293,44 @@ func (s *Subject) unanswered() int {
 	return lastUnanswered(s.flow, flows.Client) + lastUnanswered(s.flow, flows.Server)
 }
 
+// givenUp returns the RST by which the sender of a question, passage i, gave up after
+// it; nil where it did not.
+func (s *Subject) givenUp(i int) *Passage {
+	side := s.Passages[i].From
+	if side > flows.Server || !s.endingOf(side).GaveUp() {
+		return nil
+	}
+	for j := i + 1; j < len(s.Passages); j++ {
+		if p := &s.Passages[j]; p.Kind == flows.RST && p.From == side {
+			return p
+		}
+	}
+	return nil
+}
+
+// gaveUpEarly fills in the verdict on an end that gave up after too few questions
+// for anything to be said of the path.
+func (s *Subject) gaveUpEarly(v *Verdict) bool {
+	for side := uint8(0); side < 2; side++ {
+		first, end := s.lastTry(side)
+		if first < 0 || s.givenUp(first) == nil {
+			continue
+		}
+		n := 0
+		for i := first; i < end; i++ {
+			if p := &s.Passages[i]; p.From == side && p.Kind == flows.KeepaliveProbe {
+				n++
+			}
+		}
+		v.ID, v.Confidence, v.At, v.FirstLost = Undecided, Possible, s.Passages[first].At, s.Passages[first].First()
+		v.Summary = fmt.Sprintf("The %s gave up with a RST, %s after %s that got no answer. So little proves nothing of the path (RFC 9293, section 3.8.4): what was asked, or answered, may have been lost by chance.",
+			sideName(side), facts.Compact(s.Passages[end].At.Sub(s.Passages[first].At)), plural(n, "probe"))
+		v.Unknown = []string{"whether anything else between the hosts crossed then: needs a capture at the " + sideName(1-side) + " as well, and a ping beside it"}
+		return true
+	}
+	return false
+}
+
 // lastUnanswered counts a side's open probes behind the last one that was
 // answered. An answer proves life for those before it, too, though it answers
 // the one alone.

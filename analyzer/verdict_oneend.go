@@ -377,10 +377,15 @@ func (s *Subject) openReadings() []Hypothesis {
 		if passed(s, i) {
 			return nil
 		}
-		left := facts.Compact(max(0, s.Ends[1].Sub(max(p.At, p.Until))))
+		until, end := s.Ends[1], "the capture ends"
+		over := s.givenUp(i)
+		if over != nil {
+			until, end = over.At, "the "+sideName(p.From)+" gave up"
+		}
+		left := facts.Compact(max(0, until.Sub(max(p.At, p.Until))))
 		silence, _ := s.silence(i)
 		next := nextCapture(p.From)
-		lost := because(fmt.Sprintf("no answer came in the %s until the capture ends", left), p.First())
+		lost := because(fmt.Sprintf("no answer came in the %s until %s", left, end), p.First())
 		early := because("a single lost segment looks the same", p.First())
 		drop := Hypothesis{Verdict: SilentDrop, For: lost, Against: early, Next: next}
 		if silence >= time.Second {
@@ -388,12 +393,12 @@ func (s *Subject) openReadings() []Hypothesis {
 		} else {
 			drop.Against = append(drop.Against, because("no silence lies before it", p.First())...)
 		}
-		return []Hypothesis{
-			{Verdict: Healthy, For: because(fmt.Sprintf("the capture ends %s after the question: the answer, or the one to its repetition, may have come later", left), p.First()), Next: next},
-			drop,
-			{Verdict: PathCut, For: lost, Against: early, Next: next},
-			{Verdict: PeerGone, For: lost, Against: early, Next: next},
+		dead := []Hypothesis{drop, {Verdict: PathCut, For: lost, Against: early, Next: next}, {Verdict: PeerGone, For: lost, Against: early, Next: next}}
+		if over != nil {
+			return dead
 		}
+		return append([]Hypothesis{{Verdict: Healthy, Next: next,
+			For: because(fmt.Sprintf("the capture ends %s after the question: the answer, or the one to its repetition, may have come later", left), p.First())}}, dead...)
 	}
 	return nil
 }

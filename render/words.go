@@ -185,9 +185,12 @@ func pace(p *analyzer.Policy) string {
 	} else {
 		unseen = append(unseen, "interval")
 	}
-	if p.Count > 0 {
+	switch {
+	case p.Count > 0:
 		says = append(says, count(p.Count, "probe"))
-	} else {
+	case p.GaveUpAfter > 0 && p.UserTimeoutIn.Known:
+		says = append(says, fmt.Sprintf("gave up after %s (a count of %d, or a user timeout of up to %s)", count(p.GaveUpAfter, "probe"), p.GaveUpAfter, seconds(p.UserTimeoutIn.Max)))
+	default:
 		unseen = append(unseen, "count")
 	}
 	text := strings.Join(says, ", ")

@@ -118,6 +118,11 @@ drop C
 			[]string{"FINs got no answer", "!with data got no answer"}, nil},
 		{"one end alone closes with a FIN that never arrives", finInVain,
 			[]string{"The client closes the connection with a FIN, but nothing it sends"}, nil, nil},
+		{"an end gives up after one probe", session + `
+drop both
++60s C > S ACK     seq 156 ack 900 ts 102068 46057
++10s C > S RST,ACK seq 157 ack 900 ts 112068 46057
+`, nil, []string{"The client gave up with a RST, 10 s after 1 probe", "until the client gave up", "!capture ends", `!"verdict": "healthy"`}, nil},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
