@@ -224,7 +224,7 @@ func (s *Subject) hostAway(o *onset, host uint8, why Finding, summary string) An
 	}
 	v.Between = [2]int{seen.Vantage, seen.Vantage}
 	v.Unknown = []string{"why it was away: look at the " + sideName(host) + "'s host and its link, its log of suspend and resume and of its network card"}
-	lost := s.crossedAndLost(o)
+	lost := s.nothingCrosses(o)
 	v.Summary = fmt.Sprintf("%s. What the %s sent meanwhile, %s of silence after the last that crossed, reached nobody. No device between needs to have forgotten anything.", summary, sideName(other(host)), facts.Compact(o.silence))
 	return Answer{Verdict: v, Findings: []Finding{lost, why}}
 }

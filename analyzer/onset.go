@@ -345,7 +345,7 @@ type quiet struct {
 func survivedSilences(s *Subject, limit int) []quiet {
 	var all []quiet
 	deaf := s.deafSince()
-	for i := 1; i < limit && i < len(s.Passages); i++ {
+	for i := 0; i < limit && i < len(s.Passages); i++ {
 		p := &s.Passages[i]
 		if p.Kind == flows.ICMPError || p.From > flows.Server || deaf(p.At) {
 			continue

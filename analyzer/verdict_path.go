@@ -107,13 +107,10 @@ func (s *Subject) alongPath(between [2]int) [2]int {
 	return between
 }
 
-// crossedAndLost is the finding behind every loss that two captures prove:
-// what crossed last and what was lost first and last, with their frames.
-func (s *Subject) crossedAndLost(o *onset) Finding {
+// nothingCrosses is the finding behind every loss that two captures prove:
+// what was lost first and last, with their frames. What crossed last is told as such.
+func (s *Subject) nothingCrosses(o *onset) Finding {
 	var refs []pairing.Ref
-	if o.last >= 0 {
-		refs = append(refs, s.Passages[o.last].Refs...)
-	}
 	lost := 0
 	for side := range o.lost {
 		for n, i := range o.lost[side] {
@@ -158,12 +155,12 @@ func (s *Subject) bothWays(o *onset) Answer {
 			v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, and no other traffic between the hosts tells why. What lies right before it is missing in the captures too, so nobody knows whether it was silent. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
 			against := because("octets that crossed before it are in no capture, so nothing shows a silence", v.FirstLost)
 			return Answer{Verdict: v, Hypotheses: []Hypothesis{
-				{Verdict: SilentDrop, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: against, Next: decide},
-				{Verdict: PathCut, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: because("no control shows that anything else stopped"), Next: decide},
+				{Verdict: SilentDrop, For: because("what is sent since does not cross", s.nothingCrosses(o).Evidence...), Against: against, Next: decide},
+				{Verdict: PathCut, For: because("what is sent since does not cross", s.nothingCrosses(o).Evidence...), Against: because("no control shows that anything else stopped"), Next: decide},
 			}}
 		}
 		return Answer{Verdict: v, Hypotheses: []Hypothesis{
-			{Verdict: SilentDrop, For: because("what is sent since does not cross", s.crossedAndLost(o).Evidence...), Against: because("no silence lies before it, so no idle timer can have run out", v.LastCrossed, v.FirstLost), Next: decide},
+			{Verdict: SilentDrop, For: because("what is sent since does not cross", s.nothingCrosses(o).Evidence...), Against: because("no silence lies before it, so no idle timer can have run out", v.LastCrossed, v.FirstLost), Next: decide},
 			{Verdict: PathCut, For: because("it stopped in the middle of traffic", v.LastCrossed, v.FirstLost), Against: because("no control shows that anything else stopped"), Next: decide},
 		}}
 	}
@@ -184,7 +181,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, open)
 	}
-	a := Answer{Verdict: v, Findings: []Finding{s.crossedAndLost(o)}}
+	a := Answer{Verdict: v, Findings: []Finding{s.nothingCrosses(o)}}
 	if f, announced, ok := s.takenOver(o); ok {
 		v.blame(&f, announced, o, alive)
 		a.Findings = append(a.Findings, f)
@@ -213,7 +210,7 @@ func (s *Subject) passingOutage(o *onset) Answer {
 	again := &s.Passages[o.revived]
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, until an end gives up. What the %s sends later crosses again: an outage passed, or a device between learned the connection anew from it.",
 		s.sinceWhen(o), sideName(again.From))
-	lost := s.crossedAndLost(o)
+	lost := s.nothingCrosses(o)
 	return Answer{Verdict: v, Findings: []Finding{lost, {Rule: "crosses-again", Says: fmt.Sprintf("the %s's %s crosses afterwards", sideName(again.From), again.Kind),
 		Suggests: "the path works again", Evidence: again.Refs}}, Hypotheses: []Hypothesis{
 		{Verdict: PathCut, For: because("the path works again later: an outage of some length", again.Refs...), Against: because("no control shows that anything else was lost"), Next: decide},
@@ -226,7 +223,7 @@ func (s *Subject) passingOutage(o *onset) Answer {
 func (s *Subject) survivedAsLong(o *onset) Answer {
 	v := s.pathVerdict(Undecided, o)
 	v.Confidence = Possible
-	lost := s.crossedAndLost(o)
+	lost := s.nothingCrosses(o)
 	timer, unlessPayload := "no idle timer ran out: ", s.unlessPayload(o.first)
 	if unlessPayload != "" {
 		timer = "no idle timer that keepalives refresh ran out: one that counts payload alone did, "
@@ -259,7 +256,7 @@ func (s *Subject) freshLost() bool {
 func (s *Subject) diedTogether(o *onset, dead *Control) Answer {
 	v := s.pathVerdict(Undecided, o)
 	v.Confidence = Possible
-	lost := s.crossedAndLost(o)
+	lost := s.nothingCrosses(o)
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, and %s in the same stretch is lost as well. Either the path was cut, or a device lost the state of all connections at once: only something fresh, tried meanwhile, would tell.",
 		s.sinceWhen(o), aControl(dead))
 	drop := Hypothesis{Verdict: SilentDrop, For: because("connections died together, as where a device loses its whole table", append(slices.Clone(dead.Refs), v.FirstLost)...), Next: decide,
@@ -302,7 +299,7 @@ func (s *Subject) neverCrossed(o *onset) Answer {
 	v.Confidence = Possible
 	v.Summary = "Both captures hold the connection, and nothing of it crosses: what each end sends is missing at the other. They begin too late to show what crossed before, and when and why it stopped."
 	v.Unknown = append(v.Unknown, "what lay before the captures: start them before the login next time")
-	lost := s.crossedAndLost(o)
+	lost := s.nothingCrosses(o)
 	return Answer{Verdict: v, Findings: []Finding{lost}, Hypotheses: []Hypothesis{
 		{Verdict: SilentDrop, For: because("both ends hold the connection, and nothing crosses", lost.Evidence...), Against: because("no control shows that the path works"), Next: decide},
 		{Verdict: PathCut, For: because("nothing at all is seen to cross between the hosts", lost.Evidence...), Against: because("no control shows that anything else is lost"), Next: decide},

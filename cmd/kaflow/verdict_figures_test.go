@@ -64,6 +64,26 @@ drop both
 +440ms C > S FIN,ACK seq 157 ack 900 ts 642717 46057
 `
 
+// joinedInSilence begins with three answered probes two hours apart; the fourth is
+// lost.
+const joinedInSilence = `
+E 203.0.113.9:8080
+delay C 10ms
+delay S 10ms
+0      C > S ACK seq 156 ack 900 ts 1000 500
++11ms  S > C ACK seq 900 ack 157 ts 7000 1000
++7200s C > S ACK seq 156 ack 900 ts 7201011 7000
++11ms  S > C ACK seq 900 ack 157 ts 7207011 7201011
++7200s C > S ACK seq 156 ack 900 ts 14401022 7207011
++11ms  S > C ACK seq 900 ack 157 ts 14407022 14401022
++1s    E > S PING 1
+drop both
++7199s C > S ACK seq 156 ack 900 ts 21601033 14407022
++75s   C > S ACK seq 156 ack 900 ts 21676033 14407022
++75s   C > S ACK seq 156 ack 900 ts 21751033 14407022
++100s  E > S PING 2
+`
+
 // figures are conversations of which the frames show plainly what a verdict, or a
 // figure in it, must not contradict.
 var figures = []conversation{
@@ -79,6 +99,7 @@ drop both
 +75s   C > S ACK seq 156 ack 900 ts 7467068 46057
 `, "silent-drop possible idle-expiry possible", "-", "-"},
 	{"probes one second apart are answered in vain", octetsOneSecondApart, "one-way-drop proven", "-", "-"},
+	{"a silence as long was survived by the first run in the files", joinedInSilence, "undecided possible", "-", "-"},
 	{"the last question of a train is open", trainHealed + `
 +60s  C > S ACK seq 156 ack 900 ts 182068 126079
 +11ms S > C ACK seq 900 ack 157 ts 186079 182068
@@ -123,6 +144,7 @@ drop both
 +60s C > S ACK     seq 156 ack 900 ts 102068 46057
 +10s C > S RST,ACK seq 157 ack 900 ts 112068 46057
 `, nil, []string{"The client gave up with a RST, 10 s after 1 probe", "until the client gave up", "!capture ends", `!"verdict": "healthy"`}, nil},
+		{"the first run in the files survived as long a silence", joinedInSilence, []string{"a silence of 2h00m00s was survived before", "!\"killed_s\": 7200"}, nil, nil},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
