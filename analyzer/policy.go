@@ -114,6 +114,7 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 	doubling := true
 	ticks := s.ticksOf(s.nearestSighting(side), side)
 	for _, t := range trains(f, side) {
+		t.idle = s.trueIdle(ticks, s.nearestSighting(side).Vantage, &t)
 		if t.idle >= 500*time.Millisecond && !sleptBefore(ticks, &t) {
 			p.ObservedIdle.Add(t.idle)
 		}
@@ -207,6 +208,58 @@ func sleptBefore(ticks []tick, t *train) bool {
 		return ok && pause-ran >= max(leastSleep, pause/sleepShare)
 	}
 	return false
+}
+
+// trueIdle returns how long the silence before a train was, where the clock of the
+// side's capture was set in it: what that clock and the step leave, as the side's clock
+// of timestamps bears out, which nobody sets. It is 0 where that is not known.
+func (s *Subject) trueIdle(ticks []tick, vantage int, t *train) time.Duration {
+	step, stepped := s.stepWithin(vantage, t.first.Add(-t.idle), t.first)
+	i := slices.IndexFunc(ticks, func(k tick) bool { return k.at == t.first })
+	if i < 1 {
+		if stepped {
+			return 0
+		}
+		return t.idle
+	}
+	pause := ticks[i].at.Sub(ticks[i-1].at)
+	perSecond, ok := rate(ticks, pause)
+	ran := time.Duration(float64(ticks[i].val-ticks[i-1].val) / max(perSecond, 1) * float64(time.Second))
+	fits := func(length time.Duration) bool { return ok && (ran-length).Abs() < max(time.Second, length/200) }
+	switch {
+	case fits(pause):
+		return t.idle
+	case stepped && fits(pause-step):
+		return t.idle - step
+	case stepped, ok && ran-pause >= max(leastSleep, pause/50): // ahead of it no such clock goes
+		return 0
+	}
+	return t.idle
+}
+
+// stepWithin returns by how much the clock of a vantage point was set forward between two
+// moments of it, if it was that one and no other that was set, and whether one was.
+func (s *Subject) stepWithin(vantage int, from, to tcp.Instant) (step time.Duration, ok bool) {
+	for i := 1; i < len(s.Clocks); i++ {
+		a, b := &s.Clocks[i-1], &s.Clocks[i]
+		step := b.Offset - a.Offset
+		if a.From != b.From || a.To != b.To || a.Until >= b.Since || step.Abs() < time.Second {
+			continue
+		}
+		since, until := a.Until, b.Since
+		switch vantage {
+		case a.From:
+			step = -step
+		case a.To:
+			since, until = a.Map(since), b.Map(until)
+		default:
+			continue
+		}
+		if max(from, min(since, until)) < min(to, max(since, until)) {
+			return step, true
+		}
+	}
+	return 0, false
 }
 
 // candidates returns the round values that explain a whole observed range.

@@ -342,8 +342,12 @@ func (a *atlas) ordered(s *strand, i, j int) bool {
 
 // samples turns what a connection's points share into samples for the clock
 // between two of them (i < j).
-func (a *atlas) samples(n int, s *strand, i, j int) (out []sample) {
-	crossings := s.meet[[2]int{i, j}]
+func (a *atlas) samples(n int, s *strand, i, j int) []sample {
+	return a.samplesFrom(n, s, s.meet[[2]int{i, j}], i, j)
+}
+
+// samplesFrom is samples of some crossings between the ends of a connection.
+func (a *atlas) samplesFrom(n int, s *strand, crossings []crossing, i, j int) (out []sample) {
 	known := a.ordered(s, i, j)
 	lean, _ := a.nearer(s, i, j)
 	for k := range crossings {

@@ -138,7 +138,7 @@ func (m *matcher) weave(conns []connection) {
 	for i := range m.sides {
 		for j := i + 1; j < len(m.sides); j++ {
 			if samples := m.samplesOf(i, j, func(string) bool { return true }); len(samples) > 0 {
-				m.clocks[[2]int{i, j}] = fitClocks(i, j, samples)
+				m.clocks[[2]int{i, j}] = m.setMeanwhile(i, j, fitClocks(i, j, samples), samples)
 			}
 		}
 	}

@@ -190,6 +190,8 @@ func pace(p *analyzer.Policy) string {
 		says = append(says, count(p.Count, "probe"))
 	case p.GaveUpAfter > 0 && p.UserTimeoutIn.Known:
 		says = append(says, fmt.Sprintf("gave up after %s (a count of %d, or a user timeout of up to %s)", count(p.GaveUpAfter, "probe"), p.GaveUpAfter, seconds(p.UserTimeoutIn.Max)))
+	case p.GaveUpAfter > 0:
+		says = append(says, fmt.Sprintf("gave up after %s (a count of %d, or a user timeout)", count(p.GaveUpAfter, "probe"), p.GaveUpAfter))
 	default:
 		unseen = append(unseen, "count")
 	}

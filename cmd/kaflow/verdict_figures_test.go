@@ -84,6 +84,43 @@ drop both
 +100s  E > S PING 2
 `
 
+// setInSilence is a session that dies in a silence in which the clock of the server's
+// capture is set back by 300 s, as the pings beside it show.
+const setInSilence = session + `
+1000s C > S PING 1
++11ms S > C PONG 1
+2000s C > S PING 2
++11ms S > C PONG 2
+3000s C > S PING 3
++11ms S > C PONG 3
+4000s C > S PING 4
++11ms S > C PONG 4
+5000000ms C > S PING 5 @client
+5000021ms S > C PONG 5 @client
+4700010ms C > S PING 5 @server
+4700011ms S > C PONG 5 @server
+6000000ms C > S PING 6 @client
+6000021ms S > C PONG 6 @client
+5700010ms C > S PING 6 @server
+5700011ms S > C PONG 6 @server
+7000000ms C > S PING 7 @client
+7000021ms S > C PONG 7 @client
+6700010ms C > S PING 7 @server
+6700011ms S > C PONG 7 @server
+7241055ms C > S ACK seq 156 ack 900 ts 7242055 46057 @client
+6941044ms S > C ACK seq 899 ack 157 ts 7246033 42046 @server
+7280000ms C > S PING 8 @client
+7280021ms S > C PONG 8 @client
+6980010ms C > S PING 8 @server
+6980011ms S > C PONG 8 @server
+7316055ms C > S ACK seq 156 ack 900 ts 7317055 46057 @client
+7016044ms S > C ACK seq 899 ack 157 ts 7321033 42046 @server
+7400000ms C > S PING 9 @client
+7400021ms S > C PONG 9 @client
+7100010ms C > S PING 9 @server
+7100011ms S > C PONG 9 @server
+`
+
 // figures are conversations of which the frames show plainly what a verdict, or a
 // figure in it, must not contradict.
 var figures = []conversation{
@@ -100,6 +137,7 @@ drop both
 `, "silent-drop possible idle-expiry possible", "-", "-"},
 	{"probes one second apart are answered in vain", octetsOneSecondApart, "one-way-drop proven", "-", "-"},
 	{"a silence as long was survived by the first run in the files", joinedInSilence, "undecided possible", "-", "-"},
+	{"a clock is set within the silence", setInSilence, "silent-drop proven idle-expiry proven", "-", "-"},
 	{"the last question of a train is open", trainHealed + `
 +60s  C > S ACK seq 156 ack 900 ts 182068 126079
 +11ms S > C ACK seq 900 ack 157 ts 186079 182068
@@ -145,6 +183,7 @@ drop both
 +10s C > S RST,ACK seq 157 ack 900 ts 112068 46057
 `, nil, []string{"The client gave up with a RST, 10 s after 1 probe", "until the client gave up", "!capture ends", `!"verdict": "healthy"`}, nil},
 		{"the first run in the files survived as long a silence", joinedInSilence, []string{"a silence of 2h00m00s was survived before", "!\"killed_s\": 7200"}, nil, nil},
+		{"a clock is set within the silence", setInSilence, []string{"after 2h00m00s of silence", "!1h55m"}, nil, []string{`"observed_idle_s": null`}},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
