@@ -42,9 +42,10 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	}
 	first, over := -1, s.gaveUpAt()
 	for side := uint8(0); side < 2; side++ {
+		among := s.lastAmong(side)
 		for i := len(s.Passages) - 1; i >= 0; i-- {
 			p := &s.Passages[i]
-			if i <= over && s.cameFrom(p, side) {
+			if i <= over && (s.cameFrom(p, side) || p.At <= among) {
 				break
 			}
 			if p.From != side || !p.Known || p.Kind == flows.ICMPError || p.Kind == flows.Duplicate || p.Kind == flows.Stale {

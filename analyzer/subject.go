@@ -288,6 +288,9 @@ func (s *Subject) lostBetween(prober uint8, far, near *pairing.Sighting, c clock
 		}
 		from, to := c.to(s.Base, far.Vantage, ev.At), c.to(s.Base, far.Vantage, ev.Run.Until)
 		if s.heard(c, near, other(prober), from.Add(-time.Second), to.Add(time.Second)) {
+			if p, ok := s.lostLast(near, far, ev, from, to, c); ok {
+				out = append(out, p)
+			}
 			continue
 		}
 		out = append(out, s.lostRun(near, far, ev, from, to, c))

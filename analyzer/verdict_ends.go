@@ -372,7 +372,7 @@ func (s *Subject) lastSign() int {
 	deaf := s.deafSince()
 	for i := len(s.Passages) - 1; i >= 0; i-- {
 		p := &s.Passages[i]
-		if deaf(p.At) || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server {
+		if deaf(p.At) || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server || p.Known && p.How == pairing.Lost {
 			continue
 		}
 		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {

@@ -121,6 +121,27 @@ const setInSilence = session + `
 7100011ms S > C PONG 9 @server
 `
 
+// lastAnswerOfRow is a session of which four keepalives are answered, a minute apart,
+// and the answers to those after them lost.
+const lastAnswerOfRow = session + `
++60s C > S ACK seq 156 ack 900 ts 102046 46057
++11ms S > C ACK seq 900 ack 157 ts 106046 102046
++59989ms C > S ACK seq 156 ack 900 ts 162046 106046
++11ms S > C ACK seq 900 ack 157 ts 166046 162046
++59989ms C > S ACK seq 156 ack 900 ts 222046 166046
++11ms S > C ACK seq 900 ack 157 ts 226046 222046
++59989ms C > S ACK seq 156 ack 900 ts 282046 226046
++11ms S > C ACK seq 900 ack 157 ts 286046 282046
+drop S
++59989ms C > S ACK seq 156 ack 900 ts 342046 286046
++11ms S > C ACK seq 900 ack 157 ts 346046 342046
++9989ms C > S ACK seq 156 ack 900 ts 352046 286046
++11ms S > C ACK seq 900 ack 157 ts 356046 352046
++9989ms C > S ACK seq 156 ack 900 ts 362046 286046
++11ms S > C ACK seq 900 ack 157 ts 366046 362046
++9989ms C > S RST,ACK seq 157 ack 900 ts 372046 286046
+`
+
 // figures are conversations of which the frames show plainly what a verdict, or a
 // figure in it, must not contradict.
 var figures = []conversation{
@@ -138,6 +159,7 @@ drop both
 	{"probes one second apart are answered in vain", octetsOneSecondApart, "one-way-drop proven", "-", "-"},
 	{"a silence as long was survived by the first run in the files", joinedInSilence, "undecided possible", "-", "-"},
 	{"a clock is set within the silence", setInSilence, "silent-drop proven idle-expiry proven", "-", "-"},
+	{"the last answer of a row is the first that is lost", lastAnswerOfRow, "one-way-drop proven state-lost", "-", "-"},
 	{"the last question of a train is open", trainHealed + `
 +60s  C > S ACK seq 156 ack 900 ts 182068 126079
 +11ms S > C ACK seq 900 ack 157 ts 186079 182068
@@ -184,6 +206,7 @@ drop both
 `, nil, []string{"The client gave up with a RST, 10 s after 1 probe", "until the client gave up", "!capture ends", `!"verdict": "healthy"`}, nil},
 		{"the first run in the files survived as long a silence", joinedInSilence, []string{"a silence of 2h00m00s was survived before", "!\"killed_s\": 7200"}, nil, nil},
 		{"a clock is set within the silence", setInSilence, []string{"after 2h00m00s of silence", "!1h55m"}, nil, []string{`"observed_idle_s": null`}},
+		{"the last answer of a row is the first that is lost", lastAnswerOfRow, []string{"3 segments of the server are lost on the way", `"killed_s": null`}, nil, nil},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
