@@ -307,14 +307,19 @@ func dangerOf(verdict string, confidence Confidence) int {
 	return n
 }
 
-// filters are display filters to paste into Wireshark.
+// filters are display filters to paste into Wireshark: what proves the verdict, from what
+// crossed last on.
 func filters(s *Subject, d *Diagnosis) []Filter {
 	var out []Filter
+	proof := proofRefs(d)
+	if p := s.passageAt(d.Verdict.LastCrossed.Vantage, d.Verdict.LastCrossed.Ord); p != nil {
+		proof = append(proof, p.Refs...)
+	}
 	for i := range s.Seen {
 		seen := &s.Seen[i]
 		lo, hi := uint64(0), uint64(0)
 		file := -1
-		for _, ref := range proofRefs(d) {
+		for _, ref := range proof {
 			if ref.Vantage != seen.Vantage || ref.Frame == 0 || file >= 0 && ref.File != file {
 				continue
 			}
