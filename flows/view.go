@@ -215,11 +215,26 @@ func (f *Flow) timeSides() {
 			s.Period.Add(ev.Run.Period.Max)
 		}
 		for side := range f.Sides {
-			if ev.Run.Count[side] > 0 && uint8(side) == ev.Run.LastFrom {
-				f.Sides[side].LastSent = max(f.Sides[side].LastSent, ev.Run.Until)
+			if ev.Run.Count[side] > 0 {
+				f.Sides[side].LastSent = max(f.Sides[side].LastSent, ev.lastOf(uint8(side)))
 			}
 		}
 	}
+}
+
+// lastOf returns when a side sent its last segment of a run, at the latest that is known:
+// of probes the last was sent a round trip before its answer.
+func (e *Event) lastOf(side uint8) tcp.Instant {
+	r := e.Run
+	switch {
+	case side == r.LastFrom:
+		return r.Until
+	case e.Kind == KeepaliveProbe && r.RTT.Known:
+		return r.Until.Add(-r.RTT.Max)
+	case r.OtherUntil != 0:
+		return r.OtherUntil
+	}
+	return e.At
 }
 
 // maxGaps bounds the gaps of a view.
