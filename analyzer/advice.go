@@ -36,6 +36,11 @@ func remedies(s *Subject, d *Diagnosis) []Remedy {
 		a.device()
 		return a.out
 	}
+	if d.Idle.RefreshedBy == "payload" {
+		a.values = facts.Values{Idle: safe.Idle, Interval: safe.Interval, Count: safe.Count, Port: port, TNew: longEnough(d.Idle.Killed)}
+		a.heartbeat()
+		return a.out
+	}
 	a.values = facts.Values{Idle: safe.Idle, Interval: safe.Interval, Count: safe.Count, Port: port, TNew: longEnough(d.Idle.Killed)}
 	a.application()
 	a.hosts()
@@ -118,6 +123,18 @@ func (a *advice) application() {
 	for _, p := range programs[a.d.Application] {
 		a.add(p.id, p.where, why)
 	}
+}
+
+// heartbeat adds what sends payload of its own: keepalives of TCP do not refresh a timer
+// that counts payload alone.
+func (a *advice) heartbeat() {
+	if a.d.Application == "ssh" {
+		a.application()
+	} else {
+		a.out = append(a.out, Remedy{System: "the application", Where: "application", Why: "keepalives of TCP carry no payload, and do not refresh this timer",
+			Lines: []string{fmt.Sprintf("a heartbeat of the application's own every %d s", int(a.values.Idle/time.Second))}})
+	}
+	a.device()
 }
 
 // hosts adds the systems that the ends look like. One of the two is enough

@@ -53,6 +53,10 @@ func bracket(s *Subject, v *Verdict) IdleBracket {
 			}
 		}
 	}
+	if u := v.payload; u != nil {
+		b.Survived, b.Killed, b.KilledRef, b.RefreshedBy = u.survived, u.age, v.FirstLost, "payload"
+		return b
+	}
 	if b.Killed > 0 {
 		s.keepToDirection(&b, limit)
 		b.Unsettled = s.unsettledAt(v.FirstLost)

@@ -84,8 +84,8 @@ func (p *pathLimit) join(b *brief) {
 		p.survive(survivor{x.Survived, flows.Unclear, b.way, *x})
 	}
 	p.Limit.SurvivedRelearned = max(p.Limit.SurvivedRelearned, x.SurvivedRelearned)
-	if x.RefreshedBy == "any" {
-		p.Limit.RefreshedBy = "any"
+	if x.RefreshedBy != "unknown" {
+		p.Limit.RefreshedBy = x.RefreshedBy
 	}
 	switch {
 	case x.Killed == 0:

@@ -131,7 +131,7 @@ func (s *Subject) payloadTimer(v *Verdict, limit int) {
 	case w.alike > 0 && u.begun:
 		v.Cause, v.CauseConfidence = "idle-expiry", Possible
 		if w.alike > 1 && v.Confidence != Possible {
-			v.CauseConfidence = Likely
+			v.CauseConfidence, v.payload = Likely, &u
 		}
 		v.CauseWhy = fmt.Sprintf("%s, as for %s that died at another moment: a timer that counts payload alone, which keepalives do not refresh, and a heartbeat of the application does", age, plural(w.alike, "other connection"))
 	default:

@@ -156,6 +156,8 @@ type Verdict struct {
 	LastCrossed     pairing.Ref   // last frame known to have crossed
 	FirstLost       pairing.Ref   // first frame known to be lost
 	Silence         time.Duration // before the onset; 0 where none
+
+	payload *unpaid // of a timer that counts payload alone; nil where none is blamed
 }
 
 // Finding is one thing that was seen, and what it suggests, kept apart.
