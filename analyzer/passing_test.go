@@ -40,6 +40,8 @@ func idleOnes(clients int) []pairing.Point {
 			}
 			send(client, false, tcp.Segment{Seq: 99, Ack: 900})
 			if round == 2 && client%100 == 1 {
+				at = at.Add(time.Second)
+				send(client, false, tcp.Segment{Seq: 99, Ack: 900})
 				continue // not answered any more
 			}
 			send(client, true, tcp.Segment{Seq: 900, Ack: 100})

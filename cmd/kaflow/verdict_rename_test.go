@@ -276,7 +276,7 @@ var printed = []struct {
 	{"keepalives cross every 30 s, and nothing tells of the path when they are lost", probing([]int{0}, false, byPayload),
 		[]string{"A silence of 30 s was survived before, so no idle timer that keepalives refresh ran out: one that counts payload alone did", "no payload had crossed for 6m00s"}, nil},
 	{"three die 350 s after their last data, and keepalives cross every 30 s", probing([]int{0, 50, 110}, true, byPayload),
-		[]string{"killed at 360.", "only payload refreshes it", "ServerAliveInterval=180", "!tcp_keepalive_time"}, nil},
+		[]string{"killed at 360 s", "only payload refreshes it", "ServerAliveInterval=180", "!tcp_keepalive_time"}, nil},
 	{"a session behind a NAT comes back under another port", translated,
 		[]string{"192.0.2.1:40000 became 192.0.2.1:40001 after 11m30s of silence", "flow 2 of 2", "survived 2", "!CLOSED", "!survived 69"}, nil},
 }
