@@ -53,3 +53,23 @@ func (s *Subject) lastAmong(side uint8) (last tcp.Instant) {
 	}
 	return last
 }
+
+// lostOf returns the answers that are lost of those with which the run that is passage i
+// ends; nil where none is.
+func (s *Subject) lostOf(i int) *Passage {
+	run := &s.Passages[i]
+	if run.Event.Run == nil || run.Kind != flows.KeepaliveProbe {
+		return nil
+	}
+	for j := range s.Passages {
+		p := &s.Passages[j]
+		if p.Kind == flows.KeepaliveACK && p.Known && p.How == pairing.Lost && p.Refs[0].Vantage == run.Last.Vantage && p.Refs[0].Ord == run.Last.Ord {
+			return p
+		}
+	}
+	return nil
+}
+
+// pauseWithin is the longest silence within a run of keepalives: every probe ended one of a
+// period less the round trip.
+func pauseWithin(r *flows.Run) time.Duration { return max(0, r.Period.Max-r.RTT.Max) }

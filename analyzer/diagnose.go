@@ -145,6 +145,9 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 		if p.Last.Frame != 0 {
 			d.AliveRef = p.Last
 		}
+		if lost := s.lostOf(i); lost != nil {
+			d.AliveUntil, d.AliveRef = s.lastAmong(lost.From), pairing.Ref{}
+		}
 		if s.losesTail(i) {
 			d.AliveUntil, d.AliveRef = s.heardUntil(p), pairing.Ref{}
 		}

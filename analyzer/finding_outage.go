@@ -177,16 +177,7 @@ func (s *Subject) relearnt(o *stretch) (asker uint8, silence time.Duration, ok b
 // over when an end had given up.
 func transientOutage(s *Subject, d *Diagnosis) []Finding {
 	var out []Finding
-	for _, o := range s.stretches() {
-		if _, _, learnt := s.relearnt(&o); learnt || d.Verdict.ID == MTUBlackHole || d.Verdict.ID == ReceiverStalled {
-			continue
-		}
-		if s.wasAway(&o) {
-			continue // host-suspended or own-silence tells why
-		}
-		if o.proven && !s.crossesAgain(&o) {
-			continue // the direction that failed never worked again
-		}
+	for _, o := range s.outages(d) {
 		n := len(o.lost)
 		f := Finding{Rule: "transient-outage", Evidence: []pairing.Ref{s.Passages[o.before].First(), s.Passages[o.lost[0]].First(), s.Passages[o.lost[n-1]].First(), s.Passages[o.after].First()}}
 		lasted := facts.Compact(o.to.Sub(o.from))
@@ -200,6 +191,18 @@ func transientOutage(s *Subject, d *Diagnosis) []Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// outages are the stretches of which nothing else is told.
+func (s *Subject) outages(d *Diagnosis) []stretch {
+	if d.Verdict.ID == MTUBlackHole || d.Verdict.ID == ReceiverStalled {
+		return nil
+	}
+	return slices.DeleteFunc(s.stretches(), func(o stretch) bool {
+		_, _, learnt := s.relearnt(&o)
+		return learnt || s.wasAway(&o) || // host-suspended or own-silence tells why
+			o.proven && !s.crossesAgain(&o) // the direction that failed never worked again
+	})
 }
 
 // crossesAgain reports whether something of a side that lost segments in a stretch

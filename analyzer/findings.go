@@ -162,14 +162,17 @@ func halved(n int) Finding {
 	return Finding{Rule: "proxy", Says: says, Suggests: "it is read from one capture alone"}
 }
 
-// packetLoss reports single losses that the flow got over.
+// packetLoss reports single losses that the flow got over, but for those of an outage.
 func packetLoss(s *Subject, d *Diagnosis) []Finding {
 	if d.Verdict.ID != Healthy && d.Verdict.ID != ClosedNormally && d.Verdict.ID != Idle {
 		return nil
 	}
 	var refs []pairing.Ref
-	naps := s.naps()
+	naps, outages := s.naps(), s.outages(d)
 	for i := range s.Passages {
+		if slices.ContainsFunc(outages, func(o stretch) bool { return slices.Contains(o.lost, i) }) {
+			continue
+		}
 		if p := &s.Passages[i]; p.Known && p.How == pairing.Lost && !p.Assumed && p.Kind != flows.RST { // which nothing goes on behind
 			if slices.ContainsFunc(naps, func(n nap) bool { return n.side != p.From && s.covers(&n, p.At, p.At) }) {
 				continue // nobody was awake to take it

@@ -67,6 +67,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	if tail, of := s.lostTail(first); of >= 0 {
 		o.tail, o.at, o.silence = tail, s.Passages[of].Until, 0
 	}
+	if o.last >= 0 && s.lostOf(o.last) == &s.Passages[first] { // it ends a run: the silence is that before what it answers
+		o.silence = pauseWithin(s.Passages[o.last].Event.Run)
+	}
 	if o.last >= 0 && s.unseenBefore(first) {
 		o.silence, o.last, o.unseen = 0, -1, true
 	}
@@ -352,10 +355,7 @@ func survivedSilences(s *Subject, limit int) []quiet {
 			continue
 		}
 		if r := p.Event.Run; r != nil && p.Kind == flows.KeepaliveProbe && r.Period.Known && runPassed(s, p) {
-			// Within the run every probe ended a silence of a period less the
-			// round trip.
-			length := r.Period.Max - r.RTT.Max
-			if length > 0 {
+			if length := pauseWithin(r); length > 0 {
 				all = append(all, quiet{length, p.From, p.First(), p.At})
 			}
 		}

@@ -375,6 +375,9 @@ func (s *Subject) lastSign() int {
 		if deaf(p.At) || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server || p.Known && p.How == pairing.Lost {
 			continue
 		}
+		if lost := s.lostOf(i); lost != nil && lost.Count >= int(p.Event.Run.Count[lost.From]) {
+			continue
+		}
 		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
 			return i
 		}

@@ -59,6 +59,9 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 			v.LastCrossed = refAt(s.Points, p.Refs[0].Vantage, r.UntilOrd, lastOf(p.Event), r.Until)
 		}
 	}
+	if v.LastCrossed.Vantage == v.FirstLost.Vantage && v.LastCrossed.Ord == v.FirstLost.Ord {
+		v.LastCrossed = s.lastBefore(o.between[1], o.at) // of a run that ends with it
+	}
 	if o.tail.Frame != 0 {
 		v.FirstLost, v.LastCrossed = o.tail, s.lastBefore(o.between[1], o.at)
 	}
@@ -424,6 +427,9 @@ func (s *Subject) quietBefore(i int) time.Duration {
 	for j := i - 1; j >= 0; j-- {
 		q := &s.Passages[j]
 		both := q.Event.Run != nil && q.Event.Run.Count[p.From] > 0
+		if s.lostOf(j) == p {
+			return pauseWithin(q.Event.Run)
+		}
 		if (q.From == p.From || both) && (!q.Known || q.How != pairing.Lost) && q.Kind != flows.ICMPError {
 			return max(0, p.At.Sub(max(q.At, q.Until)))
 		}

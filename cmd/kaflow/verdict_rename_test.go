@@ -263,6 +263,22 @@ var renamed = []conversation{
 	{"a capture that ends with a hole just opened", largePassed + shrunk, "not healthy", "-", "healthy"},
 }
 
+// answeredRow are keepalives of the server, a minute apart, of which the client's answers
+// are lost from the fifth on.
+var answeredRow = strings.Repeat(`
++60s  S > C ACK seq 899 ack 157 ts 50000 42046
++10ms C > S ACK seq 157 ack 900 ts 60000 50000
+`, 4) + `
+drop C
++60s  S > C ACK seq 899 ack 157 ts 50000 42046
++10ms C > S ACK seq 157 ack 900 ts 60000 50000
+` + strings.Repeat(`
++10s  S > C ACK seq 899 ack 157 ts 50000 42046
++10ms C > S ACK seq 157 ack 900 ts 60000 50000
+`, 4) + `
++10s  S > C RST,ACK seq 900 ack 157 ts 50000 42046
+`
+
 // printed are conversations and what the report of their captures, of both or of the
 // server's alone, must say, and with "!" must not.
 var printed = []struct {
@@ -277,6 +293,8 @@ var printed = []struct {
 		[]string{"A silence of 30 s was survived before, so no idle timer that keepalives refresh ran out: one that counts payload alone did", "no payload had crossed for 6m00s"}, nil},
 	{"three die 350 s after their last data, and keepalives cross every 30 s", probing([]int{0, 50, 110}, true, byPayload),
 		[]string{"killed at 360 s", "only payload refreshes it", "ServerAliveInterval=180", "!tcp_keepalive_time"}, nil},
+	{"the last answer of a row is the first that is lost", session + answeredRow,
+		[]string{"ONE WAY DROP", "keepalive-ack, 00:05:41.095, after 1m00s of silence", "!no silence lies before it", "alive until 00:04:41"}, nil},
 	{"a session behind a NAT comes back under another port", translated,
 		[]string{"192.0.2.1:40000 became 192.0.2.1:40001 after 11m30s of silence", "flow 2 of 2", "survived 2", "!CLOSED", "!survived 69"}, nil},
 }
