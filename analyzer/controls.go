@@ -232,7 +232,7 @@ type pings struct {
 	ids      []uint32  // of these: the sender's identifier, and the sequence number
 	answered map[uint32]bool
 	held     []map[uint32]bool // requests and answers by vantage point, of any time
-	thinned  uint8             // of all points they are there whose sequence number is a multiple of 2 to this
+	thinned  uint8             // of all points they are there that flows.EchoKept names
 }
 
 // pingsSince reads them from an instant on.
@@ -291,7 +291,7 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 		switch {
 		case a.Alive:
 			crossed = max(crossed, a.At)
-		case e.ids[i]&(1<<e.thinned-1) == 0 && s.lostPing(a, e.ids[i], e.held, both):
+		case flows.EchoKept(e.ids[i], e.thinned) && s.lostPing(a, e.ids[i], e.held, both):
 			lost = append(lost, a)
 		}
 	}

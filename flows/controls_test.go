@@ -7,14 +7,14 @@ import (
 	"kaflow/tcp"
 )
 
-// echo hands a table a ping or its answer between two hosts.
-func echo(t *Table, at int, seq uint16, answer bool) {
+// echo hands a table a ping, by identifier and sequence number, or its answer between two hosts.
+func echo(t *Table, at int, id uint32, answer bool) {
 	var b capture.Batch
 	b.N = 1
 	p := &b.Pkts[0]
 	*p = capture.Packet{Proto: capture.Echo, At: tcp.Instant(at) * 1e9, Ord: tcp.Ordinal(2*at + 1), ICMP: 8 << 8, Reversed: answer}
 	p.Key.SetIPv4(0x0a000001, 0x0b000001, 0)
-	p.Seg.Seq = tcp.Seq(4711<<16 | uint32(seq))
+	p.Seg.Seq = tcp.Seq(id)
 	if answer {
 		p.ICMP, p.Ord = 0, p.Ord+1
 	}
@@ -24,6 +24,11 @@ func echo(t *Table, at int, seq uint16, answer bool) {
 // However many pings there are, some are kept from the beginning to the end, each
 // with its answer, and at two vantage points the same.
 func TestPingsAreThinnedAlike(t *testing.T) {
+	t.Run("one row", func(t *testing.T) { thinnedAlike(t, func(n int) uint32 { return 4711<<16 | uint32(n) }) })
+	t.Run("each alone", func(t *testing.T) { thinnedAlike(t, func(n int) uint32 { return uint32(1000+n)<<16 | 1 }) })
+}
+
+func thinnedAlike(t *testing.T, id func(n int) uint32) {
 	const pings = 10_000
 	var tables [2]Table
 	for n := range pings {
@@ -31,8 +36,8 @@ func TestPingsAreThinnedAlike(t *testing.T) {
 			if v == 1 && n < 10 { // it begins later
 				continue
 			}
-			echo(&tables[v], n, uint16(n), false)
-			echo(&tables[v], n, uint16(n), true)
+			echo(&tables[v], n, id(n), false)
+			echo(&tables[v], n, id(n), true)
 		}
 	}
 	var key capture.Key
@@ -50,8 +55,8 @@ func TestPingsAreThinnedAlike(t *testing.T) {
 			if c.At-last > 1e9<<hp.Thinned {
 				t.Errorf("nothing between %v and %v", last, c.At)
 			}
-			if last = c.At; c.ID&(1<<hp.Thinned-1) != 0 {
-				t.Errorf("sequence number %d is kept, thinned to multiples of %d", c.ID&0xffff, 1<<hp.Thinned)
+			if last = c.At; !EchoKept(c.ID, hp.Thinned) {
+				t.Errorf("%#x is kept, thinned to one in %d", c.ID, 1<<hp.Thinned)
 			}
 		}
 		if last < (pings-1)*1e9-1e9<<hp.Thinned {

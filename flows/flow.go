@@ -239,7 +239,7 @@ type HostPair struct {
 	Last     [2]tcp.Instant
 	Frames   [2]uint64
 	Controls []Control // in time order, at most 512
-	Thinned  uint8     // of echoes those are among them whose sequence number is a multiple of 2 to this
+	Thinned  uint8     // of echoes those are among them that EchoKept names
 }
 
 // Control is a sign of life or death between two hosts that is no segment of

@@ -46,7 +46,7 @@ type hostRow struct {
 	first, last [2]tcp.Instant
 	frames      [2]uint64
 	controls    []Control
-	thinned     uint8 // of echoes those are kept whose sequence number is a multiple of 2 to this
+	thinned     uint8 // of echoes those are kept that EchoKept names
 }
 
 const (
@@ -150,10 +150,15 @@ func (r *hostRow) mostlyEchoes() bool {
 func (c *Control) Echo() bool { return c.What == ControlEchoRequest || c.What == ControlEchoReply }
 
 // skipped reports whether a control is an echo that is not kept where echoes are
-// thinned so far. A request and its answer have one sequence number.
+// thinned so far.
 func (c *Control) skipped(thinned uint8) bool {
-	return c.Echo() && c.ID&(1<<thinned-1) != 0
+	return c.Echo() && !EchoKept(c.ID, thinned)
 }
+
+// EchoKept reports whether an echo is among those that are kept where they are thinned to
+// one in 2 to a power: those of one row whose sequence number is that apart, and as many of
+// single ones, each with an identifier of its own. A request and its answer share both.
+func EchoKept(id uint32, thinned uint8) bool { return (id+id>>16)&(1<<thinned-1) == 0 }
 
 // add takes a frame that is no TCP.
 func (t *hostTable) add(p *capture.Packet) {

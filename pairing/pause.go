@@ -52,13 +52,7 @@ func (m *matcher) findPausesOf(x, y int, kx, ky hostsKey) {
 	}
 	asked, held := answeredPings(&here), echoIDs(&there)
 	level := max(here.Thinned, there.Thinned)
-	shared := map[uint32]bool{} // whose pings both hold
-	for _, c := range asked {
-		if held[c.ID] {
-			shared[c.ID>>16] = true
-		}
-	}
-	asked = slices.DeleteFunc(asked, func(c flows.Control) bool { return !shared[c.ID>>16] || c.ID&(1<<level-1) != 0 })
+	asked = slices.DeleteFunc(asked, func(c flows.Control) bool { return !flows.EchoKept(c.ID, level) })
 	for i := 0; i < len(asked); {
 		n := i
 		for n < len(asked) && !held[asked[n].ID] {
