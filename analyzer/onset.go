@@ -73,6 +73,9 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	if o.last >= 0 && s.unseenBefore(first) {
 		o.silence, o.last, o.unseen = 0, -1, true
 	}
+	for o.last >= 0 && s.openProbe(o.last, s.Passages[first].From) {
+		o.silence, o.last = s.silence(o.last) // nothing says whether it arrived, but it was not answered either
+	}
 	if o.last >= 0 && !s.alive(o.last) {
 		o.silence, o.last = 0, -1 // what was sent last may not have arrived: how long the path was idle is not known
 	}
@@ -113,6 +116,13 @@ func findOnset(s *Subject) (o onset, ok bool) {
 	o.survived = longestSurvived(s, first)
 	o.explained = outlasts(o.silence, o.survived)
 	return o, true
+}
+
+// openProbe reports whether passage i is a probe of a side that its own capture shows to be
+// unanswered, and of which another one does not tell.
+func (s *Subject) openProbe(i int, side uint8) bool {
+	p := &s.Passages[i]
+	return p.From == side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil && p.Event.AnsweredBy == 0 && p.Known && p.How == pairing.Unknowable && p.Refs[0].Vantage == s.nearestSighting(side).Vantage
 }
 
 // narrowest returns the two vantage points between which the losses since the onset lie:

@@ -22,16 +22,24 @@ type deafness struct {
 // does says by what it is known.
 func (d *deafness) does() string {
 	if d.pace != nil {
-		return fmt.Sprintf("though its idle time is %s, all %d of them come at an interval of %s, and its RST as long after the last", facts.Compact(d.pace.Idle), d.probes, facts.Compact(d.pace.Interval))
+		return fmt.Sprintf("though its idle time is %s, all %d of them come at an interval of %s%s", facts.Compact(d.pace.Idle), d.probes, facts.Compact(d.pace.Interval), d.behind(", and its RST as long after the last", " and echo the same old timestamp"))
 	}
 	return fmt.Sprintf("all %d of them echo the same old timestamp", d.probes)
+}
+
+// behind words what else there is: a RST at the same pace, or one timestamp.
+func (d *deafness) behind(rst, echo string) string {
+	if d.pace.Reset {
+		return rst
+	}
+	return echo
 }
 
 // finding shows it.
 func (d *deafness) finding(refs []pairing.Ref) Finding {
 	who := sideName(d.side)
 	if d.pace != nil {
-		return Finding{Rule: "pace-unheard", Says: fmt.Sprintf("%d answered probes of the %s come every %s after %s of silence, and its RST as long after the last: one that hears an answer waits for its idle time again", d.probes, who, facts.Compact(d.pace.Interval), facts.Compact(d.pace.Idle)),
+		return Finding{Rule: "pace-unheard", Says: fmt.Sprintf("%d answered probes of the %s come every %s after %s of silence%s: one that hears an answer waits for its idle time again", d.probes, who, facts.Compact(d.pace.Interval), facts.Compact(d.pace.Idle), d.behind(", and its RST as long after the last", " and echo the same old timestamp")),
 			Suggests: "the answers never reach its TCP", Evidence: refs}
 	}
 	return Finding{Rule: "echo-frozen", Says: fmt.Sprintf("TSecr stays at %d over %d answered probes of the %s", d.echo, d.probes, who),
@@ -43,21 +51,25 @@ func (d *deafness) finding(refs []pairing.Ref) Finding {
 // pace.
 func frozenEcho(s *Subject) Answer {
 	for side := uint8(0); side < 2; side++ {
-		if len(s.Seen) == 1 {
-			if d, ok := deaf(s.flow, side); ok {
-				return s.deafAnswer(&d)
-			}
-			continue
-		}
-		near := s.nearestSighting(side)
-		if d, ok := deaf(near.Flow, side); ok && beside(near.Flow, side) {
-			return s.deafProber(near, &d)
-		}
-		if a := s.beyond(side, frozenEcho); a.Verdict != nil && a.Verdict.ID == OneWayDrop {
+		if a := s.deafSide(side); a.Verdict != nil {
 			return a
 		}
 	}
 	return Answer{}
+}
+
+func (s *Subject) deafSide(side uint8) Answer {
+	if len(s.Seen) == 1 {
+		if d, ok := deaf(s.flow, side); ok {
+			return s.deafAnswer(&d)
+		}
+		return Answer{}
+	}
+	near := s.nearestSighting(side)
+	if d, ok := deaf(near.Flow, side); ok && beside(near.Flow, side) {
+		return s.deafProber(near, &d)
+	}
+	return s.beyond(side, func(one *Subject) Answer { return one.deafSide(side) })
 }
 
 // deaf reports whether a side of a flow takes none of the answers that the flow holds:
@@ -166,7 +178,7 @@ func (s *Subject) deafProber(seen *pairing.Sighting, d *deafness) Answer {
 		Summary: fmt.Sprintf("The answers to the %s's probes reach its interface, but its TCP takes none of them: %s. The %s's own host filter drops the answers.", who, d.does(), who),
 		Unknown: []string{"what on the " + who + "'s host drops them: its firewall sees packets after tcpdump does"}}
 	found := []Finding{d.finding(refs)}
-	if len(s.Seen) > 1 {
+	if len(s.Seen) > 1 && d.pace == nil {
 		v.Confidence = Proven
 		return Answer{Verdict: v, Findings: found}
 	}

@@ -251,19 +251,32 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 	if s.endingOf(1-side) != flows.EndOpen || !rst.Known || rst.How == pairing.Crossed {
 		return Answer{Verdict: v}
 	}
-	if rst.How != pairing.Lost || rst.Assumed {
+	switch {
+	case rst.How != pairing.Lost || rst.Assumed:
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s was told: %s", peer, rst.Why))
+		return Answer{Verdict: v}
+	case s.fellSilent(1-side, rst.At):
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s was told: %s does not hold the RST, but its keepalives stay away from then on", peer, s.Points[rst.Between[1]].Name))
 		return Answer{Verdict: v}
 	}
 	from, to := s.Points[rst.Between[0]].Name, s.Points[rst.Between[1]].Name
 	v.At = rst.At
-	v.Summary += fmt.Sprintf(" It is lost between %s and %s: the %s still holds a connection that is dead.", from, to, peer)
-	lost := Finding{Rule: "rst-lost", Says: fmt.Sprintf("the %s's RST left %s and never came to %s, which was recording", who, from, to),
-		Suggests: fmt.Sprintf("a RST is sent once: the %s learns that the connection is dead when it next sends something", peer), Evidence: rst.Refs}
+	v.Summary += fmt.Sprintf(" It left %s and is not in %s, which was recording: unless that capture missed this one frame it is lost between them, and the %s still holds a connection that is dead.", from, to, peer)
+	lost := Finding{Rule: "rst-lost", Says: fmt.Sprintf("the %s's RST left %s and is not in %s, which was recording", who, from, to),
+		Suggests: fmt.Sprintf("a RST is sent once: where it is lost, the %s learns that the connection is dead when it next sends something", peer), Evidence: rst.Refs}
 	if silence, _ := s.silence(i); outlasts(silence, longestSurvived(s, i)) {
 		lost.Suggests += fmt.Sprintf("; after %s of silence, longer than any survived, a device between may have forgotten the connection by then, as well as any single segment may be lost", facts.Compact(silence))
 	}
 	return Answer{Verdict: v, Findings: []Finding{lost}}
+}
+
+// fellSilent reports whether a side's own keepalives stay away, until its capture ends,
+// from about an instant on.
+func (s *Subject) fellSilent(side uint8, at tcp.Instant) bool {
+	c := clockwork(s.Clocks)
+	return slices.ContainsFunc(s.absences(side), func(a absence) bool {
+		return a.after.Frame == 0 && c.to(s.Base, a.seen.Vantage, a.from) <= at.Add(time.Second)
+	})
 }
 
 // rstOf returns the last RST of a side that its peer would accept; -1 where there is none.

@@ -208,7 +208,10 @@ const fewestAnswers = 4
 // leaves it open who answers.
 func (s *Subject) answeredByAnother(side uint8) Answer {
 	f := s.flow
-	if !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen {
+	if !f.Sides[1-side].Timestamps || f.Sides[side].Ending != flows.EndOpen || beside(f, 1-side) {
+		return Answer{} // of a capture beside the peer the answers are its own
+	}
+	if _, deaf := f.Unheard(side); deaf {
 		return Answer{}
 	}
 	n, soon, refs := s.unlikeAnswers(side)

@@ -55,6 +55,17 @@ drop nothing
 	{"a RST is lost", session + `
 +660s S > C RST,ACK seq 900 ack 157 ts 706057 42046 win 501 lost
 ` + fresh, "rst-lost !packet-loss", "!rst-lost", "!rst-lost"},
+	{"a RST that the client's capture alone misses: its keepalives stay away", session + `
++60s  C > S ACK     seq 156 ack 900 ts 102068 46057
++11ms S > C ACK     seq 900 ack 157 ts 106079 42046
++60s  C > S ACK     seq 156 ack 900 ts 162090 106079
++11ms S > C ACK     seq 900 ack 157 ts 166101 42046
++60s  C > S ACK     seq 156 ack 900 ts 222112 166101
++11ms S > C ACK     seq 900 ack 157 ts 226123 42046
++20s  S > C RST,ACK seq 900 ack 157 ts 246123 42046 win 501 lost
++240s C > S PING 1
++11ms S > C PONG 1
+`, "!rst-lost !packet-loss", "!rst-lost", "!rst-lost"},
 	{"a session that passes the server's capture by", bypassing + `
 +1s    D > S SYN     seq 4999 mss 1460
 +11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460

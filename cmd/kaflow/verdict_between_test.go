@@ -35,6 +35,17 @@ var paused = []conversation{
 +90s  C > S PING 6
 +11ms S > C PONG 6
 `, "silent-drop possible idle-expiry possible", "silent-drop possible", "-"},
+	{"it records again, and the later probes are lost", stoodStill + `
++10s  C > S PING 6
++11ms S > C PONG 6
++50s  C > S ACK seq 156 ack 900 ts 1982068 46057 lost
++10s  C > S PING 7
++11ms S > C PONG 7
++65s  C > S ACK seq 156 ack 900 ts 2057068 46057 lost
++75s  C > S ACK seq 156 ack 900 ts 2132068 46057 lost
++10s  C > S PING 8
++11ms S > C PONG 8
+`, "silent-drop proven idle-expiry proven", "-", "-"},
 	{"the same, and nothing shows that the pings passed it", strings.NewReplacer("PING 3 @client", "PING 3 lost", "PING 4 @client", "PING 4 lost", "PING 5 @client", "PING 5 lost",
 		"PONG 3 @client", "PONG 3 lost", "PONG 4 @client", "PONG 4 lost", "PONG 5 @client", "PONG 5 lost", "46057 @client", "46057 lost").Replace(stoodStill) + `
 +90s  C > S PING 6

@@ -188,6 +188,13 @@ var unheard = []conversation{
 	{"keepalives that were heard, at one pace to the end", withoutTS + answered("+60s", "+60s", 6) + `
 +60s C > S RST,ACK seq 157 ack 900
 `, "closed", "closed", "closed"},
+	{"the host slept before keepalives at the pace that it has always had, and its program closed", withoutTS + answered("+15s", "+15s", 4) + answered("+300s", "+15s", 6) + `
++15s C > S RST,ACK seq 157 ack 900
+`, "closed", "closed", "closed"},
+	{"one probe is missing in the captures before keepalives at one pace", withoutTS + answered("+30s", "+15s", 6) + `
++15s C > S RST,ACK seq 157 ack 900
+`, "closed", "closed", "closed"},
+	{"no RST yet, and all echo one timestamp", session + strings.Repeat(deafProbe, 1) + strings.ReplaceAll(strings.Repeat(deafProbe, 3), "+60s", "+10s"), "-", "host-drop likely", "one-way-drop possible"},
 	{"too few to have a pace", withoutTS + answered("+1800s", "+75s", 2) + `
 +75s C > S RST,ACK seq 157 ack 900
 `, "closed", "closed", "closed"},
@@ -226,6 +233,12 @@ const clocklessAnswers = `
 +60s  C > S ACK     seq 192 ack 900 ts 342123 47068 lost
 +11ms S > C ACK     seq 900 ack 193 ts 47068 43057 @client ttl 63
 ` + fresh
+
+// deafProbe is an answered probe that echoes what the client took before it.
+const deafProbe = `
++60s  C > S ACK seq 156 ack 900 ts 102068 46057
++11ms S > C ACK seq 900 ack 157 ts 106079 42046
+`
 
 // answered are n probes of the client with their answers, the first of them after one
 // pause, the others after another.
