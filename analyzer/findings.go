@@ -59,7 +59,7 @@ func captureQuality(s *Subject, _ *Diagnosis) []Finding {
 				n++
 				continue
 			}
-			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s recorded nothing of these hosts for %s, though another capture has pings between them that were answered meanwhile", name, facts.Compact(h.To.Sub(h.From))),
+			out = append(out, Finding{Rule: "capture-quality", Says: fmt.Sprintf("%s recorded nothing of these hosts for %s, though another capture shows that they went on exchanging packets past it", name, facts.Compact(h.To.Sub(h.From))),
 				Suggests: "it stood still: nothing is concluded from absence there"})
 		}
 		if n > 0 {

@@ -29,7 +29,7 @@ var holeWords = map[capture.Why]string{
 	capture.WhyInterface: "had its interface down",
 	capture.WhyDamaged:   "is damaged",
 	capture.WhyClock:     "had its clock stepped",
-	capture.WhyUnseen:    "recorded nothing of these hosts, though they exchanged pings",
+	capture.WhyUnseen:    "recorded nothing of these hosts, though they went on exchanging packets past it,",
 }
 
 // recorded tells what absence from s between from and to means for a segment

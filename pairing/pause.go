@@ -10,7 +10,9 @@ import (
 
 // A capture may stand still, for want of disk or of processor time, with nothing in its
 // file that tells. Pings show it: those that another point has with their answers, and
-// that passed here before and afterwards, passed here in between, too.
+// that passed here before and afterwards, passed here in between, too. So does a row of
+// answered keepalives that another point holds without a break, and this one before and
+// afterwards.
 
 // fewestPings is how many in a row a capture must lack: a single one may have been dropped,
 // and says nothing of what else was.
@@ -38,6 +40,37 @@ func (m *matcher) findPauses() {
 				}
 				done[h] = true
 				m.findPausesOf(x, y, h.kx, h.ky)
+			}
+		}
+		for _, x := range at {
+			for _, y := range at {
+				if x != y {
+					m.findBreaks(s, x, y)
+				}
+			}
+		}
+	}
+}
+
+// findBreaks looks for pauses of point y in a connection's keepalives, which point x holds
+// without a break.
+func (m *matcher) findBreaks(s *strand, x, y int) {
+	k := hostsOf(&s.seen[y].Key)
+	for i := range s.seen[x].Events {
+		row := &s.seen[x].Events[i]
+		if row.Run == nil || row.Kind != flows.KeepaliveProbe || row.Run.Count[0] < 3 || row.Run.Count[1] < 3 || !row.Run.Period.Known {
+			continue
+		}
+		_, from, ok := m.clocks.window(x, y, row.At)
+		to, _, also := m.clocks.window(x, y, row.Run.Until)
+		pace := row.Run.Period.Max
+		for j := 1; ok && also && j < len(s.seen[y].Events); j++ {
+			last, next := s.seen[y].Events[j-1].End(), s.seen[y].Events[j].At
+			if last < from || next > to || next.Sub(last) <= 3*pace {
+				continue
+			}
+			if there, known := m.sides[y].hostPair(&capture.Key{Lo: k.lo, Hi: k.hi}); known {
+				m.sides[y].pause(k, &there, last.Add(pace), next.Add(-pace))
 			}
 		}
 	}

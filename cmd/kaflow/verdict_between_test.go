@@ -46,6 +46,13 @@ var paused = []conversation{
 +10s  C > S PING 8
 +11ms S > C PONG 8
 `, "silent-drop proven idle-expiry proven", "-", "-"},
+	{"another connection's keepalives, answered all along, show that it stood still", session + `
++1s    D > S SYN     seq 4999 mss 1460
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
++11ms  D > S ACK     seq 5000 ack 8000
+` + strings.Repeat(alongside, 200) + strings.Repeat(missedThere+`
++1s C > S ACK seq 156 ack 900 ts 12042068 46057 @client
+`, 8) + missedThere + strings.Repeat(alongside, 3), "silent-drop possible idle-expiry possible", "silent-drop possible", "-"},
 	{"the same, and nothing shows that the pings passed it", strings.NewReplacer("PING 3 @client", "PING 3 lost", "PING 4 @client", "PING 4 lost", "PING 5 @client", "PING 5 lost",
 		"PONG 3 @client", "PONG 3 lost", "PONG 4 @client", "PONG 4 lost", "PONG 5 @client", "PONG 5 lost", "46057 @client", "46057 lost").Replace(stoodStill) + `
 +90s  C > S PING 6
@@ -64,6 +71,19 @@ func TestCapturesOfWhatCameIn(t *testing.T) {
 	expect(t, "both", "healthy", client, server)
 	expect(t, "both, swapped", "healthy", server, client)
 }
+
+// alongside is a keepalive of another connection with its answer, missedThere one that the
+// server's capture does not hold.
+const (
+	alongside = `
++60s  D > S ACK seq 4999 ack 8000
++11ms S > D ACK seq 8000 ack 5000
+`
+	missedThere = `
++60s  D > S ACK seq 4999 ack 8000 @client
++11ms S > D ACK seq 8000 ack 5000 @client ttl 63
+`
+)
 
 // A third capture that had ended, or that the connection passes by from some moment on,
 // does not move the place of the loss to where it was taken, and takes nothing from what
