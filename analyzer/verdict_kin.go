@@ -81,6 +81,25 @@ func natRebind(s *Subject) Answer {
 			}
 		}
 	}
+	return s.renamedAbroad()
+}
+
+// renamedAbroad holds where what the connection sends arrives under the name of other
+// hosts, as where a path through another provider is taken.
+func (s *Subject) renamedAbroad() Answer {
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if !p.Strayed || p.How != pairing.Crossed || p.From > flows.Server {
+			continue
+		}
+		silence, _ := s.silence(i)
+		v := &Verdict{ID: NATRebind, Confidence: Proven, Cause: "unknown", At: p.At, FirstLost: p.First(), Between: s.alongPath(p.Between), Silence: silence,
+			Summary: fmt.Sprintf("A NAT gave the connection another name in mid-flow, after %s of silence: what the %s sends since then has the same numbers, and %s. The %s knows no connection of that name.",
+				facts.Compact(silence), sideName(p.From), p.Why, sideName(1-p.From)),
+			Unknown: []string{"why: the translation may have run out, or another way, with another address, be taken; and which device translates"}}
+		return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("SEQ %d and ACK %d arrive: %s", p.Event.Seq, p.Event.Ack, p.Why),
+			Suggests: "one connection under two names: the translation changed", Evidence: p.Refs}}}
+	}
 	return Answer{}
 }
 

@@ -216,6 +216,12 @@ func byFlush(at, _ int) bool    { return at > 500 }
 // renamed are conversations whose translation changes in their midst, and others that
 // a device forgets without telling.
 var renamed = []conversation{
+	{"what the client sends comes by another provider, with another address", "E 203.0.113.77:61014\n" + session + `
++60s  C > S ACK seq 156 ack 900 ts 102068 46057 @client
++10ms E > S ACK seq 156 ack 900 ts 102068 46057 @server ttl 61
++1ms  S > E RST seq 900 win 0 id 0 @server
++10ms S > C RST seq 900 win 0 id 0 @client ttl 63
+`, "nat-rebind proven", "peer-lost-state possible", "-"},
 	{"a NAT loses its table amid answered keepalives", session + steadyProbes(20) + renamedProbe,
 		"nat-rebind proven state-lost likely", "peer-lost-state possible", "-"},
 	{"the same, and another session keeps its name", "E 192.0.2.1:40002\n" + session + `
