@@ -74,6 +74,9 @@ func trains(f *flows.Flow, side uint8) []train {
 			if ev.Run != nil {
 				heard = ev.Run.Until
 			}
+			if len(active.unanswered) > 0 && f.AnsweredInTime(ev) {
+				active = nil // healed: the idle time runs anew
+			}
 		case ev.From == side && ev.Kind == flows.RST:
 			if active != nil && len(active.unanswered) > 0 {
 				active.reset = ev.At

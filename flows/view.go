@@ -357,6 +357,8 @@ func (f *Flow) resetEnding(side uint8) Ending {
 			}
 			unanswered++
 			last = ev.At
+		case ev.Kind == KeepaliveProbe && f.AnsweredInTime(ev):
+			unanswered = 0
 		case ev.Kind == RST && unanswered > 0 && ev.Flags.Has(tcp.ACK):
 			wait := ev.At.Sub(last)
 			if unanswered == 1 && wait < gapMin/2 {
@@ -375,6 +377,18 @@ func (f *Flow) resetEnding(side uint8) Ending {
 		return EndGaveUp
 	}
 	return EndRST
+}
+
+// AnsweredInTime reports whether a probe, or a run of them, had its answer before its
+// side reset the connection.
+func (f *Flow) AnsweredInTime(probe *Event) bool {
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.Kind == RST && ev.From == probe.From && ev.Ord > probe.EndOrd() {
+			return probe.Run != nil || probe.AnsweredBy != 0 && probe.AnsweredBy < ev.Ord
+		}
+	}
+	return probe.Run != nil || probe.AnsweredBy != 0
 }
 
 // timedOut reports whether a side's retransmissions ended without an answer,

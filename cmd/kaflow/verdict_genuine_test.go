@@ -1,0 +1,57 @@
+package main
+
+import (
+	"testing"
+
+	"kaflow/internal/dialogue"
+)
+
+// second is where another session comes from.
+const second = "D 192.0.2.1:40001\ndelay D 10ms\n"
+
+// healed are conversations in which something was lost and what came later says that no
+// harm was done, or that it was.
+var healed = []conversation{
+	{"one probe is lost, the next are answered, and the program ends it", second + withoutTS + answered("+60s", "+60s", 2) + `
++60s C > S ACK seq 156 ack 900 lost
+` + answered("+60s", "+60s", 4) + `
++25s C > S RST,ACK seq 157 ack 900
+` + fresh, "closed", "closed", "closed"},
+	{"one probe is lost, one answered, and the program ends it", second + withoutTS + answered("+60s", "+60s", 2) + `
++60s C > S ACK seq 156 ack 900 lost
+` + answered("+60s", "+60s", 1) + `
++25s C > S RST,ACK seq 157 ack 900
+` + fresh, "closed", "closed", "closed"},
+}
+
+func TestVerdictsOfGenuineEndings(t *testing.T) {
+	for _, c := range healed {
+		t.Run(c.name, func(t *testing.T) {
+			script, err := dialogue.Parse(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			paths := []string{recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)}
+			expect(t, "both", c.both, paths[0], paths[1])
+			expect(t, "both, swapped", c.both, paths[1], paths[0])
+			expect(t, "client alone", c.client, paths[0])
+			expect(t, "server alone", c.server, paths[1])
+		})
+	}
+}
+
+// TestPolicyOfAHealedProbe holds that a probe that was lost, and repeated, tells nothing of
+// after how many its side gives up.
+func TestPolicyOfAHealedProbe(t *testing.T) {
+	script, err := dialogue.Parse(healed[0].text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range ask(t, recorded(t, script, dialogue.Client)).Flows {
+		for _, p := range f.Policies {
+			if p.GaveUpAfter != nil {
+				t.Errorf("%s gave up after %d, and its last probes were answered", p.End, *p.GaveUpAfter)
+			}
+		}
+	}
+}
