@@ -516,7 +516,7 @@ func idleAtEnd(s *Subject) Answer {
 		return Answer{}
 	}
 	longest := longestSurvived(s, len(s.Passages))
-	if tail < shortIdle || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < longIdle {
+	if s.repeatsAgain() || tail < shortIdle || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < longIdle {
 		return Answer{}
 	}
 	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},
@@ -590,6 +590,24 @@ func (s *Subject) repeatsInVain() bool {
 				}
 				break
 			}
+		}
+	}
+	return false
+}
+
+// repeatsAgain reports whether it repeated the first of these octets more than once: after
+// one repetition that it gets no answer to, a sender falls silent only when it had got
+// one, which the capture misses.
+func (s *Subject) repeatsAgain() bool {
+	for side := uint8(0); s.repeatsInVain() && side < 2; side++ {
+		n, own := 0, &s.nearest(side).Sides[side]
+		for i := range s.Passages {
+			if p := &s.Passages[i]; p.From == side && p.Kind == flows.Retransmission && p.Event.Seq == own.SndUna {
+				n++
+			}
+		}
+		if n > 1 && own.SndUna.Before(own.SndNxt) {
+			return true
 		}
 	}
 	return false

@@ -22,7 +22,29 @@ var healed = []conversation{
 ` + answered("+60s", "+60s", 1) + `
 +25s C > S RST,ACK seq 157 ack 900
 ` + fresh, "closed", "closed", "closed"},
+	{"an end repeats in vain what it sent, and falls silent", session + `
+drop C
++1s    C > S PSH,ACK seq 157  ack 900 ts 43057 46057 len 1000
++300ms C > S PSH,ACK seq 157  ack 900 ts 43357 46057 len 1000
++600ms C > S PSH,ACK seq 157  ack 900 ts 43957 46057 len 1000
++1s    S > C PSH,ACK seq 900  ack 157 ts 48957 42046 len 4
++11ms  C > S ACK     seq 1157 ack 904 ts 44968 48957
++18s   C > S PSH,ACK seq 157  ack 904 ts 62968 48957 len 1000
++1s    S > C PSH,ACK seq 900  ack 157 ts 67968 42046 len 4
++11ms  C > S ACK     seq 1157 ack 904 ts 63979 67968
++1s    C > S PSH,ACK seq 157  ack 904 ts 64979 67968 len 1000
+` + passingTime, "-", "undecided possible", "-"},
 }
+
+// passingTime are pings that go on for a while.
+const passingTime = `
++10s  C > S PING 1
++11ms S > C PONG 1
++60s  C > S PING 2
++11ms S > C PONG 2
++60s  C > S PING 3
++11ms S > C PONG 3
+`
 
 func TestVerdictsOfGenuineEndings(t *testing.T) {
 	for _, c := range healed {
