@@ -244,12 +244,32 @@ func holeStaysOpen(s *Subject) Answer {
 			continue
 		}
 		sender, seen := 1-p.From, s.sightingAt(p.First().Vantage)
-		if seen.Flow.Sides[sender].SndUna != p.Event.Ack || holesAt(seen.Flow.Missing, p.At, s.lastActivity()) {
+		if seen.Flow.Sides[sender].SndUna != p.Event.Ack || holesAt(seen.Flow.Missing, p.At, s.lastActivity()) || s.filled(p, seen) {
 			continue
 		}
 		return s.openHole(i, sender)
 	}
 	return Answer{}
+}
+
+// filled reports whether the hole that an acknowledgment reports was filled after all:
+// another capture holds what acknowledges more, or the missing octets come behind it,
+// once, and their sender then rests for longer than it would if nothing said so.
+func (s *Subject) filled(report *Passage, seen *pairing.Sighting) bool {
+	hole, sender := report.Event.Ack, 1-report.From
+	for k := range s.Seen {
+		if una := s.Seen[k].Flow.Sides[sender].SndUna; s.Seen[k].Flow.Sides[sender].NxtKnown && una.After(hole) {
+			return true
+		}
+	}
+	n, last := 0, tcp.Instant(0)
+	for i := range seen.Flow.Events {
+		ev := &seen.Flow.Events[i]
+		if ev.From == sender && ev.Ord > report.First().Ord && ev.Run == nil && ev.Kind != flows.ICMPError && ev.Len > 0 && !ev.Seq.After(hole) && ev.Seq.Add(int(ev.Len)).After(hole) {
+			n, last = n+1, ev.At
+		}
+	}
+	return n == 1 && s.recordedUntil(seen.Vantage).Sub(last) > max(promptly, 3*last.Sub(report.First().At))
 }
 
 // openHole is the verdict on a hole in what a side sent that the acknowledgment of

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"kaflow/internal/dialogue"
@@ -34,7 +35,23 @@ drop C
 +11ms  C > S ACK     seq 1157 ack 904 ts 63979 67968
 +1s    C > S PSH,ACK seq 157  ack 904 ts 64979 67968 len 1000
 ` + passingTime, "-", "undecided possible", "-"},
+	{"a hole is filled, and one capture misses what acknowledges that", session + hole + `
++200ms S > C PSH,ACK seq 900  ack 193 ts 47302 43057 len 1000
++11ms  C > S ACK     seq 193  ack 2900 ts 43313 47302 @server
+` + passingTime, "idle", "idle", "idle"},
+	{"a hole is not filled though its octets are seen again and again", session + strings.NewReplacer("1000", "600", "1900", "1500", "2900", "2100").Replace(hole) + `
++200ms S > C PSH,ACK seq 900  ack 193 ts 47302 43057 len 600
++400ms S > C PSH,ACK seq 900  ack 193 ts 47702 43057 len 600
+` + passingTime, "undecided possible", "undecided possible", "-"},
 }
+
+// hole is an answer of which the first segment is lost.
+const hole = `
++1s    C > S PSH,ACK seq 157  ack 900 ts 43057 46057 len 36
++11ms  S > C PSH,ACK seq 900  ack 193 ts 47068 43057 len 1000 lost
++1ms   S > C PSH,ACK seq 1900 ack 193 ts 47069 43057 len 1000
++11ms  C > S ACK     seq 193  ack 900 ts 43080 46057 sack 1900-2900
+`
 
 // passingTime are pings that go on for a while.
 const passingTime = `
