@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -115,7 +116,7 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 		}
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" misses other segments that arrived, and may miss the RST")
 	}
-	if genuine := s.genuine(i); genuine != nil && recorded {
+	if genuine := s.genuine(i, trigger); genuine != nil && recorded {
 		return s.missedOrForged(v, i, origin, genuine)
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
@@ -135,24 +136,38 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 
 // genuine lists what makes the RST of passage i its alleged sender's own, where that is
 // all that a RST can show: it is a socket's, as far away as all of that side's segments,
-// and the next of its packets, and it sends nothing later. It is nil for others.
-func (s *Subject) genuine(i int) []Reason {
+// it sends nothing later, and the RST is the next of its packets. Where its IP IDs show no
+// order, its clock of timestamps must go on to it; where it has none, nothing must hint at
+// a device that rejects what it takes. It is nil for others.
+func (s *Subject) genuine(i, trigger int) []Reason {
 	rst, who := &s.Passages[i], sideName(s.Passages[i].From)
 	here := s.sightingAt(rst.Refs[0].Vantage)
 	own := &here.Flow.Sides[rst.From]
 	switch {
 	case !rst.Event.Flags.Has(tcp.ACK), own.Timestamps && !rst.Event.HasTS, !own.Timestamps && rst.Event.Win == 0:
 		return nil
-	case own.TTLs[0] != own.TTLs[1], !nextPacket(here.Flow, rst.Event):
+	case own.TTLs[0] != own.TTLs[1]:
 		return nil
+	case trigger >= 0 && s.Passages[trigger].Known && s.Passages[trigger].How == pairing.Lost:
+		return nil // what made the RST took this
 	case lastSent(s.nearest(rst.From), rst.From) > clockwork(s.Clocks).to(s.nearestSighting(rst.From).Vantage, s.Base, rst.At):
 		return nil // it goes on
 	}
-	return []Reason{
-		{"its IP ID goes on from the " + who + "'s last", rst.Refs},
+	reasons := []Reason{
 		{"its TTL is that of all the " + who + "'s segments", rst.Refs},
 		{"its window and options are those of a socket, and the " + who + " sends nothing after it", rst.Refs},
 	}
+	switch sequel := nextPacket(here.Flow, rst.Event); {
+	case sequel == goesOn:
+		return append([]Reason{{"its IP ID goes on from the " + who + "'s last", rst.Refs}}, reasons...)
+	case sequel == breaksOff, rst.Event.Win == 0, own.Segments <= 3:
+		return nil
+	case own.Timestamps && clockGoesOn(here.Flow, rst.Event):
+		return append([]Reason{{"its timestamp is what the " + who + "'s clock shows by then", rst.Refs}}, reasons...)
+	case !own.Timestamps && (trigger < 0 || s.Passages[trigger].Known && s.Passages[trigger].How == pairing.Crossed):
+		return reasons
+	}
+	return nil
 }
 
 // sightingAt returns where a vantage point saw the connection.
@@ -166,28 +181,96 @@ func (s *Subject) sightingAt(vantage int) *pairing.Sighting {
 }
 
 // nextPackets is how many packets of a host may lie between two that are next to each
-// other in a connection.
-const nextPackets = 64
+// other in a connection; busyPackets where the host is busy.
+const (
+	nextPackets = 64
+	busyPackets = 4096
+)
 
-// nextPacket reports whether a RST bears the IP ID that comes next for its side, whose
-// segments at the same vantage point count up.
-func nextPacket(f *flows.Flow, rst *flows.Event) bool {
-	n, last := 0, uint16(0)
+// A sequel is what the IP ID of a RST is to those of its side.
+type sequel uint8
+
+const (
+	tellsNothing sequel = iota // they have no order, or are none, as in IPv6
+	goesOn
+	breaksOff
+)
+
+// nextPacket reports whether a RST bears the IP ID that comes next for its side, as far as
+// the side's segments at the same vantage point count up.
+func nextPacket(f *flows.Flow, rst *flows.Event) sequel {
+	n, same := 0, true
+	var last, hidden, widest uint16 // hidden: in runs, of which the IDs are not kept
 	for i := range f.Events {
 		ev := &f.Events[i]
 		switch {
 		case ev.Run != nil:
-			last += uint16(ev.Run.Count[rst.From]) // their own are not kept
+			hidden += uint16(ev.Run.Count[rst.From])
 		case ev.From != rst.From || ev.Kind == flows.ICMPError || ev.Kind == flows.RST:
 		case ev.Kind == flows.SYNACK && ev.IPID == 0: // Linux answers with an ID of 0 before it has a socket
-		case ev.IPID == 0 || n > 0 && ev.IPID-last-1 >= 2*nextPackets:
-			return false
 		default:
-			last = ev.IPID
+			if n > 0 {
+				same = same && ev.IPID == last
+				widest = max(widest, ev.IPID-last-hidden-1)
+			}
+			last, hidden = ev.IPID, 0
 			n++
 		}
 	}
-	return n >= 2 && rst.IPID-last-1 < nextPackets
+	next := rst.IPID-last-hidden-1 < nextPackets
+	switch {
+	case n == 0:
+		return tellsNothing
+	case n > 1 && same:
+		if rst.IPID == last {
+			return tellsNothing
+		}
+		return breaksOff
+	case next && widest < 2*nextPackets && last != 0:
+		return goesOn
+	case n == 1:
+		return tellsNothing
+	case widest < 2*nextPackets, n > 3 && widest < busyPackets && uint32(rst.IPID-last) > busyPackets+uint32(hidden)*uint32(widest):
+		return breaksOff
+	}
+	return tellsNothing
+}
+
+// clockGoesOn reports whether the timestamp of a RST is what the clock of its side shows
+// by then, and no copy of the last.
+func clockGoesOn(f *flows.Flow, rst *flows.Event) bool {
+	var since, at tcp.Instant
+	var first, last uint32
+	for i := range f.Events {
+		ev := &f.Events[i]
+		when, val := ev.At, ev.TSVal
+		switch r := ev.Run; {
+		case r != nil && ev.Kind != flows.KeepaliveProbe && r.LastFrom == rst.From, r != nil && ev.Kind == flows.KeepaliveProbe && ev.From == rst.From:
+			when, val = r.Until, r.TSVal
+		case r != nil && ev.Kind == flows.KeepaliveProbe && r.Count[rst.From] > 1: // of answers the last but one is known, by the last probe's echo
+			when, val = r.Until.Add(-r.Period.Max), r.TSEcr
+		case r != nil || ev.From != rst.From:
+			continue
+		}
+		if ev.Kind == flows.ICMPError || ev.Kind == flows.RST || !ev.HasTS || when > rst.At {
+			continue
+		}
+		if since == 0 {
+			since, first = when, val
+		}
+		at, last = when, val
+	}
+	ran, pause := at.Sub(since), rst.At.Sub(at)
+	by := int32(rst.TSVal - last)
+	if since == 0 || by < 0 || pause >= time.Second && by == 0 {
+		return false
+	}
+	if ran < steadySpan {
+		return true
+	}
+	perSecond := float64(last-first) / ran.Seconds()
+	due := perSecond * pause.Seconds()
+	return math.Abs(float64(by)-due) <= due/10+perSecond+2
 }
 
 // missedOrForged is the verdict on a RST that the capture nearer to its sender lacks, and

@@ -1,14 +1,92 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"kaflow/internal/dialogue"
 )
 
+// genuine are conversations that end with a RST which the capture near its sender lacks,
+// where the IP IDs of that side tell nothing or little.
+var genuine = []conversation{
+	{"IP IDs of 0", withIDs(session, 0) + loneReset + fresh, "forged-reset possible", "closed", "-"},
+	{"IP IDs in no order", withIDs(session, 23456) + strings.Replace(loneReset, "id 0", "id 777", 1) + fresh, "forged-reset possible", "closed", "-"},
+	{"IP IDs of a busy host", withIDs(session+exchanges, 300) + lateReset(3400) + fresh, "forged-reset possible", "closed", "-"},
+	{"IP IDs of a busy host, and the RST's is not among them", withIDs(session+exchanges, 300) + lateReset(33400) + fresh, "forged-reset proven", "-", "-"},
+	{"IP IDs of 0, and the RST's is none", withIDs(session+exchanges, 0) + lateReset(777) + fresh, "forged-reset proven", "-", "-"},
+	{"keepalives alone", withIDs(quietSession, 0) + loneReset + fresh, "forged-reset possible", "closed", "-"},
+	{"its timestamp is a copy of the last", withIDs(session, 0) + strings.Replace(loneReset, "706057", "46057", 1) + fresh, "forged-reset proven", "-", "-"},
+	{"it has no timestamp", withIDs(session, 0) + strings.Replace(loneReset, "ts 706057 42046", "", 1) + fresh, "forged-reset proven", "-", "-"},
+	{"it has no window", withIDs(session, 0) + strings.Replace(loneReset, "win 501", "win 0", 1) + fresh, "forged-reset proven", "-", "-"},
+	{"it comes from nearer", withIDs(session, 0) + strings.Replace(loneReset, "ttl 63", "ttl 64", 1) + fresh, "forged-reset proven", "-", "-"},
+	{"its sender goes on", withIDs(session, 0) + loneReset + "+60s S > C ACK seq 899 ack 157 ts 766057 42046 id 0\n" + fresh, "forged-reset proven", "-", "-"},
+	{"it answers what was lost", withIDs(session, 0) + `
++660s C > S PSH,ACK seq 157 ack 900 ts 702046 46057 len 10 lost
+` + strings.Replace(loneReset, "+660s", "+21ms", 1) + fresh, "forged-reset proven", "-", "-"},
+	{"no timestamps, and it answers nothing", second + withIDs(withoutTS+answered("+60s", "+60s", 2), 0) + strings.Replace(loneReset, "ts 706057 42046", "", 1) + fresh, "forged-reset possible", "-", "-"},
+	{"no timestamps, and it answers what was lost", second + withIDs(withoutTS+answered("+60s", "+60s", 2), 0) + `
++660s C > S PSH,ACK seq 157 ack 900 len 10 lost
+` + strings.Replace(strings.Replace(loneReset, "ts 706057 42046", "", 1), "+660s", "+21ms", 1) + fresh, "forged-reset proven", "-", "-"},
+}
+
 // second is where another session comes from.
 const second = "D 192.0.2.1:40001\ndelay D 10ms\n"
+
+// loneReset is the server's own RST, which its capture misses.
+const loneReset = `
++660s S > C RST,ACK seq 900 ack 157 ts 706057 42046 win 501 ttl 63 id 0 @client
+`
+
+// lateReset is the same after exchanges.
+func lateReset(id int) string {
+	return fmt.Sprintf("+660s S > C RST,ACK seq 900 ack 301 ts 786101 122090 win 501 ttl 63 id %d @client\n", id)
+}
+
+// exchanges are what a session says now and then.
+const exchanges = `
++20s  C > S PSH,ACK seq 157 ack 900 ts 62057 46057 len 36
++11ms S > C ACK     seq 900 ack 193 ts 66068 62057
++20s  C > S PSH,ACK seq 193 ack 900 ts 82068 66068 len 36
++11ms S > C ACK     seq 900 ack 229 ts 86079 82068
++20s  C > S PSH,ACK seq 229 ack 900 ts 102079 86079 len 36
++11ms S > C ACK     seq 900 ack 265 ts 106090 102079
++20s  C > S PSH,ACK seq 265 ack 900 ts 122090 106090 len 36
++11ms S > C ACK     seq 900 ack 301 ts 126101 122090
+`
+
+// quietSession is a session of which nothing but keepalives crosses.
+const quietSession = `
+D 192.0.2.1:40001
+delay D 10ms
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 156 mss 1460 sackok ts 1000 0 wscale 7
++11ms S > C SYN,ACK seq 899 ack 157 mss 1460 sackok ts 5000 1000 wscale 7
++11ms C > S ACK     seq 157 ack 900 ts 1022 5000
++10s  C > S ACK     seq 156 ack 900 ts 11022 5000
++11ms S > C ACK     seq 900 ack 157 ts 15033 1022
++10s  C > S ACK     seq 156 ack 900 ts 21033 15033
++11ms S > C ACK     seq 900 ack 157 ts 25044 1022
++10s  C > S ACK     seq 156 ack 900 ts 31044 25044
++11ms S > C ACK     seq 900 ack 157 ts 35055 1022
++11s  C > S ACK     seq 156 ack 900 ts 42055 35055
++11ms S > C ACK     seq 900 ack 157 ts 46066 1022
+`
+
+// withIDs gives what the server sends IP IDs that go up by a step each.
+func withIDs(text string, step int) string {
+	lines, n := strings.Split(text, "\n"), 0
+	for i := range lines {
+		if strings.Contains(lines[i], "S > ") {
+			n++
+			lines[i] += fmt.Sprintf(" id %d", n*step&0xffff)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
 
 // healed are conversations in which something was lost and what came later says that no
 // harm was done, or that it was.
@@ -64,7 +142,7 @@ const passingTime = `
 `
 
 func TestVerdictsOfGenuineEndings(t *testing.T) {
-	for _, c := range healed {
+	for _, c := range slices.Concat(genuine, healed) {
 		t.Run(c.name, func(t *testing.T) {
 			script, err := dialogue.Parse(c.text)
 			if err != nil {
