@@ -167,7 +167,15 @@ func (s *side) pause(k hostsKey, hp *flows.HostPair, from, to tcp.Instant) {
 	if s.pauses == nil {
 		s.pauses = map[hostsKey][]capture.Interval{}
 	}
-	s.pauses[k] = append(s.pauses[k], capture.Interval{From: before + 1, To: behind - 1, Why: capture.WhyUnseen})
+	h := capture.Interval{From: before + 1, To: behind - 1, Why: capture.WhyUnseen}
+	s.pauses[k] = slices.DeleteFunc(s.pauses[k], func(x capture.Interval) bool { // another point has shown it too
+		if x.From > h.To || x.To < h.From {
+			return false
+		}
+		h.From, h.To = min(h.From, x.From), max(h.To, x.To)
+		return true
+	})
+	s.pauses[k] = append(s.pauses[k], h)
 }
 
 // paused returns a flow with the pauses of its hosts among what its capture misses.
