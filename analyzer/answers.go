@@ -19,7 +19,7 @@ func (s *Subject) lostLast(near, far *pairing.Sighting, run *flows.Event, from, 
 		to.Sub(last) < time.Duration(missing)*period.Min-period.Min/2 {
 		return Passage{}, false
 	}
-	p := s.lostRun(near, far, run, from, to, c)
+	p := s.lostRun(near, far, run, from, last, to, c)
 	p.Count, p.At = missing, max(from, to.Add(-time.Duration(missing-1)*period.Max))
 	if _, _, why := s.Doubt(near.Vantage, missing); why != "" {
 		return Passage{}, false // so few it may as well have missed

@@ -108,7 +108,7 @@ func findOnset(s *Subject) (o onset, ok bool) {
 			o.crossed[p.From] = append(o.crossed[p.From], i)
 		}
 	}
-	o.assumed = s.Passages[first].Assumed || s.provenLost(&o) < 2
+	o.assumed = s.Passages[first].Assumed && s.Passages[first].Sure == 0 || s.provenLost(&o) < 2
 	o.between = s.narrowest(&o)
 	if lost < 2 {
 		return o, false
@@ -195,6 +195,8 @@ func (s *Subject) provenLost(o *onset) (n int) {
 		for _, i := range o.lost[side] {
 			if p := &s.Passages[i]; !p.Assumed {
 				n += max(1, p.Count)
+			} else {
+				n += p.Sure
 			}
 		}
 	}

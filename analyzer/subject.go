@@ -50,6 +50,7 @@ type Passage struct {
 	How     pairing.How   // over the whole way
 	Known   bool          // false: nobody could have seen it elsewhere
 	Assumed bool
+	Sure    int    // of a run of which the loss is assumed: how many of it are lost surely
 	Strayed bool   // it crossed under another name, on which its receiver has no connection
 	Between [2]int // of a loss: the vantage points
 	Why     string
@@ -293,7 +294,7 @@ func (s *Subject) lostBetween(prober uint8, far, near *pairing.Sighting, c clock
 			}
 			continue
 		}
-		out = append(out, s.lostRun(near, far, ev, from, to, c))
+		out = append(out, s.lostRun(near, far, ev, from, from.Add(-time.Second), to, c))
 	}
 	return out
 }
@@ -329,7 +330,9 @@ func (s *Subject) countOfSide(c clockwork, seen *pairing.Sighting, side uint8, f
 	return n
 }
 
-func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from, to tcp.Instant, c clockwork) Passage {
+// lostRun is what became of the answers of a run at the far vantage point, of which the
+// near one holds none since an instant.
+func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from, since, to tcp.Instant, c clockwork) Passage {
 	answerer := other(probes.From)
 	answer := *probes
 	answer.From, answer.Kind, answer.Run = answerer, flows.KeepaliveACK, nil
@@ -342,14 +345,54 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	if how, assumed, why := s.Doubt(near.Vantage, p.Count); why != "" {
 		p.How, p.Assumed, p.Why = how, assumed, why
 	}
-	first, last := c.to(s.Base, near.Vantage, near.Flow.First), c.to(s.Base, near.Vantage, near.Flow.Last)
-	if first > from || last < to || s.countOfSide(c, near, probes.From, from.Add(-time.Second), to.Add(time.Second)) < int(probes.Run.Count[probes.From]) { // it does not show that it was recording
+	switch {
+	case c.to(s.Base, near.Vantage, near.Flow.First) > from || s.countOfSide(c, near, probes.From, from.Add(-time.Second), to.Add(time.Second)) < int(probes.Run.Count[probes.From]): // it does not show that it was recording
+		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" does not hold all of that time"
+	case c.to(s.Base, near.Vantage, near.Flow.Last) >= to:
+	case !s.asksInVain(near, probes, since, to, c):
+		p.How, p.Assumed, p.Why = pairing.Unknowable, false, "nothing shows that its receiver lacks it, and "+s.Points[near.Vantage].Name+" may"
+	case s.recorded(near, to):
+	case p.How == pairing.Lost && !p.Assumed && p.Count > 1 && s.recordedAllButLast(near, probes.Run, to):
+		p.Assumed, p.Sure, p.Why = true, p.Count-1, s.Points[near.Vantage].Name+" ends before the last of them had to come"
+	default:
 		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" does not hold all of that time"
 	}
 	if holesAt(near.Flow.Missing, from, to) {
 		p.How, p.Assumed, p.Why = pairing.Unknowable, false, s.Points[near.Vantage].Name+" misses frames at that time"
 	}
 	return p
+}
+
+// asksInVain reports whether what a vantage point has of the probes of a run since an
+// instant shows that their sender heard none of the answers: it echoes no newer timestamp,
+// or, without timestamps, asks faster than it did when it was answered.
+func (s *Subject) asksInVain(near *pairing.Sighting, probes *flows.Event, since, to tcp.Instant, c clockwork) bool {
+	if !probes.HasTS {
+		return slices.ContainsFunc(near.Flow.Events, func(ev flows.Event) bool {
+			return ev.Run != nil && ev.Kind == flows.KeepaliveProbe && ev.From == probes.From && ev.Run.Count[other(ev.From)] > 0 &&
+				ev.Run.Period.Known && probes.Run.Period.Known && 2*ev.Run.Period.Min > 3*probes.Run.Period.Max
+		})
+	}
+	echo, asked := uint32(0), 0
+	for i := range near.Flow.Events {
+		ev := &near.Flow.Events[i]
+		if at := c.to(s.Base, near.Vantage, ev.At); ev.From != probes.From || ev.Kind != flows.KeepaliveProbe || at < since || at > to {
+			continue
+		}
+		if asked > 0 && ev.TSEcr != echo || ev.Run != nil && ev.Run.TSEcr != ev.TSEcr {
+			return false
+		}
+		echo, asked = ev.TSEcr, asked+1
+	}
+	return asked > 1
+}
+
+// recordedAllButLast reports whether a vantage point still recorded the hosts when the last
+// answer but one of a run must have come: that with which the run ends, at to, is one of
+// its periods later.
+func (s *Subject) recordedAllButLast(near *pairing.Sighting, run *flows.Run, to tcp.Instant) bool {
+	period := run.Period
+	return period.Known && period.Min > 2*time.Second && s.recorded(near, to.Add(time.Second-period.Min))
 }
 
 // lastOf returns the kind of a run's last segment, as far as the run tells: of

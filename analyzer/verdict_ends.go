@@ -535,7 +535,7 @@ func (s *Subject) probedAlone() (name string, ok bool) {
 	}
 	return s.Points[s.Base].Name, slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
 		until := clockwork(s.Clocks).to(s.Base, x.Vantage, s.recordedUntil(x.Vantage))
-		return x.Flow.Count(flows.KeepaliveProbe)+x.Flow.Count(flows.KeepaliveACK) == 0 && until > s.Passages[first].At.Add(promptly)
+		return x.Flow.Count(flows.KeepaliveProbe)+x.Flow.Count(flows.KeepaliveACK)+x.Flow.Count(flows.KeepaliveUnclear) == 0 && until > s.Passages[first].At.Add(promptly)
 	})
 }
 

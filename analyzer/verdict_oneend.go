@@ -47,7 +47,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		}
 		peer := sideName(other(t.side))
 		if far, ok := s.answeredElsewhere(t.side); ok {
-			here := s.Points[s.Base].Name
+			here := s.Points[s.nearestSighting(t.side).Vantage].Name
 			v.Summary = fmt.Sprintf("The %s's %s got no answer in %s, but they are answered in %s: the answers are lost on the way, or %s does not record them.", asker, asked, here, far, here)
 			v.Unknown = append(v.Unknown, "whether the answers arrived: an end that goes on at the pace of its idle time heard them")
 			finding.Says += " in " + here
@@ -99,10 +99,11 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 }
 
 // answeredElsewhere returns the name of a capture in which all questions of a side are
-// answered, and whether there is one beside that of Base.
+// answered, and whether there is one beside the side's own.
 func (s *Subject) answeredElsewhere(side uint8) (string, bool) {
+	own := s.nearestSighting(side).Vantage
 	for _, x := range s.Seen {
-		if f := x.Flow; x.Vantage != s.Base && f.Sides[side].Probes > 0 && f.Sides[side].Unanswered == 0 && f.Sides[side].Answered > 0 {
+		if f := x.Flow; x.Vantage != own && f.Sides[side].Probes > 0 && f.Sides[side].Unanswered == 0 && f.Sides[side].Answered > 0 {
 			return s.Points[x.Vantage].Name, true
 		}
 	}
@@ -119,7 +120,7 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 		far = &s.Seen[len(s.Seen)-1]
 	}
 	own := &far.Flow.Sides[side]
-	if arrived < 3 || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
+	if arrived < 3 || s.answersSince(t, far) || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return Answer{}, false
 	}
 	alive, _ := s.controlsSay(s.lastAsked(t))
@@ -132,6 +133,11 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 	v.Summary = fmt.Sprintf("The %s's host drops them itself: %d arrive in the capture taken on it, %s shows that it still talks to the same host, and it answers none of them.", peer, arrived, aControl(alive))
 	v.Unknown = append(v.Unknown, "what in the "+peer+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
 	return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs}}}, true
+}
+
+// answersSince reports whether a vantage point holds answers to the questions of a tail.
+func (s *Subject) answersSince(t silentTail, far *pairing.Sighting) bool {
+	return s.heard(clockwork(s.Clocks), far, other(t.side), s.Passages[t.first].At, tcp.MaxInstant)
 }
 
 // insists reports whether an end asked again because no answer came: two

@@ -34,7 +34,7 @@ func fitsRun(e, g *flows.Event) bool {
 	case g.Kind == flows.KeepaliveProbe && e.From == g.From:
 		return e.Seq == g.Seq && e.Len <= 1 && !e.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
 	case g.Kind == flows.KeepaliveProbe:
-		return e.Len == 0 && !e.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST) && !isProbe(e.Kind)
+		return e.Len == 0 && !e.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST) && (!isProbe(e.Kind) || e.Kind == flows.KeepaliveUnclear && e.Seq == g.Ack)
 	case e.Flags.Any(tcp.SYN | tcp.FIN | tcp.RST):
 		return false
 	case e.From == g.From && r.LastFrom == e.From:
