@@ -1,0 +1,118 @@
+package analyzer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// closedByEnds holds where a FIN of both ends, or an application's RST, ended
+// the connection.
+func closedByEnds(s *Subject) Answer {
+	f := s.flow
+	v := &Verdict{ID: ClosedNormally, Confidence: None, At: f.Last, Between: [2]int{s.Base, s.Base}}
+	for side := uint8(0); side < 2; side++ {
+		if (f.Sides[side].Ending == flows.EndRST || s.endingOf(side) == flows.EndRST) && !s.askedInVain(side) && !s.gaveUp(side) {
+			return s.closedByRST(v, side)
+		}
+	}
+	if f.Sides[0].FIN && f.Sides[1].FIN {
+		v.Summary = "Both ends closed the connection with a FIN."
+		if first := s.firstOf(flows.FIN); first >= 0 {
+			v.At = s.Passages[first].At
+			v.Summary = fmt.Sprintf("Both ends closed the connection; the %s sent its FIN first.", sideName(s.Passages[first].From))
+		}
+		return Answer{Verdict: v}
+	}
+	for side := uint8(0); side < 2; side++ {
+		if f.Sides[side].FIN && f.Sides[side].SndUna == f.Sides[side].SndNxt && f.Sides[side].NxtKnown && s.unanswered() == 0 {
+			v.Summary = fmt.Sprintf("The %s closed its direction with a FIN, which was acknowledged; the %s had not closed its own by the end of the capture.", sideName(side), sideName(other(side)))
+			return Answer{Verdict: v}
+		}
+	}
+	return Answer{}
+}
+
+// closedByRST tells how a side's own RST ended the connection, and whether its peer
+// was told.
+func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
+	who, peer := sideName(side), sideName(1-side)
+	i := s.rstOf(side)
+	v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
+	if s.flow.Sides[side].FIN {
+		v.Summary = fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
+	} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
+		v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
+	}
+	if j := s.firstOf(flows.RST); !s.TwoSided() && !s.own(side) && j >= 0 && s.Passages[j].From == side {
+		if a := s.attribute(j, s.trigger(j)); a.score(byProgram) <= a.score(byDevice) {
+			v.Confidence = Possible
+			v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: it looks as much like a device's; needs a capture there")
+		}
+	}
+	if i < 0 {
+		return Answer{Verdict: v}
+	}
+	rst := &s.Passages[i]
+	if s.endingOf(1-side) != flows.EndOpen || !rst.Known || rst.How == pairing.Crossed {
+		return Answer{Verdict: v}
+	}
+	switch {
+	case rst.How != pairing.Lost || rst.Assumed:
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s was told: %s", peer, rst.Why))
+		return Answer{Verdict: v}
+	case s.fellSilent(1-side, rst.At):
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s was told: %s does not hold the RST, but its keepalives stay away from then on", peer, s.Points[rst.Between[1]].Name))
+		return Answer{Verdict: v}
+	}
+	from, to := s.Points[rst.Between[0]].Name, s.Points[rst.Between[1]].Name
+	v.At = rst.At
+	v.Summary += fmt.Sprintf(" It left %s and is not in %s, which was recording: unless that capture missed this one frame it is lost between them, and the %s still holds a connection that is dead.", from, to, peer)
+	lost := Finding{Rule: "rst-lost", Says: fmt.Sprintf("the %s's RST left %s and is not in %s, which was recording", who, from, to),
+		Suggests: fmt.Sprintf("a RST is sent once: where it is lost, the %s learns that the connection is dead when it next sends something", peer), Evidence: rst.Refs}
+	if silence, _ := s.silence(i); outlasts(silence, longestSurvived(s, i)) {
+		lost.Suggests += fmt.Sprintf("; after %s of silence, longer than any survived, a device between may have forgotten the connection by then, as well as any single segment may be lost", facts.Compact(silence))
+	}
+	return Answer{Verdict: v, Findings: []Finding{lost}}
+}
+
+// fellSilent reports whether a side's own keepalives stay away, until its capture ends,
+// from about an instant on.
+func (s *Subject) fellSilent(side uint8, at tcp.Instant) bool {
+	c := clockwork(s.Clocks)
+	return slices.ContainsFunc(s.absences(side), func(a absence) bool {
+		return a.after.Frame == 0 && c.to(s.Base, a.seen.Vantage, a.from) <= at.Add(time.Second)
+	})
+}
+
+// rstOf returns the last RST of a side that its peer would accept; -1 where there is none.
+func (s *Subject) rstOf(side uint8) int {
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		if p := &s.Passages[i]; p.Kind == flows.RST && p.From == side && p.Event.Note&flows.NoteOutOfWindow == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *Subject) silenceBeforeKind(k flows.Kind) time.Duration {
+	if i := s.firstOf(k); i >= 0 {
+		d, _ := s.silence(i)
+		return d
+	}
+	return 0
+}
+
+func (s *Subject) firstOf(k flows.Kind) int {
+	for i := range s.Passages {
+		if s.Passages[i].Kind == k {
+			return i
+		}
+	}
+	return -1
+}

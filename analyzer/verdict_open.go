@@ -1,0 +1,221 @@
+package analyzer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kaflow/facts"
+	"kaflow/flows"
+	"kaflow/pairing"
+	"kaflow/tcp"
+)
+
+// idleAtEnd holds where the connection was silent until the capture's end and
+// nobody had asked.
+func idleAtEnd(s *Subject) Answer {
+	f := s.flow
+	if name, ok := s.probedAlone(); ok {
+		return Answer{Verdict: &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Between: [2]int{s.Base, s.Base},
+			Summary: fmt.Sprintf("Keepalive probes (%d seen) and their answers are in %s alone, and the other capture went on: a device between may exchange them with that end, or the other capture misses them. Whether the other end still holds the connection is not known.",
+				f.Count(flows.KeepaliveProbe), name),
+			Unknown: []string{"whether the connection crosses the whole path: nothing of it does since the probes began"}}}
+	}
+	tail := s.Ends[1].Sub(s.lastActivity())
+	if f.Count(flows.KeepaliveProbe) > 0 && tail < 2*longestPeriod(f) {
+		return Answer{}
+	}
+	longest := longestSurvived(s, len(s.Passages))
+	if s.repeatsAgain() || tail < shortIdle || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < longIdle {
+		return Answer{}
+	}
+	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},
+		Summary: fmt.Sprintf("Silent for the last %s of the capture. Nothing was asked, so nothing is known: the connection may be dead already without either end knowing.", facts.Compact(tail)),
+		Unknown: []string{"whether it is still alive: only a probe, a heartbeat or data would tell"}}
+	return Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}}
+}
+
+// probedAlone returns the capture that holds keepalive probes, or answers to them, where
+// another one that holds the connection has none and recorded when the first was sent.
+// What no answer came to is for other rules.
+func (s *Subject) probedAlone() (name string, ok bool) {
+	first := s.firstOf(flows.KeepaliveProbe)
+	if !s.TwoSided() || first < 0 || s.flow.Count(flows.KeepaliveProbe) == 0 || s.unanswered() > 0 {
+		return "", false
+	}
+	return s.Points[s.Base].Name, slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+		until := clockwork(s.Clocks).to(s.Base, x.Vantage, s.recordedUntil(x.Vantage))
+		return x.Flow.Count(flows.KeepaliveProbe)+x.Flow.Count(flows.KeepaliveACK)+x.Flow.Count(flows.KeepaliveUnclear) == 0 && until > s.Passages[first].At.Add(promptly)
+	})
+}
+
+func noKeepalive(s *Subject) Finding {
+	f := Finding{Rule: "no-keepalive", Says: "no keepalive probe of either end was seen", Suggests: "without one, nobody notices when a device between forgets the connection"}
+	if s.flow.Count(flows.KeepaliveProbe) == 0 {
+		return f
+	}
+	for side := uint8(0); side < 2; side++ {
+		for _, a := range s.absences(side) {
+			if a.after.Frame == 0 {
+				return s.ownSilenceFinding(&a)
+			}
+		}
+	}
+	f = Finding{Rule: "probes-stopped", Says: "keepalives that were seen before stay away until the capture ends", Suggests: "they are lost or answered before they get here, or their host slept, gave up or has no link"}
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe {
+			f.Says = fmt.Sprintf("keepalives of the %s that were seen before stay away until the capture ends", sideName(p.From))
+			if f.Evidence = p.Refs; p.Last.Frame != 0 {
+				f.Evidence = append(slices.Clone(p.Refs), p.Last)
+			}
+			break
+		}
+	}
+	return f
+}
+
+func longestPeriod(f *flows.Flow) time.Duration {
+	var d time.Duration
+	for i := range f.Sides {
+		d = max(d, f.Sides[i].Period.Max)
+	}
+	for _, g := range f.Gaps {
+		d = max(d, g.Duration())
+	}
+	return d
+}
+
+// repeatsInVain reports whether the capture ends while a side repeats data that
+// nobody has acknowledged.
+func (s *Subject) repeatsInVain() bool {
+	for side := uint8(0); side < 2; side++ {
+		n := &s.nearest(side).Sides[side]
+		if !n.NxtKnown || !n.SndUna.Before(n.SndNxt) {
+			continue
+		}
+		for i := len(s.Passages) - 1; i >= 0; i-- {
+			if p := &s.Passages[i]; p.From == side {
+				if p.Kind == flows.Retransmission {
+					return true
+				}
+				break
+			}
+		}
+	}
+	return false
+}
+
+// repeatsAgain reports whether it repeated the first of these octets more than once: after
+// one repetition that it gets no answer to, a sender falls silent only when it had got
+// one, which the capture misses.
+func (s *Subject) repeatsAgain() bool {
+	if !s.repeatsInVain() {
+		return false
+	}
+	for side := uint8(0); side < 2; side++ {
+		n, own := 0, &s.nearest(side).Sides[side]
+		for i := range s.Passages {
+			if p := &s.Passages[i]; p.From == side && p.Kind == flows.Retransmission && p.Event.Seq == own.SndUna {
+				n++
+			}
+		}
+		if n > 1 && own.SndUna.Before(own.SndNxt) {
+			return true
+		}
+	}
+	return false
+}
+
+// healthyAtEnd holds where the connection is open and its last question was
+// answered.
+func healthyAtEnd(s *Subject) Answer {
+	i := s.lastSign()
+	f := s.flow
+	if i < 0 || s.repeatsInVain() || s.flow.Sides[0].RST || s.flow.Sides[1].RST {
+		return Answer{}
+	}
+	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}
+	if lastUnanswered(f, flows.Client) >= 2 || lastUnanswered(f, flows.Server) >= 2 {
+		return Answer{} // the other side's own probes are life, and no answer
+	}
+	if n := s.unanswered(); n > 0 {
+		// One open question at the very end is no sign of anything.
+		if _, dead := findTail(s); dead {
+			return Answer{}
+		}
+		v.Unknown = append(v.Unknown, "whether the last question was answered: the capture ends before")
+	}
+	healed := s.healedTrain()
+	if healed != nil && healed.quiet && s.Ends[1].Sub(healed.answered) < healed.pace {
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s took that answer: the capture ends before it would have asked again", sideName(healed.side)))
+	}
+	switch probes := f.Count(flows.KeepaliveProbe); {
+	case healed != nil && s.TwoSided() && len(s.Seen) > 1:
+		v.Summary = fmt.Sprintf("Open and well: the last keepalive probe (of %d seen) crosses and is answered.", probes)
+	case healed != nil:
+		v.Summary = fmt.Sprintf("Open and well as far as this end sees: the last keepalive probe (of %d seen) is answered.", probes)
+	case probes > 0 && s.TwoSided() && len(s.Seen) > 1:
+		v.Summary = fmt.Sprintf("Open and well: keepalive probes (%d seen) cross and are answered.", probes)
+	case probes > 0:
+		v.Summary = fmt.Sprintf("Open and well as far as this end sees: keepalive probes (%d seen) are answered.", probes)
+	default:
+		v.Summary = "Open at the end of the capture; what was sent last was answered."
+	}
+	return Answer{Verdict: v}
+}
+
+// healing is a row of probes of which the last one was answered, and those before
+// it were not.
+type healing struct {
+	side     uint8
+	pace     time.Duration // between the last two
+	answered tcp.Instant
+	quiet    bool // the end has sent nothing since
+}
+
+// healedTrain returns the train with which the probes of an end stop; nil where the
+// last one is open, or was the only one to be asked.
+func (s *Subject) healedTrain() *healing {
+	f := s.flow
+	for side := uint8(0); side < 2; side++ {
+		var last *flows.Event // the probe that was answered
+		for i := len(f.Events) - 1; i >= 0; i-- {
+			ev := &f.Events[i]
+			if ev.From != side || ev.Kind != flows.KeepaliveProbe {
+				continue
+			}
+			if last == nil && ev.Run == nil && ev.AnsweredBy != 0 {
+				last = ev
+				continue
+			}
+			if last == nil || ev.Run != nil || ev.AnsweredBy != 0 {
+				break
+			}
+			t := &healing{side: side, pace: last.At.Sub(ev.At), answered: last.At, quiet: f.Sides[side].LastSent == last.At}
+			if j := slices.IndexFunc(f.Events, func(x flows.Event) bool { return x.Ord == last.AnsweredBy }); j >= 0 {
+				t.answered = f.Events[j].At
+			}
+			return t
+		}
+	}
+	return nil
+}
+
+// lastSign returns the last passage that was answered, crossed, or answers
+// something: until then the connection provably lived.
+func (s *Subject) lastSign() int {
+	deaf := s.deafSince()
+	for i := len(s.Passages) - 1; i >= 0; i-- {
+		p := &s.Passages[i]
+		if deaf(p.At) || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Kind == flows.Stale || p.From > flows.Server || p.Known && p.How == pairing.Lost {
+			continue
+		}
+		if lost := s.lostOf(i); lost != nil && lost.Count >= int(p.Event.Run.Count[lost.From]) {
+			continue
+		}
+		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
+			return i
+		}
+	}
+	return -1
+}
