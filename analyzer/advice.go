@@ -36,12 +36,11 @@ func remedies(s *Subject, d *Diagnosis) []Remedy {
 		a.device()
 		return a.out
 	}
+	a.values = facts.Values{Idle: safe.Idle, Interval: safe.Interval, Count: safe.Count, Port: port, TNew: longEnough(d.Idle.Killed)}
 	if d.Idle.RefreshedBy == "payload" {
-		a.values = facts.Values{Idle: safe.Idle, Interval: safe.Interval, Count: safe.Count, Port: port, TNew: longEnough(d.Idle.Killed)}
 		a.heartbeat()
 		return a.out
 	}
-	a.values = facts.Values{Idle: safe.Idle, Interval: safe.Interval, Count: safe.Count, Port: port, TNew: longEnough(d.Idle.Killed)}
 	a.application()
 	a.hosts()
 	if len(a.out) == 0 {
