@@ -184,11 +184,7 @@ drop nothing
 func TestFindingsOfConversations(t *testing.T) {
 	for _, c := range noticed {
 		t.Run(c.name, func(t *testing.T) {
-			script, err := dialogue.Parse(c.text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			client, server := recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)
+			client, server := ends(t, c.text)
 			notices(t, "both", c.both, client, server)
 			notices(t, "both, swapped", c.both, server, client)
 			notices(t, "client alone", c.client, client)

@@ -4,8 +4,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"kaflow/internal/dialogue"
 )
 
 // lostAnswers are conversations of a prober whose probes arrive and are answered, and of
@@ -39,13 +37,8 @@ func unanswered(first string, n int) string {
 func TestVerdictsOfLostAnswers(t *testing.T) {
 	for _, c := range lostAnswers {
 		t.Run(c.name, func(t *testing.T) {
-			script := parsed(t, c.text)
-			paths := []string{recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)}
-			expect(t, "both", c.both, paths[0], paths[1])
-			expect(t, "both, swapped", c.both, paths[1], paths[0])
-			expect(t, "client alone", c.client, paths[0])
-			expect(t, "server alone", c.server, paths[1])
-			for _, f := range ask(t, paths...).Flows[0].Findings {
+			client, server := c.judge(t)
+			for _, f := range ask(t, client, server).Flows[0].Findings {
 				if f.Rule == "packet-loss" {
 					t.Errorf("finding %s, though nothing went on", f.Rule)
 				}

@@ -131,12 +131,3 @@ func TestACaptureBetweenThatDoesNotTell(t *testing.T) {
 		})
 	}
 }
-
-func parsed(t *testing.T, text string) *dialogue.Script {
-	t.Helper()
-	script, err := dialogue.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return script
-}

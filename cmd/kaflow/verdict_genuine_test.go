@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-
-	"kaflow/internal/dialogue"
 )
 
 // genuine are conversations that end with a RST which the capture near its sender lacks,
@@ -141,30 +138,11 @@ const passingTime = `
 +11ms S > C PONG 3
 `
 
-func TestVerdictsOfGenuineEndings(t *testing.T) {
-	for _, c := range slices.Concat(genuine, healed) {
-		t.Run(c.name, func(t *testing.T) {
-			script, err := dialogue.Parse(c.text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			paths := []string{recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)}
-			expect(t, "both", c.both, paths[0], paths[1])
-			expect(t, "both, swapped", c.both, paths[1], paths[0])
-			expect(t, "client alone", c.client, paths[0])
-			expect(t, "server alone", c.server, paths[1])
-		})
-	}
-}
-
 // TestPolicyOfAHealedProbe holds that a probe that was lost, and repeated, tells nothing of
 // after how many its side gives up.
 func TestPolicyOfAHealedProbe(t *testing.T) {
-	script, err := dialogue.Parse(healed[0].text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range ask(t, recorded(t, script, dialogue.Client)).Flows {
+	client, _ := ends(t, healed[0].text)
+	for _, f := range ask(t, client).Flows {
 		for _, p := range f.Policies {
 			if p.GaveUpAfter != nil {
 				t.Errorf("%s gave up after %d, and its last probes were answered", p.End, *p.GaveUpAfter)

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"kaflow/internal/dialogue"
 )
 
 // steadyProbes are n keepalives of the client, one a minute, that the server answers.
@@ -308,11 +306,7 @@ var printed = []struct {
 func TestReportsOfConversations(t *testing.T) {
 	for _, c := range printed {
 		t.Run(c.name, func(t *testing.T) {
-			script, err := dialogue.Parse(c.text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			client, server := recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)
+			client, server := ends(t, c.text)
 			prints(t, "both", c.both, client, server)
 			prints(t, "both, swapped", c.both, server, client)
 			prints(t, "server alone", c.server, server)
@@ -330,11 +324,5 @@ func prints(t *testing.T, which string, want []string, captures ...string) {
 	if code := run(append([]string{"--ascii", "--all", "--width", "200"}, captures...), strings.NewReader(""), &stdout, &stderr); code != 0 {
 		t.Fatalf("%s: status %d, %s", which, code, stderr.String())
 	}
-	report := strings.Join(strings.Fields(stdout.String()), " ")
-	for _, w := range want {
-		text, forbidden := strings.CutPrefix(w, "!")
-		if strings.Contains(report, text) == forbidden {
-			t.Errorf("%s: want %q in\n%s", which, w, stdout.String())
-		}
-	}
+	holdsWords(t, which, strings.Join(strings.Fields(stdout.String()), " "), want)
 }

@@ -542,18 +542,47 @@ delay S 10ms
 }
 
 func TestVerdictsOfConversations(t *testing.T) {
-	for _, c := range slices.Concat(conversations, beats, vanished, doubtful, meanwhile, elsewhere, unheard, clockless, halfway, paused, renamed, figures) {
-		t.Run(c.name, func(t *testing.T) {
-			script, err := dialogue.Parse(c.text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			paths := []string{recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)}
-			expect(t, "both", c.both, paths[0], paths[1])
-			expect(t, "both, swapped", c.both, paths[1], paths[0])
-			expect(t, "client alone", c.client, paths[0])
-			expect(t, "server alone", c.server, paths[1])
-		})
+	for _, c := range slices.Concat(conversations, beats, vanished, doubtful, meanwhile, elsewhere, unheard, clockless, halfway, paused, renamed, figures, genuine, healed) {
+		t.Run(c.name, func(t *testing.T) { c.judge(t) })
+	}
+}
+
+// judge compares what is said of a conversation with what must be, and returns the captures
+// of both ends.
+func (c *conversation) judge(t *testing.T) (client, server string) {
+	t.Helper()
+	client, server = ends(t, c.text)
+	expect(t, "both", c.both, client, server)
+	expect(t, "both, swapped", c.both, server, client)
+	expect(t, "client alone", c.client, client)
+	expect(t, "server alone", c.server, server)
+	return client, server
+}
+
+// ends writes what the two ends of a conversation record.
+func ends(t *testing.T, text string) (client, server string) {
+	t.Helper()
+	script := parsed(t, text)
+	return recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)
+}
+
+func parsed(t *testing.T, text string) *dialogue.Script {
+	t.Helper()
+	script, err := dialogue.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return script
+}
+
+// holdsWords compares a report with the words wanted, or with "!" forbidden.
+func holdsWords(t *testing.T, which, report string, want []string) {
+	t.Helper()
+	for _, w := range want {
+		text, forbidden := strings.CutPrefix(w, "!")
+		if strings.Contains(report, text) == forbidden {
+			t.Errorf("%s: want %q in\n%s", which, w, report)
+		}
 	}
 }
 
