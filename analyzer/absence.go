@@ -30,10 +30,7 @@ const lateness = 1.2
 // absences lists the stretches in which a side should have been heard in its
 // own capture and was not.
 func (s *Subject) absences(side uint8) []absence {
-	seen := &s.Seen[0]
-	if side == flows.Server {
-		seen = &s.Seen[len(s.Seen)-1]
-	}
+	seen := s.nearestSighting(side)
 	f := seen.Flow
 	if own := &f.Sides[side]; own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return nil // not taken on the host
@@ -218,10 +215,7 @@ func absentPeer(s *Subject) Answer {
 func (s *Subject) hostAway(o *onset, host uint8, why Finding, summary string) Answer {
 	v := s.pathVerdict(PeerGone, o)
 	v.Confidence = Likely
-	seen := &s.Seen[0]
-	if host == flows.Server {
-		seen = &s.Seen[len(s.Seen)-1]
-	}
+	seen := s.nearestSighting(host)
 	v.Between = [2]int{seen.Vantage, seen.Vantage}
 	v.Unknown = []string{"why it was away: look at the " + sideName(host) + "'s host and its link, its log of suspend and resume and of its network card"}
 	lost := s.nothingCrosses(o)

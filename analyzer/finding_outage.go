@@ -325,10 +325,7 @@ func (s *Subject) heardBetween(from, to uint8, first, end int) bool {
 // beatsTooEager is keepaliveTooEager for an application whose heartbeat was
 // answered when it had left.
 func (s *Subject) beatsTooEager(side uint8) (Finding, bool) {
-	seen := &s.Seen[0]
-	if side == flows.Server {
-		seen = &s.Seen[len(s.Seen)-1]
-	}
+	seen := s.nearestSighting(side)
 	b, ok := seen.Flow.BeatEnd(side)
 	if !ok || b.Late < 0 || b.Overdue > 0 {
 		return Finding{}, false
@@ -370,10 +367,7 @@ func (s *Subject) lastTry(side uint8) (first, end int) {
 // reached reports whether a passage is in the capture nearest to a side, to
 // which it was sent.
 func (s *Subject) reached(p *Passage, side uint8) bool {
-	seen := &s.Seen[0]
-	if side == flows.Server {
-		seen = &s.Seen[len(s.Seen)-1]
-	}
+	seen := s.nearestSighting(side)
 	for _, r := range p.Refs {
 		if r.Vantage == seen.Vantage {
 			return true

@@ -16,10 +16,7 @@ import (
 // that is the verdict, and this only an ending.
 func heartbeatTimeout(s *Subject) Answer {
 	for side := uint8(0); side < 2; side++ {
-		seen := &s.Seen[0]
-		if side == flows.Server {
-			seen = &s.Seen[len(s.Seen)-1]
-		}
+		seen := s.nearestSighting(side)
 		b, ok := seen.Flow.BeatEnd(side)
 		if !ok {
 			continue

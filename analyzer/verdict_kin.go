@@ -306,10 +306,7 @@ func appHung(s *Subject) Answer {
 	for side := uint8(0); side < 2; side++ {
 		f := s.nearest(side)
 		peer := 1 - side
-		seen := &s.Seen[0]
-		if side == flows.Server {
-			seen = &s.Seen[len(s.Seen)-1]
-		}
+		seen := s.nearestSighting(side)
 		var asked []pairing.Ref
 		var since tcp.Instant
 		replied := false

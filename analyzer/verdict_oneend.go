@@ -115,10 +115,7 @@ func (s *Subject) answeredElsewhere(side uint8) (string, bool) {
 // of them: the host itself lost them behind its interface.
 func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived int) (Answer, bool) {
 	side := other(t.side)
-	far := &s.Seen[0]
-	if side == flows.Server {
-		far = &s.Seen[len(s.Seen)-1]
-	}
+	far := s.nearestSighting(side)
 	own := &far.Flow.Sides[side]
 	if arrived < 3 || s.answersSince(t, far) || own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
 		return Answer{}, false

@@ -76,10 +76,7 @@ func (s *Subject) answeredOnTheWay() Answer {
 		if count[side] < 3 || s.reachedAfter(side, first[side]) {
 			continue
 		}
-		far := s.Seen[len(s.Seen)-1].Vantage
-		if side == flows.Server {
-			far = s.Seen[0].Vantage
-		}
+		far := s.nearestSighting(other(side)).Vantage
 		if s.lacksSide(far, side) {
 			continue // the answers leave from there, so what they answer came: it was not recorded
 		}
@@ -110,10 +107,7 @@ func (s *Subject) answeredOnTheWay() Answer {
 // anything of the prober's, or an answer of its peer's own: then probes do get
 // there, and those that it lacks were not recorded.
 func (s *Subject) reachedAfter(side uint8, first int) bool {
-	far := &s.Seen[len(s.Seen)-1]
-	if side == flows.Server {
-		far = &s.Seen[0]
-	}
+	far := s.nearestSighting(other(side))
 	since := clockwork(s.Clocks).to(far.Vantage, s.Base, s.Passages[first].At)
 	for i := range far.Flow.Events {
 		ev := &far.Flow.Events[i]

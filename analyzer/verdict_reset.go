@@ -78,10 +78,7 @@ func (s *Subject) trigger(rst int) int {
 // the RST of passage i.
 func (s *Subject) forgedBetween(i, trigger int) Answer {
 	rst := &s.Passages[i]
-	origin := &s.Seen[0]
-	if rst.From == flows.Server {
-		origin = &s.Seen[len(s.Seen)-1]
-	}
+	origin := s.nearestSighting(rst.From)
 	here := rst.Refs[0].Vantage
 	if here == origin.Vantage || slices.ContainsFunc(origin.Flow.Events, func(ev flows.Event) bool { return ev.Kind == flows.RST && ev.From == rst.From }) {
 		return Answer{}
@@ -309,8 +306,8 @@ func lastSent(f *flows.Flow, side uint8) (last tcp.Instant) {
 		if ev.From == side && ev.Kind != flows.RST && ev.Kind != flows.ICMPError {
 			last = max(last, ev.At)
 		}
-		if ev.Run != nil && ev.Run.LastFrom == side {
-			last = max(last, ev.Run.Until)
+		if ev.Run != nil && ev.Run.Count[side] > 0 {
+			last = max(last, ev.LastOf(side))
 		}
 	}
 	return last

@@ -216,15 +216,15 @@ func (f *Flow) timeSides() {
 		}
 		for side := range f.Sides {
 			if ev.Run.Count[side] > 0 {
-				f.Sides[side].LastSent = max(f.Sides[side].LastSent, ev.lastOf(uint8(side)))
+				f.Sides[side].LastSent = max(f.Sides[side].LastSent, ev.LastOf(uint8(side)))
 			}
 		}
 	}
 }
 
-// lastOf returns when a side sent its last segment of a run, at the latest that is known:
+// LastOf returns when a side sent its last segment of a run, at the latest that is known:
 // of probes the last was sent a round trip before its answer.
-func (e *Event) lastOf(side uint8) tcp.Instant {
+func (e *Event) LastOf(side uint8) tcp.Instant {
 	r := e.Run
 	switch {
 	case side == r.LastFrom:
