@@ -271,8 +271,8 @@ func clockGoesOn(f *flows.Flow, rst *flows.Event) bool {
 }
 
 // missedOrForged is the verdict on a RST that the capture nearer to its sender lacks, and
-// that could not look more like that sender's own: a capture misses a frame more often
-// than a device knows the next IP ID.
+// that looks in all like that sender's own: a capture misses a frame more often than a
+// device knows the next IP ID, or the sender's clock.
 func (s *Subject) missedOrForged(v *Verdict, i int, origin *pairing.Sighting, genuine []Reason) Answer {
 	rst := &s.Passages[i]
 	who, here, there := sideName(rst.From), s.Points[rst.Refs[0].Vantage].Name, s.Points[origin.Vantage].Name
@@ -290,13 +290,8 @@ func (s *Subject) missedOrForged(v *Verdict, i int, origin *pairing.Sighting, ge
 // one, here, has more of it from before the RST.
 func (s *Subject) ceased(origin *pairing.Sighting, here int, side uint8) bool {
 	c := clockwork(s.Clocks)
-	for k := range s.Seen {
-		if s.Seen[k].Vantage == here {
-			there := c.to(s.Base, here, lastSent(s.Seen[k].Flow, side))
-			return there.Sub(c.to(s.Base, origin.Vantage, lastSent(origin.Flow, side))) > time.Second+s.roundTrip(time.Second)
-		}
-	}
-	return false
+	there := c.to(s.Base, here, lastSent(s.sightingAt(here).Flow, side))
+	return there.Sub(c.to(s.Base, origin.Vantage, lastSent(origin.Flow, side))) > time.Second+s.roundTrip(time.Second)
 }
 
 // lastSent is Side.LastSent without its RST.
