@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,16 +100,20 @@ func checkAliveInterval(s *Subject, side uint8, want time.Duration) CheckItem {
 	}
 	item.Seen = seen
 	item.Result, item.Why = Fail, "seen every "+spread(seen)
-	for _, v := range paceOf(side, want) {
-		if seen.Min >= v-aliveSlack && seen.Max <= v+secondsClock+v/50+aliveSlack {
-			item.Result = Pass
-			if v > want {
-				item.Why += ": sshd asks at every second interval"
-			}
-			break
+	if paces := paceOf(side, want); atPaces(seen.Min, paces) && atPaces(seen.Max, paces) {
+		item.Result = Pass
+		if seen.Max > want+secondsClock+want/50+aliveSlack {
+			item.Why += ": sshd asks at every second interval"
 		}
 	}
 	return item
+}
+
+// atPaces reports whether an OpenSSH that keeps some of these paces may ask after d.
+func atPaces(d time.Duration, paces []time.Duration) bool {
+	return slices.ContainsFunc(paces, func(pace time.Duration) bool {
+		return d >= pace-aliveSlack && d <= pace+secondsClock+pace/50+aliveSlack
+	})
 }
 
 // noBeats looks for a silence in which an end should have asked and did not.
@@ -142,8 +147,7 @@ func checkAliveCount(s *Subject, side uint8, want int) CheckItem {
 	pace, n := beatPaces(f, side)
 	switch {
 	case ok && b.Acked && n > 0:
-		waited := f.Events[b.End].At.Sub(f.Events[b.Asked[0]].At)
-		item.Counts = int((waited + pace.Min/2) / pace.Min)
+		item.Counts = waitedFor(f, &b, pace)
 		item.Result, item.Why = Pass, fmt.Sprintf("closed when %s had gone unanswered and the next was due", plural(item.Counts, "heartbeat"))
 		if item.Counts != want {
 			item.Result = Fail
@@ -155,6 +159,13 @@ func checkAliveCount(s *Subject, side uint8, want int) CheckItem {
 		item.Why = fmt.Sprintf("%d heartbeats in a row went unanswered and it had not given up", len(b.Asked))
 	}
 	return item
+}
+
+// waitedFor returns how many heartbeats an end waited for in vain before it left,
+// those that the capture missed included.
+func waitedFor(f *flows.Flow, b *flows.BeatEnd, pace flows.Range) int {
+	waited := f.Events[b.End].At.Sub(f.Events[b.Asked[0]].At)
+	return max(len(b.Asked), int((waited+pace.Max/2)/pace.Max))
 }
 
 // AliveSetting finds the setting of an ssh heartbeat by its name, in any case:

@@ -44,10 +44,14 @@ func beatPolicyOf(s *Subject, side uint8) (Policy, bool) {
 		p.Interval = p.IntervalCandidates[0]
 	}
 	if b, ok := f.BeatEnd(side); ok && b.Acked {
-		p.Count = int((f.Events[b.End].At.Sub(f.Events[b.Asked[0]].At) + seen.Min/2) / seen.Min)
+		p.Count = waitedFor(f, &b, seen)
 	}
 	if p.Count > 0 && p.Interval > 0 && p.Mechanism != AppHeartbeat {
-		p.Detection = time.Duration(p.Count+1) * p.Interval // ProbesAndOne: OpenSSH gives up where the next is due
+		every := p.Interval
+		if !atPaces(seen.Max, []time.Duration{every}) {
+			every *= 2 // sshd, now and then
+		}
+		p.Detection = time.Duration(p.Count+1) * every // ProbesAndOne: OpenSSH gives up where the next is due
 		p.Outage = [2]time.Duration{time.Duration(p.Count) * p.Interval, p.Detection}
 	}
 	return p, true
@@ -58,9 +62,10 @@ func beatPolicyOf(s *Subject, side uint8) (Policy, bool) {
 func aliveIntervals(side uint8, seen flows.Range) []time.Duration {
 	var out []time.Duration
 	for v := time.Second; v <= seen.Max+aliveSlack; v += time.Second {
-		for _, pace := range paceOf(side, v) {
+		paces := paceOf(side, v)
+		for i, pace := range paces {
 			near := seen.Min >= pace-aliveSlack && seen.Min <= pace+aliveSlack+v/200
-			if near && seen.Max <= pace+secondsClock+v/50+aliveSlack && !slices.Contains(out, v) {
+			if near && atPaces(seen.Max, paces[i:]) && !slices.Contains(out, v) {
 				out = append(out, v)
 			}
 		}

@@ -20,6 +20,8 @@ func TestIntervalsThatSSHCanBeSetTo(t *testing.T) {
 		{"the client asks on time", flows.Client, 15000 * ms, 15002 * ms, []int{15}},
 		{"once a second late", flows.Client, 15000 * ms, 16000 * ms, []int{15}},
 		{"a server asks at every second interval, or its interval is twice as long", flows.Server, 30020 * ms, 30025 * ms, []int{30, 15}},
+		{"a server asks now at each interval and now at every second one", flows.Server, 15010 * ms, 30020 * ms, []int{15}},
+		{"no client does", flows.Client, 15010 * ms, 30020 * ms, nil},
 		{"a server at an odd pace", flows.Server, 15010 * ms, 15020 * ms, []int{15}},
 		{"no rhythm of ssh", flows.Client, 15400 * ms, 19000 * ms, nil},
 	} {

@@ -21,14 +21,20 @@ const (
 	replyWithin = 10 * time.Second
 )
 
-// beat follows one direction's candidate for an encrypted heartbeat.
+// rhythm is what is known of one direction's encrypted heartbeats.
+type rhythm struct {
+	known beat // the last pace that was found; its len is 0 where there is none
+	next  beat // what may be one
+}
+
+// beat follows segments of one size that each end a silence.
 type beat struct {
 	first tcp.Ordinal // where the rhythm began
 	last  tcp.Ordinal
 	at    tcp.Instant
 	gap   time.Duration
 	len   uint32
-	count uint8
+	count uint8 // equal intervals
 }
 
 // dataKind names a data segment at SND.NXT.
@@ -132,29 +138,61 @@ func (s *step) onBeat() bool {
 	if p := r.prior.Beat[s.d]; p.Len == s.seg.Len && s.pkt.Ord >= p.From && s.pkt.Ord <= p.Until {
 		return true
 	}
-	b := &r.beat[s.d]
+	if r.rhythms == nil {
+		r.rhythms = new([2]rhythm)
+	}
+	known, b := &r.rhythms[s.d].known, &r.rhythms[s.d].next
 	gap := s.at.Sub(b.at)
-	slack := max(time.Duration(beatSlack*float64(b.gap)), beatSlackAt)
 	switch {
+	case known.len == s.seg.Len && s.goesOn(known):
+		b = known
 	case b.len != s.seg.Len:
 		*b = beat{first: s.pkt.Ord, len: s.seg.Len}
-	case b.count == 0 || gap > b.gap+slack || gap < b.gap-slack:
+	case b.count == 0 || !near(gap, b.gap, b.slack()):
 		// The first interval, or another one: a rhythm may begin with the
 		// segment before this.
 		b.first, b.gap, b.count = b.last, gap, 1
-	case b.count < beatsNeeded:
+	default:
 		b.count++
 	}
 	b.at, b.last = s.at, s.pkt.Ord
 	if b.count < beatsNeeded {
 		return false
 	}
+	if b != known {
+		*known, *b = *b, beat{}
+	}
 	if s.t.Options.Learn {
 		p := s.learn()
 		if p.Beat[s.d].Len != s.seg.Len {
-			p.Beat[s.d] = Beat{Len: s.seg.Len, From: b.first}
+			p.Beat[s.d] = Beat{Len: s.seg.Len, From: known.first}
 		}
 		p.Beat[s.d].Until = s.pkt.Ord
 	}
 	return true
 }
+
+// goesOn reports whether a known rhythm goes on with a segment, at its pace or
+// off it. Other traffic puts the timer back: then the pace is kept behind that.
+// ssh counts in whole seconds, and sshd asks at every interval or at every second
+// one (measured with OpenSSH 9.2).
+func (s *step) goesOn(b *beat) bool {
+	slack := b.slack()
+	switch {
+	case near(s.at.Sub(b.at), b.gap, slack), near(s.quiet, b.gap, slack):
+		return true
+	case !s.isSSH():
+		return false
+	case near(s.quiet, b.gap, slack+time.Second):
+		return true
+	}
+	toClient := s.c.flags&coldRoles == 0 || s.d != s.clientEnd()
+	return toClient && (near(s.quiet, b.gap/2, slack) || near(s.quiet, 2*b.gap, slack))
+}
+
+// slack is how far an interval may be off that of the rhythm.
+func (b *beat) slack() time.Duration {
+	return max(time.Duration(beatSlack*float64(b.gap)), beatSlackAt)
+}
+
+func near(d, want, slack time.Duration) bool { return max(d-want, want-d) <= slack }

@@ -54,8 +54,8 @@ func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
 					b.Overdue = gap
 				}
 			}
-			if last != 0 && (b.Pace == 0 || gap < b.Pace) {
-				b.Pace = gap
+			if half := b.Pace - 2*gap; last != 0 && (b.Pace == 0 || gap < b.Pace && max(half, -half) > max(b.Pace/50, beatSlackAt)) {
+				b.Pace = gap // one after half of it is sshd's (step.goesOn), and no other pace
 			}
 			last = ev.At
 			certain = certain || ev.Conf == Certain

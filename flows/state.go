@@ -99,8 +99,8 @@ type rare struct {
 	pendingFrom uint8
 	holes       [2][]hole // octets not seen, below next
 	missing     []capture.Interval
-	beat        [2]beat
-	beats       uint32 // heartbeats and their answers
+	rhythms     *[2]rhythm // by end; nil until one is looked for
+	beats       uint32     // heartbeats and their answers
 	foreign     [2]foreign
 	prior       Prior
 	learned     bool // prior holds something that a second reading wants

@@ -64,6 +64,34 @@ drop nothing
 +15s  C > S FIN,ACK seq 417 ack 984 ts 132156 121156
 +40ms S > C ACK     seq 984 ack 418 ts 136196 132156
 `, "app-hung likely", "app-hung likely", "app-hung likely"},
+	{"the user types between two requests, and the server's application answers no more", beating + `
++7s   C > S PSH,ACK seq 313 ack 984 ts 94134 91123 len 36
++11ms S > C PSH,ACK seq 984 ack 349 ts 98145 94134 len 36
++11ms C > S ACK     seq 349 ack 1020 ts 94156 98145
++15s  C > S PSH,ACK seq 349 ack 1020 ts 109156 98145 len 52
++11ms S > C ACK     seq 1020 ack 401 ts 113167 109156
++15s  C > S PSH,ACK seq 401 ack 1020 ts 124167 113167 len 52
++11ms S > C ACK     seq 1020 ack 453 ts 128178 124167
++15s  C > S FIN,ACK seq 453 ack 1020 ts 139178 128178
++40ms S > C ACK     seq 1020 ack 454 ts 143218 139178
+`, "app-hung likely", "app-hung likely", "app-hung likely"},
+	{"sshd asks once after half its pace, and the client's application answers no more", session + `
++30s  S > C PSH,ACK seq 900 ack 157 ts 76057 42046 len 60
++11ms C > S PSH,ACK seq 157 ack 960 ts 72068 76057 len 36
++11ms S > C ACK     seq 960 ack 193 ts 76079 72068
++30s  S > C PSH,ACK seq 960 ack 193 ts 106079 72068 len 60
++11ms C > S PSH,ACK seq 193 ack 1020 ts 102090 106079 len 36
++11ms S > C ACK     seq 1020 ack 229 ts 106101 102090
++30s  S > C PSH,ACK seq 1020 ack 229 ts 136101 102090 len 60
++11ms C > S PSH,ACK seq 229 ack 1080 ts 132112 136101 len 36
++11ms S > C ACK     seq 1080 ack 265 ts 136123 132112
++15s  S > C PSH,ACK seq 1080 ack 265 ts 151123 132112 len 60
++40ms C > S ACK     seq 265 ack 1140 ts 147163 151123
++30s  S > C PSH,ACK seq 1140 ack 265 ts 181163 147163 len 60
++40ms C > S ACK     seq 265 ack 1200 ts 177203 181163
++30s  S > C FIN,ACK seq 1200 ack 265 ts 211203 177203
++40ms C > S ACK     seq 265 ack 1201 ts 207243 211203
+`, "app-hung likely", "app-hung likely", "app-hung likely"},
 	{"ssh leaves after a single request that the kernel alone acknowledged", beating + `
 +15s  C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
 +11ms S > C ACK     seq 984 ack 365 ts 106145 102134
