@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -245,30 +246,22 @@ func (s *Subject) pingsSince(since tcp.Instant) *pings {
 			continue
 		}
 		key := &s.flow.Key
-		for i := range s.Seen {
-			if s.Seen[i].Vantage == v {
-				key = &s.Seen[i].Flow.Key
-			}
+		if seen := s.sightingAt(v); seen != nil {
+			key = &seen.Flow.Key
 		}
 		hp, ok := point.Table.HostPair(key)
 		if !ok {
 			continue
 		}
 		e.thinned = max(e.thinned, hp.Thinned)
-		for i := range hp.Controls {
-			x := &hp.Controls[i]
-			if !x.Echo() {
-				continue
-			}
-			e.held[v][x.ID] = true
-			switch at := c.to(s.Base, v, x.At); {
-			case at < since:
-			case x.What == flows.ControlEchoReply:
-				e.answered[x.ID] = true
-			case !known[x.ID]:
+		here := hp.Pings(c.to(v, s.Base, since))
+		e.held[v] = here.Held
+		maps.Copy(e.answered, here.Answered)
+		for _, x := range here.Asked {
+			if !known[x.ID] {
 				known[x.ID] = true
 				e.ids = append(e.ids, x.ID)
-				e.asked = append(e.asked, Control{At: at, What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
+				e.asked = append(e.asked, Control{At: c.to(s.Base, v, x.At), What: "ICMP echo", Refs: []pairing.Ref{refAt(s.Points, v, x.Ord, flows.Unknown, x.At)}})
 			}
 		}
 	}

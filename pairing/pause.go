@@ -83,9 +83,9 @@ func (m *matcher) findPausesOf(x, y int, kx, ky hostsKey) {
 	if !ok || !known {
 		return
 	}
-	asked, held := answeredPings(&here), echoIDs(&there)
+	pings, held := here.Pings(tcp.MinInstant), there.Pings(tcp.MinInstant).Held
 	level := max(here.Thinned, there.Thinned)
-	asked = slices.DeleteFunc(asked, func(c flows.Control) bool { return !flows.EchoKept(c.ID, level) })
+	asked := slices.DeleteFunc(pings.Asked, func(c flows.Control) bool { return !pings.Answered[c.ID] || !flows.EchoKept(c.ID, level) })
 	for i := 0; i < len(asked); {
 		n := i
 		for n < len(asked) && !held[asked[n].ID] {
@@ -100,34 +100,6 @@ func (m *matcher) findPausesOf(x, y int, kx, ky hostsKey) {
 		}
 		i = max(n, i+1)
 	}
-}
-
-// answeredPings lists the requests between two hosts that were answered, each once.
-func answeredPings(hp *flows.HostPair) (asked []flows.Control) {
-	answered, known := map[uint32]bool{}, map[uint32]bool{}
-	for i := range hp.Controls {
-		if c := &hp.Controls[i]; c.What == flows.ControlEchoReply {
-			answered[c.ID] = true
-		}
-	}
-	for _, c := range hp.Controls {
-		if c.What == flows.ControlEchoRequest && answered[c.ID] && !known[c.ID] {
-			known[c.ID] = true
-			asked = append(asked, c)
-		}
-	}
-	return asked
-}
-
-// echoIDs returns the pings of which a point holds the request or the answer.
-func echoIDs(hp *flows.HostPair) map[uint32]bool {
-	held := map[uint32]bool{}
-	for i := range hp.Controls {
-		if c := &hp.Controls[i]; c.Echo() {
-			held[c.ID] = true
-		}
-	}
-	return held
 }
 
 // pause notes a pause that holds from..to, unless the side has a frame of the hosts in

@@ -374,10 +374,31 @@ func probes(t *testing.T, r *lab.Run, client, server int) {
 
 func resets(t *testing.T, r *lab.Run, client, server int) {
 	t.Helper()
-	c, s := r.Truth.Ends[lab.AtClient].Counters.OutRsts, r.Truth.Ends[lab.AtServer].Counters.OutRsts
+	c := r.Truth.Ends[lab.AtClient].Counters.OutRsts - besides(t, r, lab.AtClient)
+	s := r.Truth.Ends[lab.AtServer].Counters.OutRsts - besides(t, r, lab.AtServer)
 	if c != client || s != server {
 		t.Errorf("%d RSTs of the client and %d of the server, want %d and %d", c, s, client, server)
 	}
+}
+
+// besides counts the RSTs of an end on the connections beside the session that both ends
+// close: a busy sshd resets one whose client has read the banner and left, once in some
+// hundreds.
+func besides(t *testing.T, r *lab.Run, at string) (n int) {
+	t.Helper()
+	frames, err := lab.ReadPcap(r.Captures[at])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Truth.Flows[min(1, len(r.Truth.Flows)):] {
+		for _, frame := range frames {
+			if f.Expect.Verdict == "closed" && frame.Flags&lab.FlagRST != 0 && frame.Src.Addr().String() == r.Truth.Ends[at].Address &&
+				(frame.Src.String() == f.Client || frame.Dst.String() == f.Client) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // checkRouterCaptures says that the router's two interfaces saw what the ends
