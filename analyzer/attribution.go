@@ -187,33 +187,15 @@ func (s *Subject) weighPlace(a *attribution, i int) {
 	default:
 		a.add(byDevice, -1, refs, "its TTL is that of the %s's other segments, or one that begins as far away", who)
 	}
-	switch last, ok := s.countsIDs(a.rst.From, i); {
+	switch sequel, last := nextPacket(s.sightingAt(a.rst.Refs[0].Vantage).Flow, ev); {
 	case ev.IPID == 0:
 		a.add(bySocketless, 1, refs, "IP ID 0")
-	case ok && ev.IPID-last >= 4096:
+	case sequel == breaksOff && ev.Flags.Has(tcp.ACK): // a host counts those without a socket apart
 		a.add(byDevice, 1, refs, "its IP ID of %d does not go on from the %s's %d", ev.IPID, who, last)
-	case ok && ev.IPID != last:
+	case sequel == goesOn:
 		a.add(byProgram, 1, refs, "its IP ID goes on from the %s's last", who)
 		a.add(byGivingUp, 1, refs, "its IP ID goes on from the %s's last", who)
 	}
-}
-
-// countsIDs returns the last IP ID of a side before passage i, and whether they
-// count up.
-func (s *Subject) countsIDs(side uint8, i int) (last uint16, ok bool) {
-	n := 0
-	for j := range i {
-		p := &s.Passages[j]
-		if p.From != side || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Event.Run != nil || p.Event.IPID == 0 || p.Refs[0].Vantage != s.Base {
-			continue
-		}
-		if n > 0 && p.Event.IPID-last >= 4096 {
-			return 0, false
-		}
-		last = p.Event.IPID
-		n++
-	}
-	return last, n >= 3
 }
 
 // weighTime holds how soon the RST came against the fastest answer of its

@@ -154,7 +154,7 @@ func (s *Subject) genuine(i, trigger int) []Reason {
 		{"its TTL is that of all the " + who + "'s segments", rst.Refs},
 		{"its window and options are those of a socket, and the " + who + " sends nothing after it", rst.Refs},
 	}
-	switch sequel := nextPacket(here.Flow, rst.Event); {
+	switch sequel, _ := nextPacket(here.Flow, rst.Event); {
 	case sequel == goesOn:
 		return append([]Reason{{"its IP ID goes on from the " + who + "'s last", rst.Refs}}, reasons...)
 	case sequel == breaksOff, rst.Event.Win == 0, own.Segments <= 3:
@@ -194,10 +194,10 @@ const (
 )
 
 // nextPacket reports whether a RST bears the IP ID that comes next for its side, as far as
-// the side's segments at the same vantage point count up.
-func nextPacket(f *flows.Flow, rst *flows.Event) sequel {
+// the side's segments at the same vantage point count up, and the ID of the last of them.
+func nextPacket(f *flows.Flow, rst *flows.Event) (_ sequel, last uint16) {
 	n, same := 0, true
-	var last, hidden, widest uint16 // hidden: in runs, of which the IDs are not kept
+	var hidden, widest uint16 // hidden: in runs, of which the IDs are not kept
 	for i := range f.Events {
 		ev := &f.Events[i]
 		switch {
@@ -217,20 +217,20 @@ func nextPacket(f *flows.Flow, rst *flows.Event) sequel {
 	next := rst.IPID-last-hidden-1 < nextPackets
 	switch {
 	case n == 0:
-		return tellsNothing
+		return tellsNothing, last
 	case n > 1 && same:
 		if rst.IPID == last {
-			return tellsNothing
+			return tellsNothing, last
 		}
-		return breaksOff
+		return breaksOff, last
 	case next && widest < 2*nextPackets && last != 0:
-		return goesOn
+		return goesOn, last
 	case n == 1:
-		return tellsNothing
+		return tellsNothing, last
 	case widest < 2*nextPackets, n > 3 && widest < busyPackets && uint32(rst.IPID-last) > busyPackets+uint32(hidden)*uint32(widest):
-		return breaksOff
+		return breaksOff, last
 	}
-	return tellsNothing
+	return tellsNothing, last
 }
 
 // clockGoesOn reports whether the timestamp of a RST is what the clock of its side shows
