@@ -40,10 +40,13 @@ func (s *Subject) gatherControls(others []*Subject, quiet, since tcp.Instant, su
 			break
 		}
 		beside = append(beside, other)
-		s.Controls = append(s.Controls, other.asControl(s, since, survived)...)
+	}
+	answered := s.answeredPorts(beside)
+	for _, other := range beside {
+		s.Controls = append(s.Controls, other.asControl(s, since, survived, answered)...)
 	}
 	pings := s.echoes(quiet)
-	s.Controls = append(s.Controls, s.diedMeanwhile(beside, pings, quiet, since)...)
+	s.Controls = append(s.Controls, s.diedMeanwhile(beside, pings, answered, quiet, since)...)
 	for _, ping := range pings {
 		if ping.At >= since {
 			s.Controls = append(s.Controls, ping)
@@ -52,9 +55,25 @@ func (s *Subject) gatherControls(others []*Subject, quiet, since tcp.Instant, su
 	slices.SortStableFunc(s.Controls, func(a, b Control) int { return cmp.Compare(a.At, b.At) })
 }
 
+// answeredPorts returns the server's ports of which any connection ever crossed: what is
+// sent to another one may be dropped whatever the path does.
+func (s *Subject) answeredPorts(beside []*Subject) map[uint16]bool {
+	answered := map[uint16]bool{s.flow.Sides[flows.Server].Addr.Port(): true}
+	for _, other := range beside {
+		for i := range other.Passages {
+			if p := &other.Passages[i]; p.From <= flows.Server && p.Kind != flows.ICMPError && passed(other, i) {
+				answered[other.flow.Sides[flows.Server].Addr.Port()] = true
+				break
+			}
+		}
+	}
+	return answered
+}
+
 // asControl reads another connection of the hosts as a control: its handshake,
-// and its segments since the moment.
-func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Duration) []Control {
+// and its segments since the moment. That a SYN is lost for a port that was never
+// answered proves nothing.
+func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Duration, answered map[uint16]bool) []Control {
 	c := clockwork(s.Clocks)
 	var out []Control
 	seenSYN, seenFlow := false, false
@@ -78,6 +97,7 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 			}
 			seenSYN = true
 			alive, proof := s.handshake(i)
+			proof = proof && (alive || answered[s.flow.Sides[flows.Server].Addr.Port()])
 			out = append(out, Control{At: at, What: "fresh SYN", Alive: alive, Proof: proof, Refs: p.Refs})
 			continue
 		}
@@ -166,9 +186,8 @@ func (s *Subject) handshake(i int) (alive, proof bool) {
 // diedMeanwhile returns what of the hosts died between two instants, while the
 // connection was silent: pings, fresh SYNs for a port that had been answered before,
 // other connections. It is nothing where something crosses later.
-func (s *Subject) diedMeanwhile(beside []*Subject, pings []Control, from, to tcp.Instant) (dead []Control) {
+func (s *Subject) diedMeanwhile(beside []*Subject, pings []Control, answered map[uint16]bool, from, to tcp.Instant) (dead []Control) {
 	c, crossed := clockwork(s.Clocks), tcp.Instant(0)
-	answered := map[uint16]bool{s.flow.Sides[flows.Server].Addr.Port(): true}
 	for _, ping := range pings {
 		if ping.Alive {
 			crossed = max(crossed, ping.At)
@@ -177,14 +196,10 @@ func (s *Subject) diedMeanwhile(beside []*Subject, pings []Control, from, to tcp
 		}
 	}
 	for _, other := range beside {
-		last := -1
 		for i := range other.Passages {
 			if p := &other.Passages[i]; p.From <= flows.Server && p.Kind != flows.ICMPError && passed(other, i) {
-				last, crossed = i, max(crossed, c.to(s.Base, other.Base, other.heardUntil(p)))
+				crossed = max(crossed, c.to(s.Base, other.Base, other.heardUntil(p)))
 			}
-		}
-		if last >= 0 {
-			answered[other.flow.Sides[flows.Server].Addr.Port()] = true
 		}
 	}
 	for _, other := range beside {
@@ -324,17 +339,23 @@ func (s *Subject) lostPing(a *Control, id uint32, held, both []map[uint32]bool) 
 	return false
 }
 
+// sameOutage is how long after a connection's last loss another one may still be of the
+// same outage: programs that connect again do so within seconds, and probes are a minute
+// apart.
+const sameOutage = 2 * time.Minute
+
 // controlsSay sums the controls up: did any prove that the hosts could still
 // talk, did any prove that they could not? What crosses when the connection's
 // own last loss is over shows that the path works then, not that it did before:
-// an outage that passed looks the same. last is that loss; 0 asks for any time.
+// an outage that passed looks the same. So does what is lost long after it, to an
+// outage that began later. last is that loss; 0 asks for any time.
 func (s *Subject) controlsSay(last tcp.Instant) (alive, dead *Control) {
 	for i := range s.Controls {
 		c := &s.Controls[i]
 		switch {
 		case c.Alive && c.Proof && alive == nil && (last == 0 || c.At <= last):
 			alive = c
-		case !c.Alive && c.Proof && dead == nil:
+		case !c.Alive && c.Proof && dead == nil && (last == 0 || c.At <= last.Add(sameOutage)):
 			dead = c
 		}
 	}

@@ -29,7 +29,7 @@ func (o *onset) untried() (side uint8, ok bool) {
 // nothing speaks against something between the ends. Where an outage may have
 // begun during the silence that is told as the cause's doubt (see cause).
 func (s *Subject) openReading(o *onset) string {
-	if c := s.unansweredSYN(); c != nil {
+	if c := s.unansweredSYN(s.lastLoss(o)); c != nil {
 		return fmt.Sprintf("why %s got no answer either: if it was lost, the path is cut, and no state of this connection is to blame", aControl(c))
 	}
 	if r := s.laterRST(o); r != nil {
@@ -121,13 +121,13 @@ func (s *Subject) onlyLarge(side uint8, o *onset) (smallest int, large bool) {
 }
 
 // unansweredSYN returns a fresh SYN since the onset that got no answer though the
-// capture that holds it goes on for long enough; nil where there is none. That it
-// was lost on the way nothing proves.
-func (s *Subject) unansweredSYN() *Control {
+// capture that holds it goes on for long enough, until soon after the last loss;
+// nil where there is none. That it was lost on the way nothing proves.
+func (s *Subject) unansweredSYN(last tcp.Instant) *Control {
 	c := clockwork(s.Clocks)
 	for i := range s.Controls {
 		x := &s.Controls[i]
-		if x.What != "fresh SYN" || x.Alive {
+		if x.What != "fresh SYN" || x.Alive || x.At > last.Add(sameOutage) {
 			continue
 		}
 		v := x.Refs[0].Vantage

@@ -139,7 +139,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 	}
 	idle := o.silence >= time.Second
 	switch {
-	case dead != nil && alive == nil && !s.freshLost():
+	case dead != nil && alive == nil && !s.freshLost(s.lastLoss(o)):
 		return s.diedTogether(o, dead)
 	case dead != nil && alive == nil:
 		v := s.pathVerdict(PathCut, o)
@@ -247,10 +247,12 @@ func (s *Subject) survivedAsLong(o *onset) Answer {
 	}}
 }
 
-// freshLost reports whether something is lost that needs no device to remember
-// it: then the path is cut, whatever a device forgot.
-func (s *Subject) freshLost() bool {
-	return slices.ContainsFunc(s.Controls, func(c Control) bool { return !c.Alive && c.Proof && c.What != "another connection" })
+// freshLost reports whether something is lost by then that needs no device to
+// remember it: then the path is cut, whatever a device forgot.
+func (s *Subject) freshLost(last tcp.Instant) bool {
+	return slices.ContainsFunc(s.Controls, func(c Control) bool {
+		return !c.Alive && c.Proof && c.What != "another connection" && c.At <= last.Add(sameOutage)
+	})
 }
 
 // diedTogether is what remains where connections of the hosts died together, and
@@ -320,7 +322,7 @@ func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
 		v.CauseWhy = aControl(alive) + " crosses while this connection, silent for longer than any silence survived, is lost"
 	case o.explained:
 		v.Cause, v.CauseConfidence = "idle-expiry", Likely
-		v.CauseWhy = "no other traffic between the hosts in either file: an outage that began during the silence looks the same"
+		v.CauseWhy = "no other traffic between the hosts tells meanwhile: an outage that began during the silence looks the same"
 		v.Unknown = append(v.Unknown, "whether an outage began during the silence: it would look the same; a ping or a fresh login beside it would tell")
 	case o.silence >= time.Second && alive == nil:
 		v.Cause, v.CauseConfidence = "state-lost", Possible

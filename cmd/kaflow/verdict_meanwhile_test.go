@@ -54,11 +54,28 @@ drop both
 +1s    D > S SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
 +2s    D > S SYN seq 4999 mss 1460 sackok ts 12000 0 wscale 7
 ` + probesLost, "path-cut proven", "-", "-"},
-	{"SYNs for a port that nobody ever answered are lost", "D 198.51.100.1:40001\nE 203.0.113.9:8080\n" + session + `
+	{"SYNs for a port that nobody ever answered are lost", "E 198.51.100.2:8080\n" + session + `
 drop both
 +6900s D > E SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
 +1s    D > E SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
 ` + probesLost, "silent-drop proven idle-expiry likely", "-", "-"},
+	{"a SYN for a port that nobody ever answered is lost amid the probes", "E 198.51.100.2:8080\n" + session + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057
++100ms S > C ACK seq 899 ack 157 ts 7246157 42046
++1s    D > E SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > E SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
++73s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321157 42046
++75s   C > S ACK seq 156 ack 900 ts 7392068 46057
+`, "silent-drop possible", "-", "-"},
+	{"a login is lost an hour after the last probe", session + `
+drop both
+` + probesLost + `
++3600s D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
++1s    D > S SYN seq 4999 mss 1460 sackok ts 10000 0 wscale 7
++3s    S > D RST,ACK seq 900 ack 157
+`, "silent-drop proven idle-expiry likely", "-", "-"},
 	{"fresh SYNs are lost, later ones are answered, and then the probes are lost", session + `
 drop both
 +1500s D > S SYN seq 4999 mss 1460 sackok ts 9000 0 wscale 7
