@@ -13,13 +13,13 @@ import (
 // onset is the moment from which on nothing of a connection crosses, as two or
 // more captures prove it.
 type onset struct {
-	lost      [2][]int    // passages lost since then, by sender
-	crossed   [2][]int    // passages that crossed since then
-	first     int         // the first lost passage
-	tail      pairing.Ref // the segment before it that was lost, too: the last one of a run; zero where none was
-	last      int         // the last passage before it that crossed or was answered; -1 none
-	silence   time.Duration
-	assumed   bool // the loss that matters rests on recording that is assumed only
+	lost      [2][]int      // passages lost since then, by sender
+	crossed   [2][]int      // passages that crossed since then
+	first     int           // the first lost passage
+	tail      pairing.Ref   // the segment before it that was lost, too: the last one of a run; zero where none was
+	last      int           // the last passage before it that crossed or was answered; -1 none
+	silence   time.Duration // see quietKnown
+	assumed   bool          // the loss that matters rests on recording that is assumed only
 	between   [2]int
 	survived  time.Duration // longest silence before that was survived
 	at        tcp.Instant
@@ -32,6 +32,10 @@ type onset struct {
 func (o *onset) dead(side uint8) bool {
 	return len(o.lost[side]) > 0 && len(o.crossed[side]) == 0
 }
+
+// quietKnown reports whether the silence before the onset is known: what crossed last
+// is, or that the first loss came amid traffic.
+func (o *onset) quietKnown() bool { return o.last >= 0 || o.tail.Frame != 0 }
 
 // find looks for the onset: the losses after which nothing of the same
 // direction crosses any more. One lost segment proves nothing; two do where

@@ -154,9 +154,12 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v := s.pathVerdict(Undecided, o)
 		v.Confidence = Possible
 		v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, with no silence before it and no other traffic between the hosts to compare with. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
-		if o.unseen {
-			v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, and no other traffic between the hosts tells why. What lies right before it is missing in the captures too, so nobody knows whether it was silent. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost))
-			against := because("octets that crossed before it are in no capture, so nothing shows a silence", v.FirstLost)
+		if !o.quietKnown() {
+			missing, against := "What crossed last is in no two captures", because("no two captures hold what crossed last, so nothing shows a silence", v.FirstLost)
+			if o.unseen {
+				missing, against = "What lies right before it is missing in the captures too", because("octets that crossed before it are in no capture, so nothing shows a silence", v.FirstLost)
+			}
+			v.Summary = fmt.Sprintf("From %s on nothing of this connection crosses, and no other traffic between the hosts tells why. %s, so nobody knows whether it was silent. The state may have been lost, or the path cut.", "frame "+frameWord(s, v.FirstLost), missing)
 			return Answer{Verdict: v, Hypotheses: []Hypothesis{
 				{Verdict: SilentDrop, For: because("what is sent since does not cross", s.nothingCrosses(o).Evidence...), Against: against, Next: decide},
 				{Verdict: PathCut, For: because("what is sent since does not cross", s.nothingCrosses(o).Evidence...), Against: because("no control shows that anything else stopped"), Next: decide},
@@ -330,6 +333,10 @@ func (s *Subject) cause(v *Verdict, o *onset, alive *Control) {
 	case o.silence >= time.Second:
 		v.Cause, v.CauseConfidence = "state-lost", Likely
 		v.CauseWhy = fmt.Sprintf("a silence of %s was survived before, this one was %s", facts.Compact(o.survived), facts.Compact(o.silence))
+	case !o.quietKnown():
+		v.Cause, v.CauseConfidence = "unknown", None
+		v.Unknown = append(v.Unknown, "how long it had been silent: no capture shows what crossed last")
+		return
 	default:
 		v.Cause, v.CauseConfidence = "state-lost", Likely
 		v.CauseWhy = "no silence lies before it"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"testing"
 
 	"kaflow/internal/dialogue"
@@ -64,6 +65,22 @@ drop both
 +2s    C > S ACK     seq 157 ack 900 ts 105068 46057 len 1448
 drop nothing
 ` + fresh, "silent-drop possible", "not silent-drop", "-"},
+	{"the server's capture begins amid the probes, behind the silence", regexp.MustCompile(`(?m)^.* > .*$`).ReplaceAllString(session, "$0 @client") + `
+drop both
++7200s C > S ACK seq 156 ack 900 ts 7242068 46057 @client
++75s   C > S ACK seq 156 ack 900 ts 7317068 46057
++100ms S > C ACK seq 899 ack 157 ts 7321168 42046
+drop nothing
+` + fresh + `
+drop both
++75s   C > S ACK seq 156 ack 900 ts 7392068 46057
++100ms S > C ACK seq 899 ack 157 ts 7396168 42046
++75s   C > S ACK seq 156 ack 900 ts 7467068 46057
++100ms S > C ACK seq 899 ack 157 ts 7471168 42046
+drop nothing
++10s   D > S ACK seq 4999 ack 8041 ts 169045 8023
++11ms  S > D ACK seq 8041 ack 5000 ts 168023 9045
+`, "silent-drop proven unknown", "-", "-"},
 	{"a fresh SYN gets no answer either, and the server's capture has ended", session + `
 drop both
 +7200s C > S ACK seq 156 ack 900 ts 7242068 46057
