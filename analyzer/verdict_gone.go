@@ -36,13 +36,13 @@ func peerGone(s *Subject) Answer {
 		if point.Table == nil || len(s.Seen) > 1 && !slices.Contains(s.Path, v) {
 			continue
 		}
-		since := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack)
+		since, until := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack), c.to(v, s.Base, s.lastAsked(t)).Add(clockSlack)
 		fewest := neighboursAsked
 		if s.TwoSided() && len(s.Seen) > 1 && v != s.Passages[t.first].First().Vantage {
 			fewest = 1 // what was lost has come to its last hop, as far as the capture there goes
 		}
-		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since, fewest)
-		if len(near.Asked) < fewest || near.Last >= since {
+		near := point.Table.Neighbourhood(hostOf(f, other(t.side)), since, until, fewest)
+		if len(near.Asked) < fewest || near.Heard {
 			continue
 		}
 		a := s.goneFrom(t, v, near)
@@ -62,7 +62,7 @@ func (s *Subject) goneFrom(t silentTail, v int, near flows.Neighbourhood) Answer
 	if len(s.Seen) > 1 && s.TwoSided() && v != s.Passages[t.first].First().Vantage {
 		verdict.Confidence = Proven
 	}
-	verdict.Summary = fmt.Sprintf("The %s's host is gone: in %s it is asked %d times for its hardware address and does not answer, and nothing else of it is there since before the %s's first unanswered question.",
+	verdict.Summary = fmt.Sprintf("The %s's host was gone: in %s it is asked %d times for its hardware address and does not answer, and nothing of it is there while the %s asks.",
 		peer, s.Points[v].Name, len(near.Asked), asker)
 	s.leftOut(verdict)
 	var refs []pairing.Ref

@@ -35,8 +35,8 @@ type Table struct {
 	oldest       int                    // in that ring
 	closed       closedRows
 	byHosts      byHosts
-	lastOf       map[netip.Addr]tcp.Instant // see lastOfHost
-	lastOfAt     tcp.Instant
+	heard        map[netip.Addr][]capture.Interval // see spells
+	heardAt      tcp.Instant
 	holes        []capture.Interval
 	streams      uint32
 	sweep        [2]uint32 // where the search for a flow to evict goes on, narrow and wide

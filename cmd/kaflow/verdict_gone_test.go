@@ -1,9 +1,8 @@
 package main
 
-// vanished are conversations in which a host, a session or what fits through
-// the path is gone.
-var vanished = []conversation{
-	{"the server's host does not answer ARP either", `
+// hostAway is a session whose client asks in vain, while the router asks for the server's
+// hardware address in vain.
+const hostAway = `
 R 198.51.100.254
 ` + session + `
 drop both
@@ -17,7 +16,17 @@ drop both
 +9s    C > S ACK seq 156 ack 900 ts 1862068 46057
 +10s   C > S RST,ACK seq 157 ack 900 ts 1872068 46057
 +1s    R > * ARP S @server
-`, "peer-gone proven", "undecided possible", "not peer-gone"},
+`
+
+// vanished are conversations in which a host, a session or what fits through
+// the path is gone.
+var vanished = []conversation{
+	{"the server's host does not answer ARP either", hostAway, "peer-gone proven", "undecided possible", "not peer-gone"},
+	{"the server's host does not answer ARP either, and is back ten minutes later", hostAway + `
++600s  R > * ARP S @server
+drop nothing
++1ms   S > R ARP
+` + fresh, "peer-gone proven", "undecided possible", "not peer-gone"},
 	{"the server answers ARP and lives", `
 R 198.51.100.254
 ` + session + `
