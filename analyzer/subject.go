@@ -255,7 +255,41 @@ func passages(s *Subject, c clockwork) []Passage {
 	}
 	out = append(out, s.lostAnswers(c)...)
 	slices.SortStableFunc(out, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
+	keepOrder(out)
 	return out
+}
+
+// keepOrder puts neighbours right that the times show in another order than two captures
+// that hold both: a clock that was set, or whose offset is not known as exactly, does not
+// put an answer before its question. Times follow.
+func keepOrder(list []Passage) {
+	for i := 1; i < len(list); i++ {
+		for j := i; j > 0 && list[j].precedes(&list[j-1]); j-- {
+			list[j-1], list[j] = list[j], list[j-1]
+			list[j].At = max(list[j].At, list[j-1].At)
+			list[j].Until = max(list[j].Until, list[j].At)
+		}
+	}
+}
+
+// precedes reports whether all vantage points that hold two passages, and there are two,
+// have p first.
+func (p *Passage) precedes(q *Passage) bool {
+	if p.Until > p.At || q.Until > q.At { // rows
+		return false
+	}
+	shared := 0
+	for _, a := range p.Refs {
+		for _, b := range q.Refs {
+			if a.Vantage == b.Vantage {
+				if a.Ord >= b.Ord {
+					return false
+				}
+				shared++
+			}
+		}
+	}
+	return shared > 1
 }
 
 // lostAnswers finds answers that are folded into a run at the answering side
