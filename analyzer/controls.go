@@ -71,8 +71,7 @@ func (s *Subject) answeredPorts(beside []*Subject) map[uint16]bool {
 }
 
 // asControl reads another connection of the hosts as a control: its handshake,
-// and its segments since the moment. That a SYN is lost for a port that was never
-// answered proves nothing.
+// and its segments since the moment.
 func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Duration, answered map[uint16]bool) []Control {
 	c := clockwork(s.Clocks)
 	var out []Control
@@ -97,8 +96,8 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 			}
 			seenSYN = true
 			alive, proof := s.handshake(i)
-			proof = proof && (alive || answered[s.flow.Sides[flows.Server].Addr.Port()])
-			out = append(out, Control{At: at, What: "fresh SYN", Alive: alive, Proof: proof, Refs: p.Refs})
+			barred := proof && !alive && !answered[s.flow.Sides[flows.Server].Addr.Port()]
+			out = append(out, Control{At: at, What: "fresh SYN", Alive: alive, Proof: proof && !barred, Barred: barred, Refs: p.Refs})
 			continue
 		}
 		if seenSYN || seenFlow {

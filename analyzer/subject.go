@@ -64,12 +64,13 @@ func (p *Passage) First() pairing.Ref { return p.Refs[0] }
 // Control is a sign of life or death between the hosts of a subject that is
 // not part of its own connection.
 type Control struct {
-	At    tcp.Instant // on Base's clock
-	Until tcp.Instant // of another connection that is lost: when it was so last
-	What  string      // "fresh SYN", "ICMP echo", "flow"
-	Alive bool        // it crossed, or was answered
-	Proof bool        // two captures show it, or an answer does
-	Refs  []pairing.Ref
+	At     tcp.Instant // on Base's clock
+	Until  tcp.Instant // of another connection that is lost: when it was so last
+	What   string      // "fresh SYN", "ICMP echo", "flow"
+	Alive  bool        // it crossed, or was answered
+	Proof  bool        // two captures show it, or an answer does
+	Barred bool        // a SYN that two captures show to be lost, for a port that never answered: no proof of anything
+	Refs   []pairing.Ref
 }
 
 // clockwork converts instants of one vantage point's clock into another's.

@@ -72,7 +72,7 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them",
 		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
 	for side := uint8(0); side < 2; side++ {
-		if len(o.lost[side]) == 0 && len(o.crossed[side]) == 0 {
+		if len(o.lost[side]) == 0 && len(o.crossed[side]) == 0 && (o.revived < 0 || s.Passages[o.revived].From != side) {
 			v.Unknown = append(v.Unknown, fmt.Sprintf("whether what the %s sends would cross: it sent nothing after the silence", sideName(side)))
 		}
 	}
@@ -214,6 +214,12 @@ func (s *Subject) passingOutage(o *onset) Answer {
 	v := s.pathVerdict(Undecided, o)
 	v.Confidence = Possible
 	again := &s.Passages[o.revived]
+	if barred := s.barredSYN(o); barred != nil {
+		v.ID, v.Confidence, v.Cause, v.CauseConfidence = PathCut, Likely, "unknown", None
+		v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, nor does a fresh SYN in the same stretch; when an end has given up, what the %s sends crosses again. An outage passed.", s.sinceWhen(o), sideName(again.From))
+		v.Unknown = append(v.Unknown, "whether the port of that SYN ever answers: where it is barred, a device that forgot the connection and learned it anew looks the same")
+		return Answer{Verdict: v, Findings: []Finding{s.nothingCrosses(o), {Rule: "control-lost", Says: "a fresh SYN between the same hosts is lost too", Suggests: "the path itself was cut", Evidence: barred.Refs}}}
+	}
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, until an end gives up. What the %s sends later crosses again: an outage passed, or a device between learned the connection anew from it.",
 		s.sinceWhen(o), sideName(again.From))
 	lost := s.nothingCrosses(o)
@@ -222,6 +228,17 @@ func (s *Subject) passingOutage(o *onset) Answer {
 		{Verdict: PathCut, For: because("the path works again later: an outage of some length", again.Refs...), Against: because("no control shows that anything else was lost"), Next: decide},
 		{Verdict: SilentDrop, For: append(because(lost.Says, lost.Evidence...), because("a device that the inside teaches anew looks the same", again.Refs...)...), Against: s.againstExpiry(o), Next: decide},
 	}}
+}
+
+// barredSYN returns a SYN that is lost in the same stretch as the connection, for a port
+// that never answered; nil where there is none.
+func (s *Subject) barredSYN(o *onset) *Control {
+	for i := range s.Controls {
+		if c := &s.Controls[i]; c.Barred && c.At <= s.lastLoss(o) {
+			return c
+		}
+	}
+	return nil
 }
 
 // survivedAsLong is what remains where a silence as long as the one before the
