@@ -34,6 +34,7 @@ var verdictRules = [...]Rule{
 	{PeerLostState, "The peer rebooted or lost the socket: it answers a probe or data with the RST of a host that knows no such connection.", peerLostState},
 	{SilentDrop, "After a silence nothing of this connection crosses between the captures any more, and nobody says why: something between forgot it. Also finds one-way-drop, path-cut, and undecided between them.", deathBetween},
 	{OneWayDrop, "Captured at the answering side alone: probes come at the interval pace and are answered, yet the prober echoes an old timestamp, or keeps that pace and gives up: it accepts none of the answers.", frozenEcho},
+	{CaptureGap, "Only the beginning and the end of a connection were captured, as by a filter on flags, and they show that there was more.", unseenMiddle},
 	{ReceiverStalled, "One end's window stays shut: it does not read. What looks like keepalives are window probes.", receiverStalled},
 	{AppHung, "The peer's kernel acknowledges an application's heartbeats, and its application answers none of them.", appHung},
 	{HeartbeatTimeout, "An application closed the connection because its own heartbeats went unanswered, and nothing tells why they did.", heartbeatTimeout},

@@ -12,79 +12,231 @@ import (
 )
 
 // answerDue is how long an answer to a SYN is waited for: what a sender waits
-// before it sends another one (RFC 6298, section 2.1).
-const answerDue = time.Second
+// before it sends another one (RFC 6298, section 2.1). Older systems wait for
+// oldAnswerDue (section 2 of RFC 2988).
+const (
+	answerDue    = time.Second
+	oldAnswerDue = 3 * time.Second
+)
 
-// notEstablished holds where a SYN was sent and no connection came of it.
-func notEstablished(s *Subject) Answer {
-	syn, synack, reset := -1, -1, -1
-	icmp := -1
+// A handshake is what there is of a connection of which nothing was seen but segments
+// that begin or end one: the first of each kind, -1 where there is none.
+type handshake struct {
+	syn, synack, reset, icmp int
+	last                     int // the last SYN-ACK
+	fin                      [2]bool
+}
+
+// handshakeAlone returns it; ok is false where there is more, or no SYN.
+func (s *Subject) handshakeAlone() (h handshake, ok bool) {
+	h = handshake{syn: -1, synack: -1, reset: -1, icmp: -1, last: -1}
+	first := func(at *int, i int) {
+		if *at < 0 {
+			*at = i
+		}
+	}
 	for i := range s.Passages {
 		p := &s.Passages[i]
 		switch {
-		case p.Kind == flows.SYN && syn < 0:
-			syn = i
-		case p.Kind == flows.SYNACK && synack < 0:
-			synack = i
-		case p.Kind == flows.RST && reset < 0:
-			reset = i
+		case p.Kind == flows.SYN:
+			first(&h.syn, i)
+		case p.Kind == flows.SYNACK:
+			first(&h.synack, i)
+			h.last = i
+		case p.Kind == flows.RST:
+			first(&h.reset, i)
 		case p.Kind == flows.ICMPError:
-			if icmp < 0 {
-				icmp = i
-			}
+			first(&h.icmp, i)
+		case p.Kind == flows.FIN && p.From <= flows.Server:
+			h.fin[p.From] = true
 		case p.Event.Len > 0, p.Kind == flows.KeepaliveProbe, p.Event.Run != nil:
-			return Answer{}
-		}
-		if syn >= 0 && s.shakesHands(&s.Passages[syn], p) {
-			return Answer{} // what it answers is not in the capture
+			return h, false
+		case h.syn >= 0 && p.From == s.Passages[h.syn].From && p.Event.Flags.Has(tcp.ACK):
+			return h, false // what it answers is not in the capture
 		}
 	}
-	if syn < 0 || s.flow.Midway && len(s.Seen) == 1 || s.flow.Complete {
+	return h, h.syn >= 0 && (!s.flow.Midway || len(s.Seen) > 1)
+}
+
+// notEstablished holds where a SYN was sent and no connection came of it.
+func notEstablished(s *Subject) Answer {
+	h, ok := s.handshakeAlone()
+	completed := func(x pairing.Sighting) bool { return x.Flow.Complete }
+	if !ok || slices.ContainsFunc(s.Seen, completed) || s.wasMore(&h) != "" {
 		return Answer{}
 	}
-	p := &s.Passages[syn]
-	if slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Complete }) {
-		return Answer{} // another capture shows that it was
-	}
+	p := &s.Passages[h.syn]
 	asked := p // what nobody has answered, by those who would hold the answer
-	if synack >= 0 {
-		asked = &s.Passages[synack]
+	if h.synack >= 0 {
+		asked = &s.Passages[h.synack]
 	}
-	if reset < 0 && icmp < 0 && s.goesOn(asked) < answerDue {
+	if h.reset < 0 && h.icmp < 0 && s.goesOn(asked) < answerDue {
 		return Answer{} // the captures end before the handshake could
 	}
 	v := &Verdict{ID: NotEstablished, Confidence: Proven, At: p.At, FirstLost: p.First(), Between: p.Between}
 	switch {
-	case reset >= 0 && s.Passages[reset].From != p.From:
+	case h.synack < 0 && h.reset >= 0 && s.Passages[h.reset].From != p.From:
 		v.Cause, v.CauseConfidence = "refused", Proven
 		v.Summary = "The connection was refused: a RST answers the SYN. Nothing listens on that port, or a firewall rejects it with a RST."
-	case icmp >= 0:
+	case h.icmp >= 0:
 		v.Cause, v.CauseConfidence = "rejected", Proven
-		e := s.Passages[icmp].Event
+		e := s.Passages[h.icmp].Event
 		v.Summary = fmt.Sprintf("The connection was rejected: %s answers the SYN with ICMP %d/%d.", e.Source, e.Len>>8, e.Len&0xff)
-	case synack < 0:
+	case h.synack < 0:
 		v.Cause, v.CauseConfidence = "unanswered", Proven
 		v.Summary = fmt.Sprintf("No SYN-ACK ever came: %s went unanswered.", times(s.countOf(flows.SYN), "SYN"))
 		s.whereSYNDied(v, p)
 	default:
-		q := &s.Passages[synack]
-		v.Cause, v.CauseConfidence = "unanswered", Proven
-		v.Summary = "The server answered, but the client never completed the handshake."
-		if q.Known && q.How == pairing.Lost {
-			v.Summary = fmt.Sprintf("The SYN arrived and was answered, but the SYN-ACK is lost between %s and %s.", s.Points[q.Between[0]].Name, s.Points[q.Between[1]].Name)
-			v.Between = q.Between
-		}
+		s.notCompleted(v, &h)
 	}
 	return Answer{Verdict: v}
 }
 
-// shakesHands reports whether a passage shows that the SYN's sender had got its
-// answer: it acknowledges something, and is no RST that only refuses that.
-func (s *Subject) shakesHands(syn, p *Passage) bool {
-	if p.From != syn.From || !p.Event.Flags.Has(tcp.ACK) || p.Kind == flows.ICMPError {
+// notCompleted says of a verdict what became of a SYN that was answered.
+func (s *Subject) notCompleted(v *Verdict, h *handshake) {
+	v.Cause, v.CauseConfidence = "unanswered", Proven
+	switch q := &s.Passages[h.synack]; {
+	case q.Known && q.How == pairing.Lost:
+		v.Summary = fmt.Sprintf("The SYN arrived and was answered, but the SYN-ACK is lost between %s and %s.", s.Points[q.Between[0]].Name, s.Points[q.Between[1]].Name)
+		v.Between = q.Between
+		return
+	case h.reset >= 0 && s.Passages[h.reset].From == q.From:
+		v.Cause, v.CauseConfidence = "refused", Likely
+		v.Summary = "The server answered, and sent a RST before the client had completed the handshake."
+	default:
+		v.Summary = "The server answered, but the client never completed the handshake."
+	}
+	if !s.turnsDown(h) && !s.asksOn(h) && !s.holdsOrdinary() {
+		v.Confidence = Likely
+		v.Unknown = append(v.Unknown, "whether the client completed it after the last SYN-ACK: of these hosts the captures hold SYN, FIN and RST alone")
+	}
+}
+
+// unseenMiddle holds where a connection's beginning and end are all that was captured of
+// it, and show that there was more.
+func unseenMiddle(s *Subject) Answer {
+	h, ok := s.handshakeAlone()
+	if !ok || h.fin[flows.Client] && h.fin[flows.Server] {
+		return Answer{}
+	}
+	why := s.wasMore(&h)
+	if why == "" {
+		return Answer{}
+	}
+	return Answer{Verdict: &Verdict{ID: CaptureGap, Confidence: None, At: s.lastActivity(), Between: [2]int{s.Base, s.Base},
+		Summary: "Of this connection nothing but SYN, FIN and RST was captured: " + why,
+		Unknown: []string{"what it carried, and how it fared: capture its other segments, too, without a filter on flags"}}}
+}
+
+// wasMore says what shows that more was sent than such a handshake holds, or that it may
+// have been; "" where nothing does.
+func (s *Subject) wasMore(h *handshake) string {
+	if h.fin[flows.Client] || h.fin[flows.Server] {
+		return "a FIN closes what was established."
+	}
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Kind == flows.RST && p.From <= flows.Server && s.liesBeyond(p) {
+			return fmt.Sprintf("the numbers of its RST (%s) tell that octets were sent before it.", frameWord(s, p.First()))
+		}
+	}
+	switch {
+	case h.synack < 0:
+		return s.answerUnseen(h)
+	case s.Passages[h.last].Known && s.Passages[h.last].How == pairing.Lost || s.turnsDown(h):
+		return ""
+	case s.Passages[h.last].At.Sub(s.Passages[h.synack].At) >= oldAnswerDue:
+		return "" // nobody had acknowledged it until then, and servers give up
+	case s.repeatOverdue(h):
+		return "a SYN-ACK that nobody acknowledges is sent again, unless the server keeps no state for it, and this one was not."
+	case !s.holdsOrdinary():
+		return "the captures hold nothing else of these hosts, so they would not show whether the handshake was completed."
+	}
+	return ""
+}
+
+// answerUnseen is wasMore where no SYN-ACK was seen.
+func (s *Subject) answerUnseen(h *handshake) string {
+	if h.reset >= 0 {
+		rst := &s.Passages[h.reset]
+		if asked := s.lastBeforeOf(flows.SYN, h.reset); asked >= 0 && rst.From != s.Passages[asked].From && rst.At.Sub(s.Passages[asked].At) > oldAnswerDue {
+			return fmt.Sprintf("its RST (%s) comes too late to answer the SYN.", frameWord(s, rst.First()))
+		}
+	}
+	return ""
+}
+
+// lastBeforeOf returns the last passage of a kind before passage i; -1 where there is none.
+func (s *Subject) lastBeforeOf(k flows.Kind, i int) int {
+	for i--; i >= 0 && s.Passages[i].Kind != k; i-- {
+	}
+	return i
+}
+
+// liesBeyond reports whether a RST's numbers lie beyond those of the handshake, as the
+// capture has them that holds it.
+func (s *Subject) liesBeyond(rst *Passage) bool {
+	f, ev := s.sightingAt(rst.First().Vantage).Flow, rst.Event
+	own, peer := &f.Sides[rst.From], &f.Sides[other(rst.From)]
+	unsent := ev.Seq == 0 && ev.Flags.Has(tcp.ACK) // of a host without the socket (RFC 9293, section 3.10.7.1)
+	return own.ISNKnown && !unsent && ev.Seq.Sub(own.ISN) > 1 ||
+		peer.ISNKnown && ev.Flags.Has(tcp.ACK) && ev.Ack.Sub(peer.ISN) > 1
+}
+
+// turnsDown reports whether the client's host answers the SYN-ACK at once as one that has
+// no socket for it: its RST acknowledges nothing, as that of a socket would.
+func (s *Subject) turnsDown(h *handshake) bool {
+	if h.reset < 0 {
 		return false
 	}
-	return p.Kind != flows.RST || p.Event.Seq.Sub(syn.Event.Seq) > 1
+	rst := &s.Passages[h.reset]
+	return rst.From == s.Passages[h.syn].From && !rst.Event.Flags.Has(tcp.ACK) && rst.At.Sub(s.Passages[h.last].At) < answerDue
+}
+
+// asksOn reports whether the client goes on to send its SYN behind the SYN-ACK, as one that
+// does not hear it.
+func (s *Subject) asksOn(h *handshake) bool {
+	last := s.lastBeforeOf(flows.SYN, len(s.Passages))
+	return s.Passages[last].At.Sub(s.Passages[h.synack].At) >= oldAnswerDue
+}
+
+// repeatOverdue reports whether the last SYN-ACK would have been sent again if nobody had
+// acknowledged it: the capture that holds it went on for long enough.
+func (s *Subject) repeatOverdue(h *handshake) bool {
+	p := &s.Passages[h.last]
+	at := p.First().Vantage
+	until := clockwork(s.Clocks).to(s.Base, at, s.recordedUntil(at))
+	if h.reset >= 0 {
+		until = min(until, s.Passages[h.reset].At)
+	}
+	wait := oldAnswerDue
+	if before := s.lastBeforeOf(flows.SYNACK, h.last); before >= 0 {
+		wait = max(wait, 3*p.At.Sub(s.Passages[before].At))
+	}
+	return until.Sub(p.At) > wait+answerDue
+}
+
+// someOfHosts is how many connections of two hosts are looked at to see what the captures
+// hold of them.
+const someOfHosts = 16
+
+// holdsOrdinary reports whether a capture of the connection holds segments of its hosts
+// that neither begin nor end a connection.
+func (s *Subject) holdsOrdinary() bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+		table := s.Points[x.Vantage].Table
+		return table != nil && slices.ContainsFunc(table.SomeOfHosts(&x.Flow.Key, someOfHosts), func(id flows.FlowID) bool {
+			f, ok := table.Flow(id)
+			return ok && slices.ContainsFunc(f.Events, isOrdinary)
+		})
+	})
+}
+
+func isOrdinary(ev flows.Event) bool {
+	switch ev.Kind {
+	case flows.SYN, flows.SYNACK, flows.FIN, flows.RST, flows.Duplicate, flows.Stale, flows.ICMPError:
+		return false
+	}
+	return true
 }
 
 // asksToTheEnd reports whether all that is known is a SYN, for an answer to which
