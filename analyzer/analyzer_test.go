@@ -40,7 +40,7 @@ func TestTrainsOfProbes(t *testing.T) {
 		server(90, flows.KeepaliveProbe), // no activity of the client's peer
 		client(120.1, flows.KeepaliveProbe), client(195.1, flows.KeepaliveProbe), client(270.1, flows.RST),
 	}}
-	want := []train{{first: at(60), idle: 59 * time.Second, unanswered: []tcp.Instant{at(120.1), at(195.1)}, reset: at(270.1)}}
+	want := []train{{first: at(60), idle: 59 * time.Second, unanswered: []tcp.Instant{at(120.1), at(195.1)}, reset: at(270.1), alive: at(60.1)}}
 	if diff := cmp.Diff(want, trains(f, flows.Client), cmp.AllowUnexported(train{})); diff != "" {
 		t.Errorf("trains (-want +got):\n%s", diff)
 	}

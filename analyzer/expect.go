@@ -170,6 +170,8 @@ func checkCount(s *Subject, side uint8, p *Policy, e *Expectation) CheckItem {
 		if p.GaveUpAfter < e.Count && p.ObservedInterval.Known {
 			item.Why += fmt.Sprintf("; a user timeout (TCP_USER_TIMEOUT) of up to %s would end it alike", facts.Compact(p.ObservedIdle.Min+time.Duration(p.GaveUpAfter)*p.ObservedInterval.Min))
 		}
+	case p.GaveUpAtLeast > 0 && p.GaveUpAtLeast <= e.Count:
+		item.Why = fmt.Sprintf("gave up after %d unanswered probes at least: the capture may lack the first of them", p.GaveUpAtLeast)
 	case longest > e.Count:
 		item.Result, item.Counts = Fail, longest
 		item.Why = fmt.Sprintf("%d probes in a row went unanswered and it had not given up", longest)

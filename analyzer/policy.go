@@ -49,27 +49,43 @@ type train struct {
 	idle       time.Duration // since the side last received something that counts; 0 unknown
 	unanswered []tcp.Instant
 	reset      tcp.Instant // its own RST right behind; 0 none
+	alive      tcp.Instant // what shows that no question was open before the unanswered ones; 0 nothing
+}
+
+// whole reports whether a side's unanswered probes of the train are all that there were:
+// none before the first can be missing in the capture, nor one among them, nor the answers.
+func (t *train) whole(f *flows.Flow, side uint8) bool {
+	return t.alive != 0 && f.Sides[other(side)].Segments > 0 && !holesAt(f.Missing, t.alive, t.reset)
 }
 
 // trains collects the probe series of a side.
 func trains(f *flows.Flow, side uint8) []train {
 	var out []train
 	var heard tcp.Instant // the peer's last segment, its own probes not counted
+	var alive tcp.Instant // the last segment of either that is no unanswered probe
 	var active *train
 	for i := range f.Events {
 		ev := &f.Events[i]
+		if joinsWithAnswer(f, i) {
+			continue
+		}
 		switch {
 		case ev.Kind == flows.ICMPError || ev.From > flows.Server || ev.Kind == flows.Stale:
 		case ev.From == side && ev.Kind == flows.KeepaliveProbe:
 			if active == nil {
 				out = append(out, train{first: ev.At})
 				active = &out[len(out)-1]
-				if heard != 0 {
+				if heard != 0 && !holesAt(f.Missing, heard, ev.At) {
 					active.idle = ev.At.Sub(heard)
 				}
 			}
 			if ev.Run == nil && ev.AnsweredBy == 0 {
+				if len(active.unanswered) == 0 {
+					active.alive = alive
+				}
 				active.unanswered = append(active.unanswered, ev.At)
+			} else {
+				alive = ev.End()
 			}
 			if ev.Run != nil {
 				heard = ev.Run.Until
@@ -87,10 +103,10 @@ func trains(f *flows.Flow, side uint8) []train {
 		case ev.From != side && (ev.Kind == flows.KeepaliveProbe || ev.Kind == flows.ZeroWindowProbe && ev.Run == nil):
 			// Receiving a probe, of either kind, does not count as activity; a run of them neither.
 		case ev.From != side && (ev.Kind == flows.KeepaliveACK || ev.Answers != 0):
-			heard = ev.At
+			heard, alive = ev.At, ev.At
 		default:
 			active = nil
-			if ev.From != side {
+			if alive = ev.End(); ev.From != side {
 				heard = ev.At
 			}
 			if ev.Run != nil && ev.Kind != flows.KeepaliveProbe {
@@ -102,6 +118,13 @@ func trains(f *flows.Flow, side uint8) []train {
 		}
 	}
 	return out
+}
+
+// joinsWithAnswer reports whether an event is the empty segment with which the capture joins
+// a connection: it may answer a probe from before, in the middle of a train.
+func joinsWithAnswer(f *flows.Flow, i int) bool {
+	ev := &f.Events[i]
+	return i == 0 && f.Midway && ev.Run == nil && ev.Len == 0 && ev.Kind != flows.KeepaliveProbe && ev.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == 0
 }
 
 func policyOf(s *Subject, side uint8) (Policy, bool) {
@@ -131,7 +154,7 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 			last = gap
 		}
 		if t.reset != 0 {
-			p.gaveUp(&t)
+			p.gaveUp(&t, t.whole(f, side))
 		}
 	}
 	rtt := end.RTT.Max
@@ -163,8 +186,9 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 // (TCP_USER_TIMEOUT) only when a probe is due, and at no count then: the RST
 // that comes one interval after the last of n probes tells of a count of n, or
 // of a user timeout that ran out since that probe. One that comes sooner tells
-// of no count at all.
-func (p *Policy) gaveUp(t *train) {
+// of no count at all. Where the capture may lack probes of the train, those that
+// it holds are the fewest that there were.
+func (p *Policy) gaveUp(t *train, whole bool) {
 	n := len(t.unanswered)
 	first, last := t.unanswered[0], t.unanswered[n-1]
 	wait := t.reset.Sub(last)
@@ -174,10 +198,14 @@ func (p *Policy) gaveUp(t *train) {
 		}
 		return
 	}
-	p.GaveUpAfter = n
 	if n > 1 {
 		p.ObservedInterval.Add(wait)
 	}
+	if !whole {
+		p.GaveUpAtLeast = max(p.GaveUpAtLeast, n)
+		return
+	}
+	p.GaveUpAfter = n
 	if t.idle > 0 {
 		p.UserTimeoutIn = flows.Range{Max: t.idle + t.reset.Sub(first), Known: true}
 		if n > 1 { // when the last probe was due it had not run out

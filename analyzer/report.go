@@ -207,6 +207,7 @@ type Policy struct {
 	ObservedPace       flows.Range // of answered probes: the larger of idle time and interval
 	Count              int         // 0 unknown
 	GaveUpAfter        int         // unanswered probes before its RST; 0 not seen. That is Count, or a user timeout in UserTimeoutIn ran out
+	GaveUpAtLeast      int         // the same where the capture may lack the first of them: how many it holds; 0 it lacks none
 	Backoff            bool
 	ProbeOctets        int
 	UserTimeout        time.Duration // 0 unknown

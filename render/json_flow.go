@@ -329,6 +329,7 @@ type policyDoc struct {
 	ObservedPace       *[2]nano `json:"observed_pace_s"`
 	Count              *int     `json:"count"`
 	GaveUpAfter        *int     `json:"gave_up_after"`
+	GaveUpAtLeast      int      `json:"gave_up_after_at_least,omitempty"`
 	Backoff            bool     `json:"backoff"`
 	ProbeOctets        *int     `json:"probe_octets"`
 	UserTimeout        *nano    `json:"user_timeout_s"`
@@ -347,7 +348,7 @@ func policyOf(p *analyzer.Policy) policyDoc {
 		Idle: secondsOrNull(p.Idle), IdleCandidates: mapped(p.IdleCandidates, toNano),
 		Interval: secondsOrNull(p.Interval), IntervalCandidates: mapped(p.IntervalCandidates, toNano),
 		ObservedIdle: rangeDoc(p.ObservedIdle), ObservedInterval: rangeDoc(p.ObservedInterval), ObservedPace: rangeDoc(p.ObservedPace),
-		Count: orNull(p.Count), GaveUpAfter: orNull(p.GaveUpAfter), Backoff: p.Backoff,
+		Count: orNull(p.Count), GaveUpAfter: orNull(p.GaveUpAfter), GaveUpAtLeast: p.GaveUpAtLeast, Backoff: p.Backoff,
 		UserTimeout: secondsOrNull(p.UserTimeout), UserTimeoutIn: rangeDoc(p.UserTimeoutIn),
 		Confidence: orNull(text(p.Confidence)), Resembles: texts(p.Resembles), Detection: secondsOrNull(p.Detection), Remark: orNull(text(p.Remark)),
 	}

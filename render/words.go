@@ -192,6 +192,8 @@ func pace(p *analyzer.Policy) string {
 		says = append(says, fmt.Sprintf("gave up after %s (a count of %d, or a user timeout of up to %s)", count(p.GaveUpAfter, "probe"), p.GaveUpAfter, seconds(p.UserTimeoutIn.Max)))
 	case p.GaveUpAfter > 0:
 		says = append(says, fmt.Sprintf("gave up after %s (a count of %d, or a user timeout)", count(p.GaveUpAfter, "probe"), p.GaveUpAfter))
+	case p.GaveUpAtLeast > 0:
+		says = append(says, fmt.Sprintf("gave up after %s at least, of which the capture may lack the first", count(p.GaveUpAtLeast, "probe")))
 	default:
 		unseen = append(unseen, "count")
 	}
