@@ -101,6 +101,7 @@ func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 type crowd struct {
 	unanswered, lone int
 	now              tcp.Instant // when the capture ends, or a live one is asked
+	oneWay           bool        // it may hold one direction only
 }
 
 // atGlance returns what one of very many connections comes to without a close
@@ -110,7 +111,7 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 	case g.Plain && g.Answered && !g.Closed:
 		return silentAtGlance(g, end), true
 	case g.Unanswered:
-		if c.now.Sub(g.First) < answerDue {
+		if c.now.Sub(g.First) < answerDue || c.oneWay && g.Segments[flows.Client] == 1 {
 			return plainGap, true
 		}
 		c.unanswered++
@@ -293,7 +294,7 @@ func (d *desk) cases(r *Report) []brief {
 		}
 	} else {
 		end := d.spans[0].last
-		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{now: max(end, d.points[0].Table.Now())}
+		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{now: max(end, d.points[0].Table.Now()), oneWay: !d.points[0].Table.BothWays()}
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))

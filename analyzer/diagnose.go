@@ -111,18 +111,14 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 		d.Application, d.AppHint = byPort(f.Sides[flows.Server].Addr.Port())
 	}
 	d.Endings = [2]flows.Ending{s.endingOf(flows.Client), s.endingOf(flows.Server)}
-	for i := range verdictRules {
-		rule := &verdictRules[i]
-		a := rule.Ask(s)
-		if a.Lacks != "" {
-			unasked[rule.ID] = Unasked{Rule: rule.ID, Why: a.Lacks}
-		}
-		if a.Verdict != nil {
-			d.Verdict, d.Findings, d.Hypotheses = *a.Verdict, a.Findings, a.Hypotheses
-			for i := range d.Hypotheses {
-				d.Hypotheses[i].Run = s.captureCommands(d.Hypotheses[i].Next)
-			}
-			break
+	a := askRules(s, unasked)
+	if a.Verdict == nil {
+		a = askWholeView(s)
+	}
+	if a.Verdict != nil {
+		d.Verdict, d.Findings, d.Hypotheses = *a.Verdict, a.Findings, a.Hypotheses
+		for i := range d.Hypotheses {
+			d.Hypotheses[i].Run = s.captureCommands(d.Hypotheses[i].Next)
 		}
 	}
 	if d.Verdict.ID == "" {
@@ -156,6 +152,44 @@ func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]U
 	return d
 }
 
+// askRules returns the answer of the first rule that has a verdict, and puts down
+// which ones could not be asked.
+func askRules(s *Subject, unasked map[string]Unasked) Answer {
+	for i := range verdictRules {
+		rule := &verdictRules[i]
+		a := rule.Ask(s)
+		if a.Lacks != "" {
+			unasked[rule.ID] = Unasked{Rule: rule.ID, Why: a.Lacks}
+		}
+		if a.Verdict != nil {
+			return a
+		}
+	}
+	return Answer{}
+}
+
+// askWholeView asks the rules of the one capture that holds both directions, where
+// another one holds one and nothing can be said of them together.
+func askWholeView(s *Subject) Answer {
+	one := s.wholeView()
+	if one == nil {
+		return Answer{}
+	}
+	a := askRules(one, map[string]Unasked{})
+	if a.Verdict == nil {
+		return Answer{}
+	}
+	a.Verdict.At = clockwork(s.Clocks).to(s.Base, one.Base, a.Verdict.At)
+	for _, x := range s.Seen {
+		for side := uint8(0); side < 2; side++ {
+			if s.lacksSide(x.Vantage, side) {
+				a.Verdict.Unknown = append(a.Verdict.Unknown, fmt.Sprintf("what %s would show of the %s: it holds nothing that its host sends, as where one direction is captured", s.Points[x.Vantage].Name, sideName(side)))
+			}
+		}
+	}
+	return a
+}
+
 // suspect looks for a death, and where there is one reads the controls.
 func (s *Subject) suspect() {
 	if o, ok := findOnset(s); ok {
@@ -180,6 +214,9 @@ func nothingKnown(s *Subject) Verdict {
 	case s.asksToTheEnd():
 		v.Summary = "The capture ends before the SYN could be answered."
 		v.Unknown = []string{"what came next: let the capture run longer"}
+	case len(s.Seen) > 1 && !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) }):
+		v.Summary = "None of the captures holds both directions of the connection, so it cannot be said whether anything was answered."
+		v.Unknown = []string{"what each capture lacks: capture on the hosts themselves, or mirror both directions"}
 	case s.flow.Sides[0].Segments == 0 || s.flow.Sides[1].Segments == 0:
 		v.Summary = "Only one direction was captured, so it cannot be said whether anything was answered."
 		v.Unknown = []string{"everything about the other direction: capture on the host itself, or mirror both directions"}

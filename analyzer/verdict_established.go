@@ -82,6 +82,8 @@ func notEstablished(s *Subject) Answer {
 		v.Cause, v.CauseConfidence = "rejected", Proven
 		e := s.Passages[h.icmp].Event
 		v.Summary = fmt.Sprintf("The connection was rejected: %s answers the SYN with ICMP %d/%d.", e.Source, e.Len>>8, e.Len&0xff)
+	case h.synack < 0 && !s.holdsAnswers(&h):
+		return s.askedUnheard()
 	case h.synack < 0:
 		v.Cause, v.CauseConfidence = "unanswered", Proven
 		v.Summary = fmt.Sprintf("No SYN-ACK ever came: %s went unanswered.", times(s.countOf(flows.SYN), "SYN"))
@@ -239,6 +241,28 @@ func isOrdinary(ev flows.Event) bool {
 	return true
 }
 
+// holdsAnswers reports whether an answer to the SYN would be known: a capture holds both
+// directions of some traffic, or the SYN was sent again as one is that was not answered,
+// or lost.
+func (s *Subject) holdsAnswers(h *handshake) bool {
+	asked, last := &s.Passages[h.syn], s.lastBeforeOf(flows.SYN, len(s.Passages))
+	if asked.Known && asked.How == pairing.Lost || s.Passages[last].At.Sub(asked.At) >= answerDue*9/10 {
+		return true
+	}
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+		table := s.Points[x.Vantage].Table
+		return table == nil || table.BothWays()
+	})
+}
+
+// askedUnheard is the answer where a SYN was captured, and nothing that would show whether
+// it was answered.
+func (s *Subject) askedUnheard() Answer {
+	return Answer{Verdict: &Verdict{ID: CaptureGap, Confidence: None, At: s.lastActivity(), Between: [2]int{s.Base, s.Base},
+		Summary: "Only one direction was captured, so it cannot be said whether the SYN was answered.",
+		Unknown: []string{"everything about the other direction: capture on the host itself, or mirror both directions"}}}
+}
+
 // asksToTheEnd reports whether all that is known is a SYN, for an answer to which
 // the captures do not go on for long enough.
 func (s *Subject) asksToTheEnd() bool {
@@ -265,7 +289,13 @@ func (s *Subject) whereSYNDied(v *Verdict, p *Passage) {
 			v.Confidence = Likely
 		}
 	case p.Known && p.How == pairing.Crossed:
-		v.Summary += fmt.Sprintf(" It arrived at %s, and no answer left from there.", s.Points[p.Refs[len(p.Refs)-1].Vantage].Name)
+		far := p.Refs[len(p.Refs)-1].Vantage
+		if table := s.Points[far].Table; s.lacksSide(far, flows.Server) && table != nil && !table.BothWays() {
+			v.Summary += fmt.Sprintf(" It arrived at %s.", s.Points[far].Name)
+			v.Unknown = append(v.Unknown, fmt.Sprintf("whether an answer left from there: %s holds nothing that the server sends", s.Points[far].Name))
+			return
+		}
+		v.Summary += fmt.Sprintf(" It arrived at %s, and no answer left from there.", s.Points[far].Name)
 	default:
 		v.Unknown = append(v.Unknown, "where the SYN died: needs a capture at the server as well")
 	}

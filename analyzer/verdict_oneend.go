@@ -56,10 +56,16 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		if a, ok := s.hostDrops(t, v, finding, n); ok {
 			return a
 		}
-		name := s.Points[s.nearestSighting(other(t.side)).Vantage].Name
+		far := s.nearestSighting(other(t.side)).Vantage
+		name := s.Points[far].Name
 		if a := s.beyond(other(t.side), deathSeenFromOneEnd); a.Verdict != nil {
 			a.Verdict.Summary += fmt.Sprintf(" They reach %s (%d of them provably); what became of them beyond it no capture shows.", name, n)
 			return a
+		}
+		if s.lacksSide(far, other(t.side)) {
+			v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably) and get no answer. Whether answers leave from there is not known: it holds nothing that the %s sends.", asker, asked, name, n, peer)
+			v.Unknown = append(v.Unknown, s.oneDirectionOnly(far, other(t.side)))
+			return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: []Hypothesis{s.oneWayHypothesis(t), hostDropHypothesis(t.side, there)}}
 		}
 		v.Summary = fmt.Sprintf("The %s's %s arrive at %s (%d of them provably), and no answer leaves from there.", asker, asked, name, n)
 		v.Unknown = append(v.Unknown, "why the "+peer+"'s host does not answer: a host firewall that forgot the connection, a filtered RST, or a hung kernel; look on the host itself")

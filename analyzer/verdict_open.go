@@ -131,6 +131,9 @@ func (s *Subject) repeatsAgain() bool {
 func healthyAtEnd(s *Subject) Answer {
 	i := s.lastSign()
 	f := s.flow
+	if s.endingOf(flows.Client).GaveUp() || s.endingOf(flows.Server).GaveUp() || slices.ContainsFunc(s.Seen, s.halfSeen) {
+		return Answer{}
+	}
 	if i < 0 || s.repeatsInVain() || s.flow.Sides[0].RST || s.flow.Sides[1].RST {
 		return Answer{}
 	}
@@ -162,6 +165,22 @@ func healthyAtEnd(s *Subject) Answer {
 		v.Summary = "Open at the end of the capture; what was sent last was answered."
 	}
 	return Answer{Verdict: v}
+}
+
+// halfSeen reports whether a capture holds one direction of the connection only: what is
+// not answered in it may have been.
+func (s *Subject) halfSeen(x pairing.Sighting) bool {
+	return s.lacksSide(x.Vantage, flows.Client) || s.lacksSide(x.Vantage, flows.Server)
+}
+
+// wholeView returns the connection as the first capture that holds both directions of it
+// has it, where another one holds a single one; nil where none does, or all.
+func (s *Subject) wholeView() *Subject {
+	whole := slices.IndexFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) })
+	if whole < 0 || len(s.Seen) < 2 || !slices.ContainsFunc(s.Seen, s.halfSeen) {
+		return nil
+	}
+	return s.seenAt(s.Seen[whole].Vantage)
 }
 
 // healing is a row of probes of which the last one was answered, and those before

@@ -37,6 +37,7 @@ type Table struct {
 	byHosts      byHosts
 	heard        map[netip.Addr][]capture.Interval // see spells
 	heardAt      tcp.Instant
+	directions   directions // see BothWays
 	holes        []capture.Interval
 	streams      uint32
 	sweep        [2]uint32 // where the search for a flow to evict goes on, narrow and wide

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"regexp"
+	"testing"
+)
+
+// toServer is a conversation of which the captures hold what the client sends alone,
+// toClient one of which they hold what the server sends.
+func toServer(text string) string { return fromServer.ReplaceAllString(text, "") }
+func toClient(text string) string { return fromClient.ReplaceAllString(text, "") }
+
+var (
+	fromServer = regexp.MustCompile(`(?m)^.*S > C.*$`)
+	fromClient = regexp.MustCompile(`(?m)^.*C > S.*$`)
+)
+
+// usedThenVain is a session whose server probes in vain after two hours. Its lines have
+// times of their own, so that some can be left out.
+const usedThenVain = `
+delay C 10ms
+delay S 10ms
+0      C > S SYN     seq 99 mss 1460
+11ms   S > C SYN,ACK seq 899 ack 100 mss 1460
+22ms   C > S ACK     seq 100 ack 900
+1s     C > S PSH,ACK seq 100 ack 900 len 11
+1011ms S > C PSH,ACK seq 900 ack 111 len 11
+1022ms C > S ACK     seq 111 ack 911
+7200s  S > C ACK     seq 910 ack 111 lost
+7275s  S > C ACK     seq 910 ack 111 lost
+7350s  S > C ACK     seq 910 ack 111 lost
+7425s  S > C RST,ACK seq 911 ack 111 lost
+`
+
+// oneWayBack is a session of which nothing that the server sends arrives after two hours.
+const oneWayBack = `
+delay C 10ms
+delay S 10ms
+0       C > S SYN     seq 99 mss 1460
+11ms    S > C SYN,ACK seq 899 ack 100 mss 1460
+22ms    C > S ACK     seq 100 ack 900
+1s      C > S PSH,ACK seq 100 ack 900 len 11
+1011ms  S > C PSH,ACK seq 900 ack 111 len 11
+1022ms  C > S ACK     seq 111 ack 911
+7200s   C > S ACK     seq 110 ack 911
+7275s   C > S ACK     seq 110 ack 911
+7350s   C > S ACK     seq 110 ack 911
+7425s   C > S RST,ACK seq 111 ack 911
+`
+
+// refusedUnseen is a SYN whose answer neither capture holds.
+const refusedUnseen = `
+delay C 10ms
+0  C > S SYN seq 99 mss 1460
+3s C > S UDP len 20
+`
+
+// ofOneDirection are conversations of which a capture holds one direction.
+var ofOneDirection = []conversation{
+	{"both hold what the server sends, and it gives up", toClient(usedThenVain), "capture-gap", "capture-gap", "capture-gap"},
+	{"both hold what the client sends, and it is used", toServer(usedThenVain), "capture-gap", "capture-gap", "capture-gap"},
+	{"a SYN, of captures that would not hold the answer", refusedUnseen, "capture-gap", "capture-gap", "capture-gap"},
+	{"a SYN that is sent again, of captures that would not hold the answer", refusedUnseen + `
+4s C > S SYN seq 99 mss 1460
+8s C > S UDP len 20
+`, "not-established proven unanswered", "not-established proven unanswered", "not-established proven unanswered"},
+	{"the client's holds what the client sends, the server's all", clientOnly(trainHealed), "healthy", "-", "healthy"},
+	{"the client's holds what the client sends, the server's all of a clean end", clientOnly(session + `
++1s   C > S FIN,ACK seq 157 ack 900 ts 43068 46057
++11ms S > C FIN,ACK seq 900 ack 158 ts 47079 43068
++11ms C > S ACK     seq 158 ack 901 ts 43090 47079
+`), "closed", "-", "closed"},
+}
+
+// clientOnly has the client's capture lack what the server sends.
+func clientOnly(text string) string {
+	return regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(text, "$1 @server")
+}
+
+func TestVerdictsOfCapturesOfOneDirection(t *testing.T) {
+	for _, c := range ofOneDirection {
+		t.Run(c.name, func(t *testing.T) { c.judge(t) })
+	}
+}
+
+// Nothing is said to be missing where a capture would not hold it.
+func TestNothingLeavesWhereNothingWouldBeSeen(t *testing.T) {
+	client, server := ends(t, regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(oneWayBack, "$1 @client"))
+	tells(t, "both", []string{"Whether answers leave from there is not known", "!no answer leaves from there"}, client, server)
+}
