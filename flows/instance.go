@@ -111,6 +111,9 @@ func (s *step) opensAnew() bool {
 		// The same ISN again is a repetition, unless the connection was over.
 		return s.c.flags&coldEnded != 0 && s.at.Sub(s.h.last) > time.Minute
 	}
+	if s.answeredAlready() {
+		return false
+	}
 	if s.c.flags&coldEnded != 0 || s.h.state[s.d]&stSeen == 0 && s.c.flags&coldMidway != 0 && s.c.segments[s.p] <= 1 {
 		return true
 	}
@@ -125,6 +128,12 @@ func (s *step) opensAnew() bool {
 		}
 	}
 	return false
+}
+
+// answeredAlready reports whether a SYN is the one that the flow's only segment, a
+// SYN-ACK, answers: a card with several queues hands them over in any order.
+func (s *step) answeredAlready() bool {
+	return s.h.state[s.d]&stSeen == 0 && s.h.state[s.p]&stSYN != 0 && s.c.segments[s.p] == 1 && s.h.una[s.d] == s.seg.Seq+1
 }
 
 // adoptsPending opens the new connection that a SYN inside the old one had

@@ -89,6 +89,13 @@ func TestLabelsOfAConversation(t *testing.T) {
 +300ms C > S PSH,ACK seq 105 ack 900 data "x"
 +600ms C > S PSH,ACK seq 105 ack 900 data "x"
 `, "syn syn-ack ack data ack data retransmission retransmission"},
+		{"a card hands the answer over before the SYN", `
+0     S > C SYN,ACK seq 899 ack 100 mss 1460
++0    C > S SYN     seq 99  mss 1460
++11ms C > S ACK     seq 100 ack 900
++1ms  C > S PSH,ACK seq 100 ack 900 len 5
++10ms S > C ACK     seq 900 ack 105
+`, "syn-ack syn ack data ack"},
 		{"window probes double their distance", opening + `
 +1s S > C ACK seq 900 ack 105 win 0
 +220ms C > S ACK seq 104 ack 900
