@@ -488,7 +488,25 @@ func (s *Subject) silence(i int) (time.Duration, int) {
 	if before < 0 {
 		return 0, -1
 	}
-	return max(0, at.Sub(last)), before
+	return max(0, at.Sub(max(last, s.rowEnds(last, at)))), before
+}
+
+// rowEnds returns when the last row of any capture ends between two instants of Base's
+// clock; the first of them where none does. A row is one passage, as the first capture has
+// it, and another one may have more of it.
+func (s *Subject) rowEnds(from, to tcp.Instant) tcp.Instant {
+	c := clockwork(s.Clocks)
+	for i := 1; i < len(s.Seen); i++ {
+		seen := &s.Seen[i]
+		for j := range seen.Flow.Events {
+			if run := seen.Flow.Events[j].Run; run != nil {
+				if until := c.to(s.Base, seen.Vantage, run.Until); until > from.Add(clockSlack) && until < to.Add(-clockSlack) {
+					from = until
+				}
+			}
+		}
+	}
+	return from
 }
 
 // lastActivity returns when anything of the connection was last seen, at any

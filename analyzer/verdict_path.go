@@ -447,20 +447,20 @@ func frameWord(s *Subject, r pairing.Ref) string {
 }
 
 // quietBefore returns how long nothing of passage i's direction had crossed
-// before it.
-func (s *Subject) quietBefore(i int) time.Duration {
+// before it, and whether that is known: of what came last it may not be whether it did.
+func (s *Subject) quietBefore(i int) (quiet time.Duration, known bool) {
 	p := &s.Passages[i]
 	for j := i - 1; j >= 0; j-- {
 		q := &s.Passages[j]
 		both := q.Event.Run != nil && q.Event.Run.Count[p.From] > 0
 		if s.lostOf(j) == p {
-			return pauseWithin(q.Event.Run)
+			return pauseWithin(q.Event.Run), true
 		}
 		if (q.From == p.From || both) && (!q.Known || q.How != pairing.Lost) && q.Kind != flows.ICMPError {
-			return max(0, p.At.Sub(max(q.At, q.Until)))
+			return max(0, p.At.Sub(max(q.At, q.Until))), s.alive(j)
 		}
 	}
-	return 0
+	return 0, true
 }
 
 // crossesAmid reports whether something of the other direction crosses while one is
@@ -483,8 +483,11 @@ func (s *Subject) oneWay(o *onset) Answer {
 	v := s.pathVerdict(OneWayDrop, o)
 	first := o.lost[dead][0]
 	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
-	v.Silence = s.quietBefore(first)
-	o.silence, o.explained = v.Silence, outlasts(v.Silence, o.survived)
+	quiet, known := s.quietBefore(first)
+	if !known {
+		quiet, o.last, o.tail = 0, -1, pairing.Ref{}
+	}
+	v.Silence, o.silence, o.explained = quiet, quiet, outlasts(quiet, o.survived)
 	control, _ := s.controlsSay(s.lastLoss(o))
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
