@@ -330,12 +330,12 @@ func (s *Subject) alive(i int) bool {
 	if p.Known && p.How == pairing.Crossed || passed(s, i) {
 		return true
 	}
-	if p.Known && p.How == pairing.Lost || p.Kind == flows.KeepaliveProbe {
+	if p.Known && p.How == pairing.Lost || p.Kind == flows.KeepaliveProbe || p.Event.Elsewhere() {
 		return false
 	}
 	for j := i - 1; j >= 0 && p.At.Sub(s.Passages[j].At) < time.Second; j-- {
 		q := &s.Passages[j]
-		if q.From == 1-p.From && q.Kind != flows.KeepaliveProbe && !(q.Known && q.How == pairing.Lost) || passed(s, j) {
+		if q.From == 1-p.From && q.Kind != flows.KeepaliveProbe && !q.Event.Elsewhere() && !(q.Known && q.How == pairing.Lost) || passed(s, j) {
 			return true
 		}
 	}
@@ -388,7 +388,7 @@ func survivedSilences(s *Subject, limit int) []quiet {
 // between two captures, or it was answered.
 func passed(s *Subject, i int) bool {
 	p := &s.Passages[i]
-	if p.Known && p.How == pairing.Lost || p.Strayed {
+	if p.Known && p.How == pairing.Lost || p.Strayed || p.Event.Elsewhere() {
 		return false
 	}
 	if p.Kind == flows.KeepaliveProbe && p.Event.Run == nil {
@@ -428,7 +428,7 @@ func (s *Subject) acknowledged(i int) bool {
 	p := &s.Passages[i]
 	for j := i + 1; j < len(s.Passages); j++ {
 		q := &s.Passages[j]
-		if q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && q.Event.Flags.Has(tcp.ACK) &&
+		if q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && !q.Event.Elsewhere() && q.Event.Flags.Has(tcp.ACK) &&
 			p.Event.Len > 0 && q.Event.Ack.Sub(p.Event.Seq.Add(int(p.Event.Len))) >= 0 {
 			return true
 		}
@@ -535,8 +535,8 @@ func findTail(s *Subject) (t silentTail, ok bool) {
 			p := &s.Passages[i]
 			switch {
 			case p.Kind == flows.ICMPError || p.From > flows.Server:
-			case p.From != side && p.Known && p.How == pairing.Lost:
-				// It never arrived.
+			case p.From != side && (p.Known && p.How == pairing.Lost || p.Event.Elsewhere()):
+				// It never arrived, or was not taken.
 			case p.From != side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil:
 				// The other side's own question is no answer, but it is life.
 				t = silentTail{side: side, first: -1, lastHeard: i, reset: -1}

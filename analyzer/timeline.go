@@ -82,7 +82,7 @@ func (s *Subject) noteOf(p *Passage) string {
 		return "gave up"
 	case p.Kind == flows.RST && s.endingOf(p.From) == flows.EndUserTimeout && s.lastRST(p):
 		return "user timeout"
-	case p.Kind == flows.RST && ev.Note&flows.NoteOutOfWindow != 0:
+	case ev.Note&flows.NoteOutOfWindow != 0:
 		return "not accepted"
 	case (p.Kind == flows.SYN || p.Kind == flows.FIN) && ev.Note&flows.NoteRepeated != 0:
 		return "again"

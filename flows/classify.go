@@ -36,6 +36,14 @@ func (s *step) kind(stale bool) Kind {
 		}
 		return SYN
 	}
+	s.applyPrior()
+	if s.elsewhere() {
+		s.note |= NoteOutOfWindow
+		if seg.Len == 0 && f&tcp.FIN == 0 {
+			return ACK
+		}
+		return Unknown
+	}
 	if f&tcp.FIN != 0 {
 		s.baseline()
 		s.settlePeer()
@@ -86,11 +94,45 @@ func (s *step) reset() Kind {
 	return RST
 }
 
+// elsewhere reports whether both numbers of a segment lie farther than a window
+// from where the two ends stand: a firewall that has ceased to shift them passes
+// such ones on, and nobody takes them. Behind a gap in the capture both ends have
+// moved on, and the peer's next segment fits this one.
+func (s *step) elsewhere() bool {
+	h, seg, d, p := s.h, s.seg, s.d, s.p
+	if seg.Flags&tcp.ACK == 0 || (h.state[0]|h.state[1])&stTentative != 0 || h.state[0]&h.state[1]&stKnown == 0 {
+		return false
+	}
+	near := func(seq, ack tcp.Seq) (bool, bool) {
+		return abs(seg.Seq.Sub(seq)) <= s.widest(p), abs(seg.Ack.Sub(ack)) <= s.widest(d)
+	}
+	if seq, ack := near(h.next[d], h.next[p]); seq || ack {
+		return false
+	}
+	r := s.rare()
+	if other := r.stray[p]; other.seen {
+		if seq, ack := near(other.ack, other.next); seq && ack {
+			r.stray = [2]stray{}
+			return false
+		}
+	}
+	r.stray[d] = stray{seg.End(), seg.Ack, true}
+	return true
+}
+
+// widest is the largest window that an end can announce, and no less than what
+// sequence numbers of one connection lie apart.
+func (s *step) widest(e int) int {
+	if s.h.state[e]&stSYN == 0 {
+		return 0xffff << 14 // RFC 7323, section 2.3
+	}
+	return max(seqNear, 0xffff<<max(0, int(s.c.scale[e])-1))
+}
+
 // baseline settles what SND.NXT of the sender was before this segment, as far
 // as the segment itself can tell.
 func (s *step) baseline() {
 	h, seg, d := s.h, s.seg, s.d
-	s.applyPrior()
 	st := h.state[d]
 	switch {
 	case st&stKnown != 0:

@@ -179,6 +179,10 @@ func (e *Event) EndOrd() tcp.Ordinal {
 	return e.Ord
 }
 
+// Elsewhere reports whether a segment's numbers, both of them, are nowhere near the
+// connection's: its receiver does not take it, and it says nothing of it.
+func (e *Event) Elsewhere() bool { return e.Note&NoteOutOfWindow != 0 && e.Kind != RST }
+
 // Gap is a stretch of silence of a flow, in both directions.
 type Gap struct {
 	From, To       tcp.Instant

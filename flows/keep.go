@@ -36,8 +36,8 @@ func (s *step) ordinary(kind Kind) {
 		}
 		return
 	}
-	if s.c.afterGap > 0 {
-		s.c.afterGap--
+	if s.c.afterGap > 0 || s.note&NoteOutOfWindow != 0 {
+		s.c.afterGap = max(s.c.afterGap, 1) - 1
 		if ev := s.append(kind); ev != nil {
 			ev.bits |= evKeep
 		}

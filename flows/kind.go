@@ -105,7 +105,7 @@ const (
 	NoteDSACK                          // its first SACK block reports octets received twice
 	NoteRepeated                       // a SYN or FIN sent again
 	NoteAfterGap                       // first segment after an idle gap
-	NoteOutOfWindow                    // RST or SYN that the receiver need not accept
+	NoteOutOfWindow                    // RST, or a segment with both numbers far off, that the receiver does not accept
 	NoteSimultaneous                   // crossed a segment of the other side
 	NoteRevised                        // labelled after the fact
 	NoteBadSum                         // TCP or IP checksum wrong

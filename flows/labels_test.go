@@ -66,6 +66,20 @@ func TestLabelsOfAConversation(t *testing.T) {
 +60s C > S ACK seq 104 ack 900
 +10ms S > C ACK seq 900 ack 105
 `, "syn syn-ack ack data ack keepalive-probe keepalive-ack"},
+		{"answers with the numbers of another place", opening + `
++60s  C > S ACK     seq 104 ack 900
++10ms S > C ACK     seq 1700000000 ack 300000000
++1ms  C > S ACK     seq 105 ack 900
++75s  C > S ACK     seq 104 ack 900
++10ms S > C ACK     seq 1700000000 ack 300000000
++75s  C > S RST,ACK seq 105 ack 900
+`, "syn syn-ack ack data ack keepalive-probe ack ack keepalive-probe ack rst"},
+		{"both ends have sent much that the capture lacks", opening + `
++60s  S > C PSH,ACK seq 500000900 ack 300000105 data "then"
++10ms C > S ACK     seq 300000105 ack 500000904
++60s  C > S ACK     seq 300000104 ack 500000904
++10ms S > C ACK     seq 500000904 ack 300000105
+`, "syn syn-ack ack data ack unknown ack keepalive-probe keepalive-ack"},
 		{"capture starts in the silence", `
 0 C > S ACK seq 104 ack 900
 +10ms S > C ACK seq 900 ack 105

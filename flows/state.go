@@ -102,6 +102,7 @@ type rare struct {
 	rhythms     *[2]rhythm // by end; nil until one is looked for
 	beats       uint32     // heartbeats and their answers
 	foreign     [2]foreign
+	stray       [2]stray
 	prior       Prior
 	learned     bool // prior holds something that a second reading wants
 }
@@ -109,6 +110,13 @@ type rare struct {
 // foreign counts the segments of an end whose SACK edges lie nowhere near what
 // its peer sent: a box on the way shifts sequence numbers and leaves these alone.
 type foreign ForeignSACK
+
+// stray is where an end's newest segment stood that was nowhere near where the
+// connection is.
+type stray struct {
+	next, ack tcp.Seq
+	seen      bool
+}
 
 // shut is what is known of a window that an end has closed.
 type shut struct {

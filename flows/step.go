@@ -204,6 +204,8 @@ func (s *step) tell(kind Kind) {
 	case f&tcp.RST != 0:
 		s.tellReset()
 		return
+	case s.note&NoteOutOfWindow != 0:
+		return
 	case f&tcp.SYN != 0:
 		s.tellSYN()
 	default:

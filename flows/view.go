@@ -277,7 +277,7 @@ func (f *Flow) answeredAfter(i int) bool {
 	}
 	for j := i + 1; j < len(f.Events); j++ {
 		x := &f.Events[j]
-		if x.From == ev.From || x.Kind == ICMPError {
+		if x.From == ev.From || x.Kind == ICMPError || x.Elsewhere() {
 			continue
 		}
 		return x.Kind != RST && x.Kind != KeepaliveProbe
@@ -344,7 +344,7 @@ func (f *Flow) resetEnding(side uint8) Ending {
 	var first, last tcp.Instant
 	for i := range f.Events {
 		ev := &f.Events[i]
-		if ev.From == 1-side && ev.Kind != KeepaliveProbe && ev.Kind != RST && ev.Kind != ICMPError {
+		if ev.From == 1-side && ev.Kind != KeepaliveProbe && ev.Kind != RST && ev.Kind != ICMPError && !ev.Elsewhere() {
 			unanswered = 0
 		}
 		if ev.From != side {
@@ -397,7 +397,7 @@ func (f *Flow) timedOut(side uint8, now tcp.Instant) bool {
 	var times []tcp.Instant
 	for i := range f.Events {
 		ev := &f.Events[i]
-		if ev.From == 1-side && ev.Kind != KeepaliveProbe && ev.Kind != ICMPError {
+		if ev.From == 1-side && ev.Kind != KeepaliveProbe && ev.Kind != ICMPError && !ev.Elsewhere() {
 			times = times[:0]
 		}
 		if ev.From == side && ev.Kind == Retransmission {

@@ -51,6 +51,18 @@ drop both
 +1s    C > S ACK     seq 156 ack 900 ts 48058 44079
 +10ms  S > C ACK     seq 899 ack 157 ts 48079 44052
 `, "silent-drop proven", "undecided possible", "undecided possible"},
+	{"a firewall ceases to shift sequence numbers, and nobody takes the answers", session + `
++600s C > S ACK     seq 156 ack 900 ts 642068 46057 lost
++11ms S > C ACK     seq 1700000900 ack 300000157 ts 646079 42046 @client
++1ms  C > S ACK     seq 157 ack 900 ts 642080 46057 lost
++75s  C > S ACK     seq 156 ack 900 ts 717068 46057 lost
++11ms S > C ACK     seq 1700000900 ack 300000157 ts 721079 42046 @client
++1ms  C > S ACK     seq 157 ack 900 ts 717080 46057 lost
++75s  C > S ACK     seq 156 ack 900 ts 792068 46057 lost
++11ms S > C ACK     seq 1700000900 ack 300000157 ts 796079 42046 @client
++1ms  C > S ACK     seq 157 ack 900 ts 792080 46057 lost
++75s  C > S RST,ACK seq 157 ack 900 ts 867068 46057 lost
+`, "-", "undecided possible", "-"},
 	{"octets that crossed are in neither capture, and then all is lost", session + `
 drop both
 +60s   C > S PSH,ACK seq 5157 ack 900 ts 102068 46057 len 60
