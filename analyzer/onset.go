@@ -371,7 +371,7 @@ func survivedSilences(s *Subject, limit int) []quiet {
 			continue
 		}
 		if r := p.Event.Run; r != nil && p.Kind == flows.KeepaliveProbe && r.Period.Known && runPassed(s, p) {
-			if length := pauseWithin(r); length > 0 {
+			if length := s.pause(i); length > 0 {
 				all = append(all, quiet{length, p.From, p.First(), p.At})
 			}
 		}
@@ -379,7 +379,9 @@ func survivedSilences(s *Subject, limit int) []quiet {
 		if before < 0 || length <= 0 || !passed(s, i) {
 			continue
 		}
-		all = append(all, quiet{length, p.From, p.First(), p.At})
+		if length = s.uncut(i, length); length > 0 {
+			all = append(all, quiet{length, p.From, p.First(), p.At})
+		}
 	}
 	return all
 }

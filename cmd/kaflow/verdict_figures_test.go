@@ -53,6 +53,11 @@ drop S
 +990ms C > S RST,ACK seq 140 ack 966 id 11
 `
 
+// bothAsk is a session of which either end asks at a pace of its own: no silence lasts as
+// long as the server's.
+var bothAsk = withoutTS + answered("+360s", "+360s", 1) + serverAnswered("+27s", "", 1, "") + answered("+333s", "", 1) + serverAnswered("+54s", "", 1, "") +
+	answered("+306s", "", 1) + serverAnswered("+81s", "", 1, "") + answered("+279s", "", 1) + serverAnswered("+108s", "", 1, "")
+
 // finInVain is a session that an end closes after ten minutes, and whose FIN never
 // arrives.
 const finInVain = session + `
@@ -205,6 +210,7 @@ drop both
 		{"the first run in the files survived as long a silence", joinedInSilence, []string{"a silence of 2h00m00s was survived before", "!\"killed_s\": 7200"}, nil, nil},
 		{"a clock is set within the silence", setInSilence, []string{"after 2h00m00s of silence", "!1h55m"}, nil, []string{`"observed_idle_s": null`}},
 		{"the last answer of a row is the first that is lost", lastAnswerOfRow, []string{"3 segments of the server are lost on the way", `"killed_s": null`}, nil, nil},
+		{"either end cuts the silences of the other one's pace", bothAsk, []string{`"survived_s": 359.`}, []string{`"survived_s": 359.`}, []string{`"survived_s": 360.0`}},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
