@@ -222,16 +222,26 @@ func deviceProbes(s *Subject, _ *Diagnosis) []Finding {
 
 // foreignProbes finds the probes in a side's name that come from another
 // distance than all else of that side; where its own capture is there, which
-// was recording, they must be missing in it.
+// was recording, they must be missing in it, or come from elsewhere there, too.
 func (s *Subject) foreignProbes(side uint8) (f Finding, n int, ok bool) {
-	const fewest = 2
-	who, far, origin := sideName(side), &s.Seen[0], (*pairing.Sighting)(nil)
-	if s.TwoSided() && len(s.Seen) > 1 {
-		origin, far = &s.Seen[0], &s.Seen[len(s.Seen)-1]
-		if side == flows.Server {
-			origin, far = far, origin
-		}
+	if !s.TwoSided() || len(s.Seen) < 2 {
+		return s.foreignProbesAt(side, &s.Seen[0], nil)
 	}
+	origin, far := &s.Seen[0], &s.Seen[len(s.Seen)-1]
+	if side == flows.Server {
+		origin, far = far, origin
+	}
+	if f, n, ok = s.foreignProbesAt(side, far, origin); ok || beside(origin.Flow, side) {
+		return f, n, ok
+	}
+	return s.foreignProbesAt(side, origin, nil)
+}
+
+// foreignProbesAt looks for them at one vantage point; origin is the side's own capture,
+// nil where none is asked.
+func (s *Subject) foreignProbesAt(side uint8, far, origin *pairing.Sighting) (f Finding, n int, ok bool) {
+	const fewest = 2
+	who := sideName(side)
 	ttls := ttlsBut(far.Flow, side)
 	var refs []pairing.Ref
 	own := 0
@@ -264,11 +274,19 @@ func (s *Subject) foreignProbes(side uint8) (f Finding, n int, ok bool) {
 }
 
 // neverSent reports whether the capture nearest to a side was recording and
-// holds nothing of it at the time of an event of the capture beyond.
+// holds no probe of it at the time of an event of the capture beyond, nor traffic
+// in which one may be hidden.
 func (s *Subject) neverSent(origin, far *pairing.Sighting, ev *flows.Event) bool {
 	c := clockwork(s.Clocks)
 	from, to := c.to(s.Base, far.Vantage, ev.At), c.to(s.Base, far.Vantage, ev.End())
-	return !s.heard(c, origin, ev.From, from.Add(-time.Second), to.Add(time.Second)) && s.recorded(origin, from) && s.recorded(origin, to)
+	asks := slices.ContainsFunc(origin.Flow.Events, func(x flows.Event) bool {
+		mayAsk := x.From == ev.From && x.Kind != flows.ACK && x.Kind != flows.KeepaliveACK
+		if x.Run != nil {
+			mayAsk = x.Run.Count[ev.From] > 0 && (x.From == ev.From || x.Kind != flows.KeepaliveProbe)
+		}
+		return mayAsk && c.to(s.Base, origin.Vantage, x.At) <= to.Add(time.Second) && c.to(s.Base, origin.Vantage, x.End()) >= from.Add(-time.Second)
+	})
+	return !asks && s.recorded(origin, from) && s.recorded(origin, to)
 }
 
 // ttlsBut lists the TTLs of all that a side sent but probes and RSTs; nil where

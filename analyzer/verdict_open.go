@@ -153,6 +153,10 @@ func healthyAtEnd(s *Subject) Answer {
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s took that answer: the capture ends before it would have asked again", sideName(healed.side)))
 	}
 	switch probes := f.Count(flows.KeepaliveProbe); {
+	case probes > 0 && s.TwoSided() && len(s.Seen) > 1 && !s.probesAtBothEnds():
+		s.answeredApart(v, i)
+	case probes > 0 && s.TwoSided() && len(s.Seen) > 1 && !s.probesCross():
+		v.Summary = fmt.Sprintf("Open and well: keepalive probes (%d seen) are answered, and the captures of both ends hold some.", probes)
 	case healed != nil && s.TwoSided() && len(s.Seen) > 1:
 		v.Summary = fmt.Sprintf("Open and well: the last keepalive probe (of %d seen) crosses and is answered.", probes)
 	case healed != nil:
@@ -181,6 +185,47 @@ func (s *Subject) wholeView() *Subject {
 		return nil
 	}
 	return s.seenAt(s.Seen[whole].Vantage)
+}
+
+// probesAtBothEnds reports whether the captures of both ends of the path hold keepalives
+// in the name of one side.
+func (s *Subject) probesAtBothEnds() bool {
+	first, last := s.Seen[0].Flow, s.Seen[len(s.Seen)-1].Flow
+	return first.Sides[0].Probes > 0 && last.Sides[0].Probes > 0 || first.Sides[1].Probes > 0 && last.Sides[1].Probes > 0
+}
+
+// probesCross reports whether any keepalive is in the captures of both ends of the path.
+func (s *Subject) probesCross() bool {
+	first, last := s.Seen[0].Vantage, s.Seen[len(s.Seen)-1].Vantage
+	return slices.ContainsFunc(s.Passages, func(p Passage) bool {
+		at := func(vantage int) bool {
+			return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == vantage })
+		}
+		return p.Kind == flows.KeepaliveProbe && p.Known && p.How == pairing.Crossed && at(first) && at(last)
+	})
+}
+
+// answeredApart tells of keepalives that are answered and of which each is in the capture
+// of one end alone; last is the last sign of life.
+func (s *Subject) answeredApart(v *Verdict, last int) {
+	n, how := 0, "but none is in the captures of both ends"
+	for i := range s.Passages {
+		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe && p.Event.Run != nil {
+			n += int(p.Event.Run.Count[p.From])
+		} else if p.Kind == flows.KeepaliveProbe {
+			n += max(1, p.Count)
+		}
+	}
+	for side := uint8(0); side < 2; side++ {
+		if _, _, ok := s.foreignProbes(side); ok {
+			how = "and do not cross: a device between asks, and takes the answers"
+		}
+	}
+	v.Summary = fmt.Sprintf("Open: keepalive probes (%d seen) are answered where they are seen, %s.", n, how)
+	if p := &s.Passages[last]; !p.Known || p.How != pairing.Crossed {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, "whether the connection still crosses the whole path: what was answered last is not seen to")
+	}
 }
 
 // healing is a row of probes of which the last one was answered, and those before

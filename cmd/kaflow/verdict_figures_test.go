@@ -53,6 +53,19 @@ drop S
 +990ms C > S RST,ACK seq 140 ack 966 id 11
 `
 
+// askedBetween is a session of which a device asks both ends, each in the other's name.
+var askedBetween = session + `
++30s  S > C PSH,ACK seq 900 ack 157 ts 76057 42046 len 40
++11ms C > S ACK     seq 157 ack 940 ts 72068 76057
++30s  S > C PSH,ACK seq 940 ack 157 ts 106057 72068 len 40
++11ms C > S ACK     seq 157 ack 980 ts 102068 106057
+` + strings.Repeat(`
++250s S > C ACK seq 979 ack 157 ts 106057 102068 @client ttl 250
++1ms  C > S ACK seq 157 ack 980 ts 102068 106057 @client
++1ms  C > S ACK seq 156 ack 980 ts 102068 106057 @server ttl 250
++1ms  S > C ACK seq 980 ack 157 ts 106057 102068 @server
+`, 6) + pinged
+
 // bothAsk is a session of which either end asks at a pace of its own: no silence lasts as
 // long as the server's.
 var bothAsk = withoutTS + answered("+360s", "+360s", 1) + serverAnswered("+27s", "", 1, "") + answered("+333s", "", 1) + serverAnswered("+54s", "", 1, "") +
@@ -210,6 +223,7 @@ drop both
 		{"the first run in the files survived as long a silence", joinedInSilence, []string{"a silence of 2h00m00s was survived before", "!\"killed_s\": 7200"}, nil, nil},
 		{"a clock is set within the silence", setInSilence, []string{"after 2h00m00s of silence", "!1h55m"}, nil, []string{`"observed_idle_s": null`}},
 		{"the last answer of a row is the first that is lost", lastAnswerOfRow, []string{"3 segments of the server are lost on the way", `"killed_s": null`}, nil, nil},
+		{"a device between asks both ends", askedBetween, []string{`"healthy"`, `"confidence": "possible"`, "a device between asks, and takes the answers", `"device-probes"`, "!cross and are answered", `"policies": []`}, nil, nil},
 		{"either end cuts the silences of the other one's pace", bothAsk, []string{`"survived_s": 359.`}, []string{`"survived_s": 359.`}, []string{`"survived_s": 360.0`}},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
