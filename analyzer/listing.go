@@ -123,7 +123,7 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 	for i := range diag.Policies {
 		diag.Policies[i].Remark = remark(&diag.Policies[i], &diag.Idle)
 	}
-	nameRefresher(diag.Policies)
+	nameRefresher(diag.Policies, &diag.Verdict)
 	diag.Remedies = remedies(s, &diag)
 	diag.Owner = askOwner(s, &diag)
 	if d.whatIf != nil {

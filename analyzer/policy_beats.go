@@ -87,8 +87,9 @@ func (p *Policy) period() time.Duration {
 }
 
 // nameRefresher says which of several policies of a connection keeps the state
-// of the path alive: the one that asks most often.
-func nameRefresher(policies []Policy) {
+// of the path alive: the one that asks most often. Where the state was lost all
+// the same, or may have been, none did.
+func nameRefresher(policies []Policy, v *Verdict) {
 	best, second := -1, time.Duration(0)
 	for i := range policies {
 		d := policies[i].period()
@@ -111,5 +112,8 @@ func nameRefresher(policies []Policy) {
 	if p.Remark != "" {
 		p.Remark += "; "
 	}
-	p.Remark += "it asks most often, and keeps the state of the path alive"
+	p.Remark += "it asks most often"
+	if !forgotten(v) && v.ID != Undecided {
+		p.Remark += ", and keeps the state of the path alive"
+	}
 }

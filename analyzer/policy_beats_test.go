@@ -43,15 +43,18 @@ func TestTheMostFrequentPolicyKeepsThePathAlive(t *testing.T) {
 		name string
 		all  []Policy
 		want int // -1 none
+		died string
 	}{
-		{"heartbeats beside keepalives", []Policy{tcp, beat}, 1},
-		{"the other way round", []Policy{beat, tcp}, 0},
-		{"both alike", []Policy{tcp, tcp}, -1},
-		{"one alone", []Policy{beat}, -1},
-		{"one of unknown pace", []Policy{beat, unknown}, -1},
-		{"three", []Policy{tcp, tcp, beat}, 2},
+		{"heartbeats beside keepalives", []Policy{tcp, beat}, 1, Healthy},
+		{"the other way round", []Policy{beat, tcp}, 0, Healthy},
+		{"both alike", []Policy{tcp, tcp}, -1, Healthy},
+		{"one alone", []Policy{beat}, -1, Healthy},
+		{"one of unknown pace", []Policy{beat, unknown}, -1, Healthy},
+		{"three", []Policy{tcp, tcp, beat}, 2, Healthy},
+		{"the state was lost while it asked", []Policy{tcp, beat}, -1, SilentDrop},
+		{"it may have been", []Policy{tcp, beat}, -1, Undecided},
 	} {
-		nameRefresher(c.all)
+		nameRefresher(c.all, &Verdict{ID: c.died})
 		for i := range c.all {
 			if named := strings.Contains(c.all[i].Remark, "keeps the state"); named != (i == c.want) {
 				t.Errorf("%s: policy %d: %q", c.name, i, c.all[i].Remark)
