@@ -194,6 +194,11 @@ func (s *Subject) probesAtBothEnds() bool {
 	return first.Sides[0].Probes > 0 && last.Sides[0].Probes > 0 || first.Sides[1].Probes > 0 && last.Sides[1].Probes > 0
 }
 
+// probesAtEnds counts the keepalives in the captures of both ends of the path.
+func (s *Subject) probesAtEnds() int {
+	return s.Seen[0].Flow.Count(flows.KeepaliveProbe) + s.Seen[len(s.Seen)-1].Flow.Count(flows.KeepaliveProbe)
+}
+
 // probesCross reports whether any keepalive is in the captures of both ends of the path.
 func (s *Subject) probesCross() bool {
 	first, last := s.Seen[0].Vantage, s.Seen[len(s.Seen)-1].Vantage
@@ -208,20 +213,19 @@ func (s *Subject) probesCross() bool {
 // answeredApart tells of keepalives that are answered and of which each is in the capture
 // of one end alone; last is the last sign of life.
 func (s *Subject) answeredApart(v *Verdict, last int) {
-	n, how := 0, "but none is in the captures of both ends"
-	for i := range s.Passages {
-		if p := &s.Passages[i]; p.Kind == flows.KeepaliveProbe && p.Event.Run != nil {
-			n += int(p.Event.Run.Count[p.From])
-		} else if p.Kind == flows.KeepaliveProbe {
-			n += max(1, p.Count)
+	for _, x := range []*pairing.Sighting{&s.Seen[0], &s.Seen[len(s.Seen)-1]} {
+		if probes := x.Flow.Count(flows.KeepaliveProbe); probes == s.probesAtEnds() { // the other capture had ended, see probedAlone
+			v.Summary = fmt.Sprintf("Open and well as far as %s shows: keepalive probes (%d seen) are answered.", s.Points[x.Vantage].Name, probes)
+			return
 		}
 	}
+	how := "but none is in the captures of both ends"
 	for side := uint8(0); side < 2; side++ {
 		if _, _, ok := s.foreignProbes(side); ok {
 			how = "and do not cross: a device between asks, and takes the answers"
 		}
 	}
-	v.Summary = fmt.Sprintf("Open: keepalive probes (%d seen) are answered where they are seen, %s.", n, how)
+	v.Summary = fmt.Sprintf("Open: keepalive probes (%d seen) are answered where they are seen, %s.", s.probesAtEnds(), how)
 	if p := &s.Passages[last]; !p.Known || p.How != pairing.Crossed {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, "whether the connection still crosses the whole path: what was answered last is not seen to")
