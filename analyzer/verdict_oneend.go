@@ -88,7 +88,11 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 		}
 		v.Summary = fmt.Sprintf("After %s of silence the %s's %s got no answer, while %s between the same hosts lives. The path and the peer work; this connection's state is gone, most likely in a device between.",
 			facts.Compact(t.silence), asker, asked, aControl(alive))
-		v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+sideName(other(t.side)))
+		if peer := sideName(other(t.side)); s.capturedBeside(other(t.side)) {
+			v.Unknown = append(v.Unknown, "whether they reached the "+peer+": "+s.needs(t.side))
+		} else {
+			v.Unknown = append(v.Unknown, "whether the peer itself dropped them: needs a capture at the "+peer)
+		}
 		return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "path and peer work", Evidence: alive.Refs}},
 			Hypotheses: []Hypothesis{hostDropHypothesis(t.side, evidence), s.oneWayHypothesis(t)}}
 	}
@@ -100,7 +104,7 @@ func deathSeenFromOneEnd(s *Subject) Answer {
 	} else {
 		v.Summary = fmt.Sprintf("In the middle of traffic the %s stopped getting answers to its %s. From one end alone this can be a cut path, a dead peer or lost state.", asker, asked)
 	}
-	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": needs a capture there over the same time")
+	v.Unknown = append(v.Unknown, "whether they reached the "+sideName(other(t.side))+": "+s.needs(t.side))
 	return Answer{Verdict: v, Findings: []Finding{finding}, Hypotheses: tailHypotheses(s, t, idle, alive, dead)}
 }
 

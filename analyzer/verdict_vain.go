@@ -2,24 +2,51 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 
 	"kaflow/facts"
 	"kaflow/flows"
+	"kaflow/pairing"
 )
 
 // askedInVain holds where one capture has an end that asks in vain, or from in
 // between two, or one that waits for what its peer sent in vain.
 func askedInVain(s *Subject) Answer {
-	if a := deathSeenFromOneEnd(s); a.Verdict != nil {
-		return a
-	}
-	if a := bothAskInVain(s); a.Verdict != nil {
-		return a
-	}
-	if a := heardTooLate(s); a.Verdict != nil {
-		return a
+	for _, ask := range []func(*Subject) Answer{deathSeenFromOneEnd, bothAskInVain, heardTooLate} {
+		if a := ask(s); a.Verdict != nil {
+			s.atBothEnds(a.Hypotheses)
+			return a
+		}
 	}
 	return holeStaysOpen(s)
+}
+
+// atBothEnds asks for no capture at an end that has one.
+func (s *Subject) atBothEnds(list []Hypothesis) {
+	for side := uint8(0); side < 2; side++ {
+		if !s.capturedBeside(other(side)) {
+			continue
+		}
+		for i := range list {
+			if list[i].Next == nextCapture(side) {
+				list[i].Next = decide
+			}
+		}
+	}
+}
+
+// capturedBeside reports whether one of several captures was taken beside a side.
+func (s *Subject) capturedBeside(side uint8) bool {
+	return s.TwoSided() && len(s.Seen) > 1 && beside(s.nearest(side), side)
+}
+
+// needs says what would tell whether a side's questions, of which none is seen to arrive,
+// reached its peer.
+func (s *Subject) needs(side uint8) string {
+	if peer := other(side); s.capturedBeside(peer) {
+		return s.Points[s.nearestSighting(peer).Vantage].Name + " does not hold them, and does not prove that they were lost"
+	}
+	return "needs a capture there over the same time"
 }
 
 // heardTooLate holds where a capture has an end that gave up after probes in vain,
@@ -47,12 +74,15 @@ func (s *Subject) gaveUpThenHeard(side uint8, first, end int, late *Passage) Ans
 	who, peer := sideName(side), sideName(1-side)
 	asked, over := &s.Passages[first], &s.Passages[end]
 	v := &Verdict{ID: Undecided, Confidence: Possible, At: asked.At, FirstLost: asked.First(), Between: [2]int{s.Base, s.Base},
-		Unknown: []string{"whether the " + who + "'s questions reached the " + peer + ": needs a capture there over the same time"}}
+		Unknown: []string{"whether the " + who + "'s questions reached the " + peer + ": " + s.needs(side)}}
 	v.Silence, _ = s.silence(first)
 	v.Summary = fmt.Sprintf("The %s gave up after questions that got no answer; %s later the %s is heard again and still holds the connection. An outage passed, the %s's host was away for a while, or a device between let nothing through until the %s spoke.",
 		who, facts.Compact(late.At.Sub(over.At)), peer, peer, peer)
-	vain := append(s.vainProbes(side, end), over.Refs...)
+	asks := s.unansweredIn(side, first, end)
+	vain := append(slices.Clone(asks[:min(len(asks), 8)]), over.Refs...)
 	next := nextCapture(side)
+	found := []Finding{{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer before it gave up", who, plural(len(asks), "probe")),
+		Suggests: "questions or answers were lost, or nobody was there for a while", Evidence: vain}}
 	alive, dead := s.controlsSay(over.At)
 	cut := Hypothesis{Verdict: PathCut, For: because("the "+peer+" is heard again later: an outage of some length", late.Refs...), Next: next}
 	drop := Hypothesis{Verdict: SilentDrop, For: because("a device that the other end teaches anew looks the same", append(vain, late.Refs...)...), Next: next}
@@ -77,8 +107,38 @@ func (s *Subject) gaveUpThenHeard(side uint8, first, end int, late *Passage) Ans
 			h.Against = because("no control: nothing else between the hosts was seen meanwhile")
 		}
 	}
-	return Answer{Verdict: v, Findings: []Finding{{Rule: "probes-unanswered", Says: fmt.Sprintf("the %s's last %s got no answer before it gave up", who, plural(len(vain)-len(over.Refs), "probe")),
-		Suggests: "questions or answers were lost, or nobody was there for a while", Evidence: vain}}, Hypotheses: []Hypothesis{cut, drop, gone}}
+	if name, ok := s.allArrive(side, first, end); ok {
+		v.Summary = fmt.Sprintf("The %s gave up after questions that got no answer, though all of them are in %s, and no answer leaves from there; %s later the %s is heard again and still holds the connection. Its host was away for a while, or does not take what reaches it.",
+			who, name, facts.Compact(late.At.Sub(over.At)), peer)
+		v.Unknown = []string{"why the " + peer + "'s host did not answer: look on the host itself"}
+		gone.For = append(gone.For, because("the questions are in the capture taken beside the "+peer+", which shows no answer", vain...)...)
+		return Answer{Verdict: v, Findings: found, Hypotheses: []Hypothesis{gone, hostDropHypothesis(side, vain)}}
+	}
+	return Answer{Verdict: v, Findings: found, Hypotheses: []Hypothesis{cut, drop, gone}}
+}
+
+// unansweredIn lists a side's unanswered probes among the passages from first to end.
+func (s *Subject) unansweredIn(side uint8, first, end int) (refs []pairing.Ref) {
+	for i := first; i < end; i++ {
+		if p := &s.Passages[i]; p.From == side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil && p.Event.AnsweredBy == 0 {
+			refs = append(refs, p.First())
+		}
+	}
+	return refs
+}
+
+// allArrive reports whether the capture beside a side's peer holds all that the side asked
+// among the passages from first to end, and returns its name.
+func (s *Subject) allArrive(side uint8, first, end int) (name string, ok bool) {
+	if !s.capturedBeside(other(side)) {
+		return "", false
+	}
+	for i := first; i < end; i++ {
+		if p := &s.Passages[i]; p.From == side && p.Kind == flows.KeepaliveProbe && !s.reached(p, other(side)) {
+			return "", false
+		}
+	}
+	return s.Points[s.nearestSighting(other(side)).Vantage].Name, true
 }
 
 // bothAskInVain holds where one capture, taken between the ends, has the probes

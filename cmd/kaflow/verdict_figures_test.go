@@ -66,6 +66,14 @@ var askedBetween = session + `
 +1ms  S > C ACK seq 980 ack 157 ts 106057 102068 @server
 `, 6) + pinged
 
+// awayForMinutes is a session whose client gives up while the server, which gets all that
+// it is asked, says nothing for some minutes.
+var awayForMinutes = withoutTS + answered("+60s", "+60s", 2) + strings.Replace(strings.Repeat("+1s C > S ACK seq 156 ack 900\n", 10), "+1s", "+60s", 1) + `
++1s   C > S RST,ACK seq 157 ack 900
++220s S > C ACK     seq 899 ack 157
++10ms C > S RST     seq 157 win 0 id 0
+`
+
 // bothAsk is a session of which either end asks at a pace of its own: no silence lasts as
 // long as the server's.
 var bothAsk = withoutTS + answered("+360s", "+360s", 1) + serverAnswered("+27s", "", 1, "") + answered("+333s", "", 1) + serverAnswered("+54s", "", 1, "") +
@@ -224,6 +232,8 @@ drop both
 		{"a clock is set within the silence", setInSilence, []string{"after 2h00m00s of silence", "!1h55m"}, nil, []string{`"observed_idle_s": null`}},
 		{"the last answer of a row is the first that is lost", lastAnswerOfRow, []string{"3 segments of the server are lost on the way", `"killed_s": null`}, nil, nil},
 		{"a device between asks both ends", askedBetween, []string{`"healthy"`, `"confidence": "possible"`, "a device between asks, and takes the answers", `"device-probes"`, "!cross and are answered", `"policies": []`}, nil, nil},
+		{"all questions arrive at a host that is away", awayForMinutes,
+			[]string{"all of them are in server.pcap", "the client's last 10 probes got no answer", "look on the host itself", "!needs a capture"}, []string{"the client's last 10 probes got no answer", "needs a capture there"}, nil},
 		{"either end cuts the silences of the other one's pace", bothAsk, []string{`"survived_s": 359.`}, []string{`"survived_s": 359.`}, []string{`"survived_s": 360.0`}},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
