@@ -507,14 +507,19 @@ func (s *step) keepsPace() bool {
 }
 
 // answersProbe reports whether a probe of the peer is open that the segment's
-// acknowledgment covers. What the peer has sent since need not be.
+// acknowledgment covers. What the peer has sent since need not be; what it asked
+// before its own RST nothing answers any more.
 func (s *step) answersProbe() bool {
 	if s.c.open[s.p] == 0 || s.seg.Flags&tcp.ACK == 0 {
 		return false
 	}
 	evs := s.t.arena.events(s.c.story)
 	for i := len(evs) - 1; i >= 0; i-- {
-		if ev := &evs[i]; ev.bits&(evOpen|evTail) == evOpen && ev.from() == s.p {
+		switch ev := &evs[i]; {
+		case ev.from() != s.p || ev.bits&evTail != 0:
+		case ev.kind == RST && ev.note&NoteOutOfWindow == 0:
+			return false
+		case ev.bits&evOpen != 0:
 			return !s.seg.Ack.Before(ev.seq + 1)
 		}
 	}
@@ -535,6 +540,9 @@ func (s *step) credit() {
 	open := int(c.open[p])
 	for i := len(evs) - 1; i >= 0 && open > 0; i-- {
 		ev := &evs[i]
+		if ev.kind == RST && ev.from() == p && ev.note&NoteOutOfWindow == 0 {
+			break
+		}
 		if ev.bits&(evOpen|evTail) != evOpen || ev.from() != p {
 			continue
 		}

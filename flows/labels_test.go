@@ -66,6 +66,13 @@ func TestLabelsOfAConversation(t *testing.T) {
 +60s C > S ACK seq 104 ack 900
 +10ms S > C ACK seq 900 ack 105
 `, "syn syn-ack ack data ack keepalive-probe keepalive-ack"},
+		{"answers that come when their end has given up", opening + `
++60s  C > S ACK     seq 104 ack 900
++1s   C > S ACK     seq 104 ack 900
++1s   C > S RST,ACK seq 105 ack 900
++19s  S > C ACK     seq 900 ack 105
++1ms  S > C ACK     seq 900 ack 105
+`, "syn syn-ack ack data ack keepalive-probe keepalive-probe rst ack ack"},
 		{"answers with the numbers of another place", opening + `
 +60s  C > S ACK     seq 104 ack 900
 +10ms S > C ACK     seq 1700000000 ack 300000000

@@ -234,6 +234,8 @@ drop both
 		{"a device between asks both ends", askedBetween, []string{`"healthy"`, `"confidence": "possible"`, "a device between asks, and takes the answers", `"device-probes"`, "!cross and are answered", `"policies": []`}, nil, nil},
 		{"all questions arrive at a host that is away", awayForMinutes,
 			[]string{"all of them are in server.pcap", "the client's last 10 probes got no answer", "look on the host itself", "!needs a capture"}, []string{"the client's last 10 probes got no answer", "needs a capture there"}, nil},
+		{"the answers leave when the client has given up", strings.Replace(awayForMinutes, "+220s S > C ACK     seq 899 ack 157", "+19s S > C ACK seq 900 ack 157"+strings.Repeat("\n+0s S > C ACK seq 900 ack 157", 9), 1),
+			[]string{"all of them are in server.pcap", `"client": "gave-up"`}, []string{"the client's last 10 probes got no answer", `"client": "gave-up"`}, []string{`"client": "gave-up"`}},
 		{"either end cuts the silences of the other one's pace", bothAsk, []string{`"survived_s": 359.`}, []string{`"survived_s": 359.`}, []string{`"survived_s": 360.0`}},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
