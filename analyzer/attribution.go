@@ -133,6 +133,19 @@ func (s *Subject) attribute(i, trigger int) attribution {
 	return a
 }
 
+// looks weighs the RST of passage i as the capture alone would in which it was seen
+// nearest to its alleged sender: TTLs, IP IDs and round trips are compared with that
+// capture's own.
+func (s *Subject) looks(i, trigger int) attribution {
+	if at := s.Passages[i].First(); len(s.Seen) > 1 {
+		one := s.partAt(at.Vantage)
+		if j := slices.IndexFunc(one.Passages, func(p Passage) bool { return p.First().Ord == at.Ord }); j >= 0 {
+			return one.attribute(j, one.trigger(j))
+		}
+	}
+	return s.attribute(i, trigger)
+}
+
 // vainProbes lists a side's unanswered probes before passage i.
 func (s *Subject) vainProbes(side uint8, i int) (refs []pairing.Ref) {
 	for j := range i {
@@ -234,24 +247,27 @@ func (s *Subject) weighCopies(a *attribution, t *Passage) {
 // and no end is as likely.
 func (s *Subject) forgedByItsLooks(i, trigger int) Answer {
 	rst := &s.Passages[i]
-	a := s.attribute(i, trigger)
+	a := s.looks(i, trigger)
 	if a.score(byDevice) < decisive || a.ranked()[0] != byDevice || a.score(byDevice) == a.score(a.ranked()[1]) {
 		return Answer{}
 	}
-	who := sideName(rst.From)
+	who, next := sideName(rst.From), nextCapture(other(rst.From))
 	v := &Verdict{ID: ForgedReset, Confidence: Possible, At: rst.At, FirstLost: rst.First(), Between: [2]int{s.Base, s.Base},
 		Summary: fmt.Sprintf("The RST that ended the connection bears the %s's address, but it does not look like the %s's: something between may have sent it.", who, who),
 		Unknown: []string{"whether the " + who + " sent it after all: needs a capture there"}}
-	if slices.ContainsFunc(a.clues, func(c clue) bool { return c.suspect == byDevice && c.points >= decisive }) {
+	if a.decidesOn(byDevice) {
 		v.Confidence = Likely
 		v.Summary = fmt.Sprintf("The RST that ended the connection bears the %s's address, but it does not look like the %s's: something nearer sent it.", who, who)
+	}
+	if near := s.nearestSighting(rst.From).Vantage; s.TwoSided() && near != rst.First().Vantage {
+		v.Between, next = [2]int{rst.First().Vantage, rst.First().Vantage}, ""
+		v.Unknown = []string{fmt.Sprintf("whether the %s sent it after all: %s, nearer to it, does not hold it, and may lack other segments as well", who, s.Points[near].Name)}
 	}
 	s.whyReset(v, trigger)
 	var t *Passage
 	if trigger >= 0 {
 		t = &s.Passages[trigger]
 	}
-	next := nextCapture(other(rst.From))
 	return Answer{Verdict: v, Findings: []Finding{a.finding(t)}, Hypotheses: []Hypothesis{
 		{Verdict: ForgedReset, For: a.reasons(byDevice, +1), Against: a.reasons(byDevice, -1), Next: next},
 		{Verdict: PeerLostState, For: append(a.reasons(bySocketless, +1), because("a host without the socket answers with a RST, too", rst.Refs...)...), Against: append(a.reasons(bySocketless, -1), a.reasons(byDevice, +1)...), Next: next},
@@ -259,14 +275,9 @@ func (s *Subject) forgedByItsLooks(i, trigger int) Answer {
 	}}
 }
 
-// byLooksAlone returns how sure it is that a device sent the RST of passage i,
-// where only the RST itself tells.
-func (s *Subject) byLooksAlone(i, trigger int) Confidence {
-	a := s.attribute(i, trigger)
-	if a.ranked()[0] == byDevice && slices.ContainsFunc(a.clues, func(c clue) bool { return c.suspect == byDevice && c.points >= decisive }) {
-		return Likely
-	}
-	return Possible
+// decidesOn reports whether a suspect is the likeliest by a clue that no other can give.
+func (a *attribution) decidesOn(suspect string) bool {
+	return a.ranked()[0] == suspect && slices.ContainsFunc(a.clues, func(c clue) bool { return c.suspect == suspect && c.points >= decisive })
 }
 
 // attributed tells of every other connection that a RST ended who may have sent

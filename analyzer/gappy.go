@@ -25,6 +25,9 @@ func soften(s *Subject, v *Verdict) {
 	default:
 		return
 	}
+	if v.ID == ForgedReset && v.Between[0] == v.Between[1] {
+		return // it rests on the looks of what is there
+	}
 	worst, where := 0.0, 0
 	for _, at := range s.Path {
 		m := s.MissRate(at)

@@ -38,6 +38,24 @@ func closedByEnds(s *Subject) Answer {
 	return Answer{}
 }
 
+// doubtOfRST says why the RST of passage i may not be its sender's own: the capture
+// nearest to that lacks it, or was taken routers away and it looks as much like a
+// device's. It is "" where nothing speaks for that.
+func (s *Subject) doubtOfRST(i int) string {
+	p := &s.Passages[i]
+	near := s.nearestSighting(p.From)
+	if s.TwoSided() && !s.leftItsSide(p) {
+		return fmt.Sprintf("%s, nearer to it, does not hold it, and may have missed it or ended before", s.Points[near.Vantage].Name)
+	}
+	if beside(near.Flow, p.From) {
+		return ""
+	}
+	if a := s.looks(i, s.trigger(i)); a.score(byProgram) <= a.score(byDevice) {
+		return "it looks as much like a device's; needs a capture there"
+	}
+	return ""
+}
+
 // closedByRST tells how a side's own RST ended the connection, and whether its peer
 // was told.
 func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
@@ -49,14 +67,12 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 	} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
 		v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
 	}
-	if j := s.firstOf(flows.RST); !s.TwoSided() && !s.own(side) && j >= 0 && s.Passages[j].From == side {
-		if a := s.attribute(j, s.trigger(j)); a.score(byProgram) <= a.score(byDevice) {
-			v.Confidence = Possible
-			v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: it looks as much like a device's; needs a capture there")
-		}
-	}
 	if i < 0 {
 		return Answer{Verdict: v}
+	}
+	if doubt := s.doubtOfRST(i); doubt != "" {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: "+doubt)
 	}
 	rst := &s.Passages[i]
 	if s.endingOf(1-side) != flows.EndOpen || !rst.Known || rst.How == pairing.Crossed {

@@ -373,6 +373,10 @@ func closedForIdleness(s *Subject) Answer {
 	if len(a.Findings) == 0 {
 		return Answer{}
 	}
+	if p.Kind == flows.RST && s.TwoSided() && !s.leftItsSide(p) {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent the RST: "+s.doubtOfRST(i))
+	}
 	if p.Kind == flows.RST && !s.TwoSided() {
 		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent the RST: needs a capture there")
 		a.Hypotheses = []Hypothesis{

@@ -85,16 +85,14 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	}
 	misses := s.MissRate(origin.Vantage)
 	if misses > tooGappy || s.lacksSide(origin.Vantage, rst.From) {
-		return Answer{}
+		return s.forgedByItsLooks(i, trigger)
 	}
 	recorded := s.recorded(origin, rst.At) && s.recorded(origin, rst.At.Add(s.roundTrip(0)))
 	if recorded && s.ceased(origin, here, rst.From) {
 		return s.forgedByItsLooks(i, trigger) // that it is not there says nothing
 	}
 	if !recorded {
-		if looks := s.attribute(i, trigger); looks.ranked()[0] == byProgram {
-			return Answer{}
-		}
+		return s.forgedAtTheEnd(i, trigger, origin)
 	}
 	who := sideName(rst.From)
 	v := &Verdict{ID: ForgedReset, Confidence: Proven, At: rst.At, FirstLost: rst.First(), Between: s.towards(here, origin.Vantage)}
@@ -103,32 +101,76 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 			v.Between = t.Between // what made the RST took this, and a capture between the two may not see the connection any more
 		}
 	}
-	if !recorded {
-		v.Confidence = s.byLooksAlone(i, trigger)
-		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" may have stopped recording before the RST")
-	}
 	if misses > 0 {
-		if v.Confidence == Proven {
-			v.Confidence = Likely
-		}
+		v.Confidence = Likely
 		v.Unknown = append(v.Unknown, s.Points[origin.Vantage].Name+" misses other segments that arrived, and may miss the RST")
 	}
-	if genuine := s.genuine(i, trigger); genuine != nil && recorded {
+	if genuine := s.genuine(i, trigger); genuine != nil {
 		return s.missedOrForged(v, i, origin, genuine)
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
 	v.Summary = fmt.Sprintf("Something between %s and %s ended the connection with a RST in the %s's name: it is in %s and never left the %s.",
 		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name, who, s.Points[here].Name, who)
-	if !recorded {
-		v.Summary = fmt.Sprintf("The RST in the %s's name that ended the connection is in %s, and %s, nearer to the %s, does not hold it: something between may have sent it, or that capture had ended before.",
-			who, s.Points[here].Name, s.Points[origin.Vantage].Name, who)
-	}
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "rst-not-sent",
 		Says:     fmt.Sprintf("the RST in %s is not in %s, which is nearer to the %s", s.Points[here].Name, s.Points[origin.Vantage].Name, who),
 		Suggests: "the " + who + " did not send it", Evidence: rst.Refs}}}
 	s.whyReset(v, trigger)
 	s.byAnotherBackend(v, i, trigger)
 	return a
+}
+
+// forgedAtTheEnd judges the RST of passage i that the capture nearer to its sender lacks
+// and may have ended before: by its looks, or by another one beyond that it cannot have
+// been lost with.
+func (s *Subject) forgedAtTheEnd(i, trigger int, origin *pairing.Sighting) Answer {
+	rst, who := &s.Passages[i], sideName(s.Passages[i].From)
+	here, there := s.Points[rst.First().Vantage].Name, s.Points[origin.Vantage].Name
+	a, twin := s.looks(i, trigger), s.twin(i)
+	if twin == nil && a.ranked()[0] == byProgram {
+		return Answer{}
+	}
+	v := &Verdict{ID: ForgedReset, Confidence: Possible, At: rst.At, FirstLost: rst.First(), Between: s.towards(rst.First().Vantage, origin.Vantage)}
+	if a.decidesOn(byDevice) || twin != nil && s.MissRate(origin.Vantage) == 0 {
+		v.Confidence = Likely
+	}
+	found := Finding{Rule: "rst-not-sent", Says: fmt.Sprintf("the RST in %s is not in %s, which is nearer to the %s", here, there, who),
+		Suggests: "the " + who + " did not send it, or that capture had ended", Evidence: rst.Refs}
+	if twin == nil {
+		v.Summary = fmt.Sprintf("The RST in the %s's name that ended the connection is in %s, and %s, nearer to the %s, does not hold it: something between may have sent it, or that capture had ended before.", who, here, there, who)
+		v.Unknown = append(v.Unknown, there+" may have stopped recording before the RST")
+	} else {
+		v.Summary = fmt.Sprintf("Something between %s and %s ended the connection with a RST to each end in the other's name, at one moment: neither is in the capture nearer to the end whose name it bears.", here, there)
+		found.Says += fmt.Sprintf(", and one in the %s's name comes to %s at that moment", sideName(twin.From), there)
+		found.Suggests, found.Evidence = "one device sent both: an end whose capture lacks its own RST had that of the other before it", append(slices.Clone(rst.Refs), twin.Refs...)
+	}
+	if s.MissRate(origin.Vantage) > 0 {
+		v.Unknown = append(v.Unknown, there+" misses other segments that arrived, and may miss the RST")
+	}
+	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them", s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
+	s.whyReset(v, trigger)
+	s.byAnotherBackend(v, i, trigger)
+	return Answer{Verdict: v, Findings: []Finding{found, a.finding(nil)}}
+}
+
+// twin returns the RST in the other end's name that came to the end that the RST of passage
+// i bears the name of, as that came to the other, at the same moment; nil where none did.
+// Each is in the one capture alone.
+func (s *Subject) twin(i int) *Passage {
+	rst := &s.Passages[i]
+	for j := range s.Passages {
+		p := &s.Passages[j]
+		apart := max(p.At, rst.At).Sub(min(p.At, rst.At))
+		if p.Kind == flows.RST && p.From == 1-rst.From && p.Event.Note&flows.NoteOutOfWindow == 0 && apart < time.Second+s.roundTrip(0) && !s.leftItsSide(p) && !s.leftItsSide(rst) {
+			return p
+		}
+	}
+	return nil
+}
+
+// leftItsSide reports whether the capture nearest to a segment's sender holds it.
+func (s *Subject) leftItsSide(p *Passage) bool {
+	near := s.nearestSighting(p.From).Vantage
+	return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == near })
 }
 
 // genuine lists what makes the RST of passage i its alleged sender's own, where that is

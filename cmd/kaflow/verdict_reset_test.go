@@ -1,0 +1,27 @@
+package main
+
+import "strings"
+
+// resets are conversations that end with a RST of which the capture nearer to its alleged
+// sender holds nothing, and may have ended before.
+var resets = []conversation{
+	{"a device resets both ends at once, and each capture ends with that", session + fromDevice, "forged-reset likely injected possible", "forged-reset likely", "forged-reset likely"},
+	{"a device resets both ends at once, and well", session + fromBoth, "forged-reset likely", "closed", "closed"},
+	{"a RST that looks like a device's, and the server's capture ends before", session + strings.Split(fromDevice, "\n+2ms")[0] + "\n", "forged-reset likely", "forged-reset likely", "-"},
+	{"a RST that looks like a device's, and the server's capture misses much", strings.Replace(session, "len 36", "len 36 @client", 1) + fromDevice + passingTime, "forged-reset likely", "forged-reset likely", "-"},
+	{"a RST that looks like the server's, and the server's capture ends before", session + strings.Split(fromBoth, "\n+2ms")[0] + "\n", "closed possible", "closed", "-"},
+	{"a database's idle timer, and the server's capture ends before", "S 198.51.100.2:3306\n" + session + strings.Split(fromBoth, "\n+2ms")[0] + "\n", "idle-close possible", "idle-close likely", "-"},
+}
+
+// fromDevice are the RSTs of a device one router away from both ends, fromBoth those of one
+// that takes all of them from the ends.
+const (
+	fromDevice = `
++28800s S > C RST seq 900 win 0 id 0 ttl 64 @client
++2ms    C > S RST seq 157 win 0 id 0 ttl 64 @server
+`
+	fromBoth = `
++28800s S > C RST,ACK seq 900 ack 157 ts 28846057 42046 win 501 ttl 63 @client
++2ms    C > S RST,ACK seq 157 ack 900 ts 28842046 46057 win 501 ttl 63 @server
+`
+)
