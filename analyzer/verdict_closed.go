@@ -17,7 +17,7 @@ func closedByEnds(s *Subject) Answer {
 	f := s.flow
 	v := &Verdict{ID: ClosedNormally, Confidence: None, At: f.Last, Between: [2]int{s.Base, s.Base}}
 	for side := uint8(0); side < 2; side++ {
-		if (f.Sides[side].Ending == flows.EndRST || s.endingOf(side) == flows.EndRST) && !s.askedInVain(side) && !s.gaveUp(side) {
+		if s.sentRST(side) && !s.askedInVain(side) && !s.gaveUp(side) {
 			return s.closedByRST(v, side)
 		}
 	}
@@ -36,6 +36,11 @@ func closedByEnds(s *Subject) Answer {
 		}
 	}
 	return Answer{}
+}
+
+// sentRST reports whether any capture holds the RST with which a side ended the connection.
+func (s *Subject) sentRST(side uint8) bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Sides[side].Ending == flows.EndRST })
 }
 
 // doubtOfRST says why the RST of passage i may not be its sender's own: the capture

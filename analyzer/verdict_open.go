@@ -134,7 +134,7 @@ func healthyAtEnd(s *Subject) Answer {
 	if s.endingOf(flows.Client).GaveUp() || s.endingOf(flows.Server).GaveUp() || slices.ContainsFunc(s.Seen, s.halfSeen) {
 		return Answer{}
 	}
-	if i < 0 || s.repeatsInVain() || s.flow.Sides[0].RST || s.flow.Sides[1].RST {
+	if i < 0 || s.repeatsInVain() || s.ended() {
 		return Answer{}
 	}
 	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}
@@ -230,6 +230,11 @@ func (s *Subject) answeredApart(v *Verdict, last int) {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, "whether the connection still crosses the whole path: what was answered last is not seen to")
 	}
+}
+
+// ended reports whether any capture holds a RST of an end that its peer would accept.
+func (s *Subject) ended() bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Sides[0].RST || x.Flow.Sides[1].RST })
 }
 
 // healing is a row of probes of which the last one was answered, and those before
