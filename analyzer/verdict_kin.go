@@ -129,8 +129,8 @@ func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
 		if unacked := peers.Add(-peer.SndNxt.Sub(peer.SndUna)); ack != peers && ack != unacked {
 			continue // where it is the latter, what the peer sent last was lost: the translation was gone
 		}
-		if mine.Timestamps != ev.HasTS {
-			continue
+		if probe := ev.Len <= 1 && seq != next; ev.HasTS != mine.Timestamps && (ev.HasTS || !probe) {
+			continue // probes of some stacks leave them out
 		}
 		return side, true
 	}
@@ -246,6 +246,36 @@ func lastUse(f *flows.Flow, side uint8) (at tcp.Instant, ord tcp.Ordinal) {
 		}
 	}
 	return at, ord
+}
+
+// leftRenamed holds where the capture nearest to its sender has a RST as one of another
+// name between the same hosts: a translator gave it the name that it has elsewhere.
+func (s *Subject) leftRenamed(rst *Passage, origin *pairing.Sighting) Answer {
+	here := s.sightingAt(rst.First().Vantage)
+	seq := rst.Event.Seq + tcp.Seq(here.Shift[rst.From]) - tcp.Seq(origin.Shift[rst.From])
+	for o := range s.kin {
+		at := o.sightingAt(origin.Vantage)
+		if at == nil || at.Flow.Key == origin.Flow.Key {
+			continue
+		}
+		for i := range at.Flow.Events {
+			if ev := &at.Flow.Events[i]; ev.Kind == flows.RST && ev.From <= flows.Server && ev.Seq == seq && seq != 0 {
+				return s.renamedWith(rst, s.ref(at, ev.Ord, ev.Kind, ev.At), at.Flow.Sides[1-ev.From].Addr.String())
+			}
+		}
+	}
+	return Answer{}
+}
+
+// renamedWith is the verdict on a connection whose RST left its sender, in a frame there,
+// as one to another name.
+func (s *Subject) renamedWith(rst *Passage, there pairing.Ref, name string) Answer {
+	who, at := sideName(rst.From), s.Points[there.Vantage].Name
+	v := &Verdict{ID: NATRebind, Confidence: Likely, Cause: "unknown", At: rst.At, FirstLost: rst.First(), Between: s.towards(rst.First().Vantage, there.Vantage),
+		Summary: fmt.Sprintf("A NAT gave the connection another name in mid-flow: the RST that ended it left the %s as one to %s, of which the %s knows no connection.", who, name, who),
+		Unknown: []string{"why: the translation may have run out, or been lost; what came under the new name first is not in " + at}}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "same-numbers", Says: fmt.Sprintf("the RST of SEQ %d is in %s as one to %s", rst.Event.Seq, at, name),
+		Suggests: "one connection under two names: the translation changed", Evidence: append(slices.Clone(rst.Refs), there)}}}
 }
 
 // keptNames reports whether another connection behind the same translation went

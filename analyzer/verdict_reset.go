@@ -83,6 +83,9 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	if here == origin.Vantage || slices.ContainsFunc(origin.Flow.Events, func(ev flows.Event) bool { return ev.Kind == flows.RST && ev.From == rst.From }) {
 		return Answer{}
 	}
+	if a := s.leftRenamed(rst, origin); a.Verdict != nil {
+		return a
+	}
 	misses := s.MissRate(origin.Vantage)
 	if misses > tooGappy || s.lacksSide(origin.Vantage, rst.From) {
 		return s.forgedByItsLooks(i, trigger)

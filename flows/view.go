@@ -79,7 +79,7 @@ func (t *Table) side(h *hot, c *cold, e int, addr netip.AddrPort) Side {
 		Addr: addr, ISN: c.isn[e], ISNKnown: st&stSYN != 0,
 		SndNxt: h.next[e], SndUna: h.una[e], NxtKnown: st&stKnown != 0,
 		Win: h.win[e], WScale: 255, TTL: c.ttl[e], TTLs: [2]uint8{c.ttlMin[e], c.ttlMax[e]}, MSS: c.mss[e],
-		Timestamps: st&stTimestamps != 0, Fingerprint: c.fingerprint[e],
+		Timestamps: st&stTimestamps != 0 && !h.refusesTimestamps(1-e), Fingerprint: c.fingerprint[e],
 		Segments: uint64(c.segments[e]), Octets: c.octets[e],
 		Probes: c.probes[e], Answered: c.answered[e], Retrans: c.retrans[e],
 		RTT: c.rtt[e].wide().view(), ProbeLen: c.probeLen[e],
@@ -93,6 +93,10 @@ func (t *Table) side(h *hot, c *cold, e int, addr netip.AddrPort) Side {
 	}
 	return s
 }
+
+// refusesTimestamps reports whether an end's SYN left out the option, and so all of its
+// segments: then the other end offered it in its own SYN alone (RFC 7323, section 3.2).
+func (h *hot) refusesTimestamps(e int) bool { return h.state[e]&(stSYN|stTimestamps) == stSYN }
 
 func (s span) view() Range {
 	if s.max == 0 {

@@ -24,6 +24,14 @@ const renamedProbe = `
 +10ms S > C RST seq 900 win 0 id 0 ttl 63 @client
 `
 
+// renamedData is data of the client that comes under another port, where nobody knows it.
+const renamedData = `
++700s C > S PSH,ACK seq 157 ack 900 len 30 @client
++0s   D > S PSH,ACK seq 157 ack 900 len 30 @server
++1ms  S > D RST seq 900 win 0 id 0 @server
++10ms S > C RST seq 900 win 0 id 0 ttl 63 @client
+`
+
 // sentInVain is data of the server that the translator drops, for it has forgotten the
 // session, and then data of the client under another port.
 const sentInVain = `
@@ -232,6 +240,12 @@ var renamed = []conversation{
 `, "nat-rebind proven state-lost possible", "peer-lost-state possible", "-"},
 	{"the server's data is lost before the client's comes under another port", session + sentInVain,
 		"nat-rebind proven idle-expiry possible", "peer-lost-state possible", "nat-rebind proven idle-expiry possible"},
+	{"keepalives that leave out the timestamps come under another port", session + steadyProbes(20) + strings.ReplaceAll(renamedProbe, "ts 1842068 46057 ", ""),
+		"nat-rebind proven state-lost likely", "peer-lost-state possible", "-"},
+	{"timestamps that only the client's SYN offers, and data under another port", strings.Replace(second+withoutTS, "mss 1460", "mss 1460 sackok ts 1000 0", 1) + renamedData,
+		"nat-rebind proven idle-expiry possible", "peer-lost-state possible", "nat-rebind proven idle-expiry possible"},
+	{"what comes under another port first is not recorded there", second + withoutTS + strings.NewReplacer("len 30 @client", "len 30 @client\n+0s C > S PSH,ACK seq 187 ack 900 len 30 @client", "D > S PSH,ACK seq 157", "D > S PSH,ACK seq 187").Replace(renamedData) + fresh,
+		"nat-rebind likely", "-", "-"},
 	{"data from another port that acknowledges what was never sent", session + strings.ReplaceAll(sentInVain, "D > S PSH,ACK seq 157 ack 900", "D > S PSH,ACK seq 157 ack 889"),
 		"-", "-", "undecided possible"},
 	{"the server's keepalives are lost after a minute, and the client's data comes much later under another port", lostTable,
