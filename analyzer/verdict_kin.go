@@ -317,17 +317,78 @@ func halfOpen(s *Subject) Answer {
 			if ack.From != 1-syn.From || ack.Kind != flows.ChallengeACK {
 				continue
 			}
-			silence, _ := s.silence(i)
-			v := &Verdict{ID: HalfOpen, Confidence: Proven, At: syn.At, FirstLost: syn.First(), Silence: silence, Between: [2]int{s.Base, s.Base},
-				Cause: "unknown",
-				Summary: fmt.Sprintf("The %s had forgotten the connection and opened it anew from the same port, after %s of silence; the %s still held the old one and answered with a challenge ACK.",
-					sideName(syn.From), facts.Compact(silence), sideName(1-syn.From)),
-				Unknown: []string{"why the " + sideName(syn.From) + " had forgotten it: a reboot, a crash, or its own timeout"}}
-			return Answer{Verdict: v, Findings: []Finding{{Rule: "syn-challenged", Says: "a SYN within the living connection is answered by a challenge ACK",
-				Suggests: "one end holds a session that the other has forgotten", Evidence: append(slices.Clone(syn.Refs), ack.Refs...)}}}
+			return s.openedAnew(i, ack)
 		}
 	}
 	return turnedAway(s)
+}
+
+// openedAnew is the verdict on a SYN, passage i, within a living connection, and the
+// challenge ACK that answers it.
+func (s *Subject) openedAnew(i int, ack *Passage) Answer {
+	syn := &s.Passages[i]
+	silence, _ := s.silence(i)
+	who, peer := sideName(syn.From), sideName(1-syn.From)
+	v := &Verdict{ID: HalfOpen, Confidence: Proven, At: syn.At, FirstLost: syn.First(), Silence: silence, Between: [2]int{s.Base, s.Base},
+		Cause: "unknown",
+		Summary: fmt.Sprintf("The %s had forgotten the connection and opened it anew from the same port, after %s of silence; the %s still held the old one and answered with a challenge ACK.",
+			who, facts.Compact(silence), peer),
+		Unknown: []string{"why the " + who + " had forgotten it: a reboot, a crash, or its own timeout"}}
+	found := Finding{Rule: "syn-challenged", Says: "a SYN within the living connection is answered by a challenge ACK",
+		Suggests: "one end holds a session that the other has forgotten", Evidence: append(slices.Clone(syn.Refs), ack.Refs...)}
+	near, seen := s.nearestSighting(syn.From), s.sightingAt(syn.First().Vantage)
+	lacks := near != seen && s.TwoSided() && !s.opensAnother(syn, near)
+	switch name := s.Points[near.Vantage].Name; {
+	case lacks && s.speaksAfter(near, syn):
+		v.ID, v.Confidence, v.Between = NATRebind, Likely, s.towards(seen.Vantage, near.Vantage)
+		v.Summary = fmt.Sprintf("Somebody else has the %s's name: after %s of silence a SYN from its address and port comes to %s, and is not in %s, where the %s goes on with the old connection. A NAT that gave the port to another host does that. The %s still held the old connection and answered with a challenge ACK.",
+			who, facts.Compact(silence), s.Points[seen.Vantage].Name, name, who, peer)
+		v.Unknown = []string{"which device translates, and why it had forgotten the connection"}
+		found.Suggests = "two hosts have one name, one after the other: the translation changed"
+	case lacks && (s.recorded(near, syn.At) || near.Flow.Sides[syn.From].Addr != seen.Flow.Sides[syn.From].Addr):
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether it was the %s: %s, nearer to it, does not hold the SYN; another host behind the same address looks the same", who, name))
+	case !beside(seen.Flow, syn.From) && otherHost(seen.Flow, syn.Event):
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether it was the %s: its SYN comes with another TTL, window or options than what it sent before, as from another host behind the same address", who))
+	}
+	return Answer{Verdict: v, Findings: []Finding{found}}
+}
+
+// opensAnother reports whether a vantage point knows the SYN of a passage as that of
+// another connection, the old one being over there.
+func (s *Subject) opensAnother(syn *Passage, near *pairing.Sighting) bool {
+	isn := syn.Event.Seq + tcp.Seq(s.sightingAt(syn.First().Vantage).Shift[syn.From]) - tcp.Seq(near.Shift[syn.From])
+	for o := range s.kin {
+		if at := o.sightingAt(near.Vantage); at != nil && at.Flow.Key == near.Flow.Key && at.Flow.Sides[syn.From].ISNKnown && at.Flow.Sides[syn.From].ISN == isn {
+			return true
+		}
+	}
+	return false
+}
+
+// speaksAfter reports whether a side goes on after a passage in the capture nearest to it.
+func (s *Subject) speaksAfter(near *pairing.Sighting, p *Passage) bool {
+	return lastSent(near.Flow, p.From) > clockwork(s.Clocks).to(near.Vantage, s.Base, p.At).Add(time.Second)
+}
+
+// otherHost reports whether a SYN within a flow looks as if sent by another host than what
+// came under its name before: from another distance, without the timestamps, or with
+// another window than in the SYN before.
+func otherHost(f *flows.Flow, syn *flows.Event) bool {
+	sent, alike := 0, false
+	for i := range f.Events {
+		ev := &f.Events[i]
+		if ev.Ord >= syn.Ord || ev.From != syn.From || ev.Run != nil || ev.Kind == flows.ICMPError || ev.Kind == flows.RST {
+			continue
+		}
+		if ev.Kind == flows.SYN && (ev.Win != syn.Win || ev.HasTS != syn.HasTS) {
+			return true
+		}
+		sent++
+		alike = alike || ev.TTL == syn.TTL
+	}
+	return sent > 0 && !alike || f.Sides[syn.From].Timestamps && !syn.HasTS
 }
 
 // appHung holds where the peer's kernel acknowledges an application's own

@@ -24,6 +24,14 @@ const renamedProbe = `
 +10ms S > C RST seq 900 win 0 id 0 ttl 63 @client
 `
 
+// newOwner is another host that comes under the client's name, and the server still holds
+// the old connection.
+const newOwner = `
++600s C > S SYN     seq 70099 mss 1460 sackok wscale 8 win 64240 ttl 126 @server
++1ms  S > C ACK     seq 900 ack 157 ts 646068 42046 @server
++20ms C > S RST,ACK seq 157 ack 900 win 0 ttl 126 @server
+`
+
 // renamedData is data of the client that comes under another port, where nobody knows it.
 const renamedData = `
 +700s C > S PSH,ACK seq 157 ack 900 len 30 @client
@@ -244,6 +252,12 @@ var renamed = []conversation{
 		"nat-rebind proven state-lost likely", "peer-lost-state possible", "-"},
 	{"timestamps that only the client's SYN offers, and data under another port", strings.Replace(second+withoutTS, "mss 1460", "mss 1460 sackok ts 1000 0", 1) + renamedData,
 		"nat-rebind proven idle-expiry possible", "peer-lost-state possible", "nat-rebind proven idle-expiry possible"},
+	{"a NAT gives the session's name to another host, and the client goes on", session + newOwner + `
++600s C > S ACK seq 156 ack 900 ts 1242068 46057 @client
++10ms S > C RST seq 900 win 0 id 0 ttl 63 @client
+`, "nat-rebind likely", "peer-lost-state possible", "half-open possible"},
+	{"a NAT gives the session's name to another host, and the client's capture has ended", session + newOwner,
+		"half-open possible", "-", "half-open possible"},
 	{"what comes under another port first is not recorded there", second + withoutTS + strings.NewReplacer("len 30 @client", "len 30 @client\n+0s C > S PSH,ACK seq 187 ack 900 len 30 @client", "D > S PSH,ACK seq 157", "D > S PSH,ACK seq 187").Replace(renamedData) + fresh,
 		"nat-rebind likely", "-", "-"},
 	{"data from another port that acknowledges what was never sent", session + strings.ReplaceAll(sentInVain, "D > S PSH,ACK seq 157 ack 900", "D > S PSH,ACK seq 157 ack 889"),
