@@ -66,13 +66,13 @@ func (s *Subject) doubtOfRST(i int) string {
 func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 	who, peer := sideName(side), sideName(1-side)
 	i := s.rstOf(side)
-	v.Summary = fmt.Sprintf("The %s's application ended the connection with a RST.", who)
-	if s.flow.Sides[side].FIN {
-		v.Summary = fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
-	} else if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
-		v.Summary = fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
-	}
+	v.Summary = s.byWhat(side, i)
 	if i < 0 {
+		return Answer{Verdict: v}
+	}
+	if !s.begunBefore(i) {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, "who sent it, and why: needs a capture that holds what came before")
 		return Answer{Verdict: v}
 	}
 	if doubt := s.doubtOfRST(i); doubt != "" {
@@ -100,6 +100,30 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 		lost.Suggests += fmt.Sprintf("; after %s of silence, longer than any survived, a device between may have forgotten the connection by then, as well as any single segment may be lost", facts.Compact(silence))
 	}
 	return Answer{Verdict: v, Findings: []Finding{lost}}
+}
+
+// byWhat says how a side ended the connection with the RST of passage i; -1 where the
+// story does not hold it. Nothing but an application resets a connection that its host
+// knows and that nobody asked in vain on.
+func (s *Subject) byWhat(side uint8, i int) string {
+	who := sideName(side)
+	silence := s.silenceBeforeKind(flows.RST)
+	switch {
+	case s.nearest(side).Sides[side].FIN:
+		return fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
+	case i >= 0 && !s.begunBefore(i):
+		return fmt.Sprintf("A RST in the %s's name ended the connection; nothing from before it was captured.", who)
+	case silence >= time.Second:
+		return fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
+	case i >= 0 && !s.Passages[i].Event.Flags.Has(tcp.ACK):
+		return fmt.Sprintf("The %s ended the connection with a RST without ACK, as a host sends that has no socket for it any more.", who)
+	}
+	return fmt.Sprintf("The %s's application ended the connection with a RST.", who)
+}
+
+// begunBefore reports whether anything of the connection but RSTs lies before passage i.
+func (s *Subject) begunBefore(i int) bool {
+	return slices.ContainsFunc(s.Passages[:i], func(p Passage) bool { return p.Kind != flows.RST && p.Kind != flows.ICMPError })
 }
 
 // fellSilent reports whether a side's own keepalives stay away, until its capture ends,

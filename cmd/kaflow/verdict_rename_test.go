@@ -311,6 +311,19 @@ drop C
 +10s  S > C RST,ACK seq 900 ack 157 ts 50000 42046
 `
 
+// lostFINs are FINs of the server of which the client learns nothing, and what it says
+// long after.
+const lostFINs = `
+drop S
++1s    S > C FIN,ACK seq 900 ack 157 ts 47057 42046
++200ms S > C FIN,ACK seq 900 ack 157 ts 47257 42046
++400ms S > C FIN,ACK seq 900 ack 157 ts 47657 42046
++800ms S > C FIN,ACK seq 900 ack 157 ts 48457 42046
+drop nothing
++3600s C > S PSH,ACK seq 157 ack 900 ts 3644000 46057 len 10
++11ms  S > C RST     seq 900 win 0 id 0
+`
+
 // printed are conversations and what the report of their captures, of both or of the
 // server's alone, must say, and with "!" must not.
 var printed = []struct {
@@ -327,6 +340,14 @@ var printed = []struct {
 		[]string{"killed at 360 s", "only payload refreshes it", "ServerAliveInterval=180", "!tcp_keepalive_time"}, nil},
 	{"the last answer of a row is the first that is lost", session + answeredRow,
 		[]string{"ONE WAY DROP", "keepalive-ack, 00:05:41.095, after 1m00s of silence", "!no silence lies before it", "alive until 00:04:41"}, nil},
+	{"the server's FINs are lost, and its host answers what comes later", session + lostFINs,
+		[]string{"CLOSED", "The server had closed the connection with a FIN", "!application"}, []string{"The server had closed the connection with a FIN", "!application"}},
+	{"a RST and nothing before it", "+1s C > S RST,ACK seq 157 ack 900 win 501\n",
+		[]string{"CLOSED possible", "A RST in the client's name", "!application"}, []string{"CLOSED possible", "!application"}},
+	{"the host without the socket answers what had been under way", session + `
++500ms S > C PSH,ACK seq 900 ack 157 ts 46557 42046 len 10
++11ms  C > S RST     seq 157 win 0 id 0
+`, []string{"CLOSED", "as a host sends that has no socket", "!application"}, []string{"!client's application"}},
 	{"a session behind a NAT comes back under another port", translated,
 		[]string{"192.0.2.1:40000 became 192.0.2.1:40001 after 11m30s of silence", "flow 2 of 2", "survived 2", "!CLOSED", "!survived 69"}, nil},
 }
