@@ -164,6 +164,8 @@ func (s *Subject) weighShape(a *attribution, t *Passage) {
 	case t == nil:
 		a.add(byProgram, 1, refs, "it answers no segment")
 		a.add(bySocketless, -2, refs, "it answers no segment")
+	case acksBelow(ev, t.Event) && socketless(ev, t.Event):
+		a.add(bySocketless, 1, refs, "its ACK is the SEQ of the segment that it answers, one below what had come before, and no socket's")
 	case socketless(ev, t.Event):
 		a.add(bySocketless, 3, refs, "no ACK, SEQ taken from the segment that it answers, window 0, no options")
 	case !ev.Flags.Has(tcp.ACK):
@@ -181,7 +183,7 @@ func (s *Subject) weighShape(a *attribution, t *Passage) {
 	case own.Timestamps:
 		a.add(byDevice, 1, refs, "it lacks the timestamp that the %s's segments carry", sideName(a.rst.From))
 		a.add(byProgram, -1, refs, "it lacks the timestamp that the %s's segments carry", sideName(a.rst.From))
-	case ev.Win != 0:
+	case ev.Win != 0 && (t == nil || !acksBelow(ev, t.Event)):
 		a.add(byProgram, 1, refs, "its window is that of a socket")
 		a.add(byGivingUp, 1, refs, "its window is that of a socket")
 	}

@@ -75,6 +75,10 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 		v.Unknown = append(v.Unknown, "who sent it, and why: needs a capture that holds what came before")
 		return Answer{Verdict: v}
 	}
+	if s.answersData(i) && !s.nearest(side).Sides[side].FIN {
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, "whether a program there ended it, or its host had lost the connection: some stacks send this RST for want of a socket")
+	}
 	if doubt := s.doubtOfRST(i); doubt != "" {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: "+doubt)
@@ -115,10 +119,24 @@ func (s *Subject) byWhat(side uint8, i int) string {
 		return fmt.Sprintf("A RST in the %s's name ended the connection; nothing from before it was captured.", who)
 	case silence >= time.Second:
 		return fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
+	case i >= 0 && s.answersData(i):
+		return fmt.Sprintf("The %s answered data that came after a silence with a RST.", who)
 	case i >= 0 && !s.Passages[i].Event.Flags.Has(tcp.ACK):
 		return fmt.Sprintf("The %s ended the connection with a RST without ACK, as a host sends that has no socket for it any more.", who)
 	}
 	return fmt.Sprintf("The %s's application ended the connection with a RST.", who)
+}
+
+// answersData reports whether the RST of passage i answers data out of a silence, and has
+// nothing that only a socket knows: lwIP sends the same for want of one.
+func (s *Subject) answersData(i int) bool {
+	rst, j := s.Passages[i].Event, s.trigger(i)
+	if j < 0 || s.Passages[j].Kind != flows.Data || s.Passages[j].Event.Run != nil {
+		return false
+	}
+	data := s.Passages[j].Event
+	silence, _ := s.silence(j)
+	return silence >= time.Second && rst.Flags.Has(tcp.ACK) && !rst.HasTS && rst.Seq == data.Ack && rst.Ack == data.Seq.Add(int(data.Len))
 }
 
 // begunBefore reports whether anything of the connection but RSTs lies before passage i.

@@ -12,9 +12,16 @@ import (
 
 // socketless reports whether a RST has the shape of a host that knows no such
 // connection: no ACK bit, the trigger's acknowledgment number as its sequence
-// number, window 0, no options (RFC 9293, section 3.5.2).
+// number, window 0, no options (RFC 9293, section 3.5.2); or an ACK that no socket gives.
 func socketless(rst, trigger *flows.Event) bool {
-	return !rst.Flags.Has(tcp.ACK) && rst.Seq == trigger.Ack && rst.Win == 0 && !rst.HasTS
+	return rst.Seq == trigger.Ack && !rst.HasTS && (!rst.Flags.Has(tcp.ACK) && rst.Win == 0 || acksBelow(rst, trigger))
+}
+
+// acksBelow reports whether a RST acknowledges just the keepalive without an octet that it
+// answers, one below what its host had got. lwIP does so for want of a socket, with the
+// window that it opens sockets with.
+func acksBelow(rst, trigger *flows.Event) bool {
+	return rst.Flags.Has(tcp.ACK) && rst.Win != 0 && trigger.Kind == flows.KeepaliveProbe && trigger.Len == 0 && rst.Ack == trigger.Seq
 }
 
 // peerLostState holds where a probe or data is answered by the RST of a host
@@ -126,8 +133,12 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	}
 	v := &Verdict{ID: PeerLostState, Confidence: confidence, At: rst.At, FirstLost: trigger.First(), Silence: silence, Cause: "unknown", Between: [2]int{s.Base, s.Base}}
 	refs := append(append([]pairing.Ref(nil), trigger.Refs...), rst.Refs...)
+	shape := "a RST without ACK, window 0, no options, SEQ taken from the segment's ACK"
+	if acksBelow(rst.Event, trigger.Event) {
+		shape = "a RST of which the ACK is the segment's SEQ, one below what had come before, and the SEQ its ACK"
+	}
 	a := Answer{Verdict: v, Findings: []Finding{{Rule: "socketless-rst",
-		Says:     fmt.Sprintf("the %s answers the %s with a RST without ACK, window 0, no options, SEQ taken from the segment's ACK", peer, trigger.Kind),
+		Says:     fmt.Sprintf("the %s answers the %s with %s", peer, trigger.Kind, shape),
 		Suggests: "its host knows no such connection: rebooted, or the socket is gone", Evidence: refs}}}
 	near := s.nearestSighting(rst.From)
 	crossed := s.TwoSided() && trigger.Known && trigger.How == pairing.Crossed && rst.Known && rst.How == pairing.Crossed

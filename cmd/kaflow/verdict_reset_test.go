@@ -13,6 +13,18 @@ var resets = []conversation{
 	{"a RST that looks like a device's comes to the server, and the client's capture ends before", session + "+28800s C > S RST seq 157 win 0 id 0 ttl 64 @server\n", "forged-reset likely", "-", "forged-reset likely"},
 	{"a RST that looks like the client's comes to the server, and the client's capture ends before", session + "+28800s C > S RST,ACK seq 157 ack 900 ts 28842046 46057 win 501 ttl 63 @server\n", "closed possible", "-", "closed"},
 	{"a database's idle timer, and the server's capture ends before", "S 198.51.100.2:3306\n" + session + strings.Split(fromBoth, "\n+2ms")[0] + "\n", "idle-close possible", "idle-close likely", "-"},
+	{"a small device that rebooted acknowledges the keepalive alone", second + withoutTS + `
++806s C > S ACK     seq 156 ack 900
++11ms S > C RST,ACK seq 900 ack 156 win 2144
+` + fresh, "peer-lost-state proven", "peer-lost-state possible", "peer-lost-state possible"},
+	{"a RST acknowledges what a socket had got", second + withoutTS + `
++806s C > S ACK     seq 156 ack 900
++11ms S > C RST,ACK seq 900 ack 157 win 2144
+` + fresh, "closed", "closed", "closed"},
+	{"a RST answers data out of a silence, from a host that may have no socket", second + withoutTS + `
++806s C > S PSH,ACK seq 157 ack 900 len 100
++11ms S > C RST,ACK seq 900 ack 257 win 2144
+` + fresh, "closed possible", "closed possible", "closed possible"},
 	{"a RST and nothing before it", "+1s C > S RST,ACK seq 157 ack 900 win 501\n", "closed possible", "closed possible", "closed possible"},
 }
 
