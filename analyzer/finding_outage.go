@@ -322,8 +322,8 @@ func (s *Subject) heardBetween(from, to uint8, first, end int) bool {
 	return false
 }
 
-// beatsTooEager is keepaliveTooEager for an application whose heartbeat was
-// answered when it had left.
+// beatsTooEager is keepaliveTooEager for an application whose peer's was heard again
+// when it had left.
 func (s *Subject) beatsTooEager(side uint8) (Finding, bool) {
 	seen := s.nearestSighting(side)
 	b, ok := seen.Flow.BeatEnd(side)
@@ -335,8 +335,12 @@ func (s *Subject) beatsTooEager(side uint8) (Finding, bool) {
 	if waited > 2*glitch {
 		return Finding{}, false
 	}
+	came := "the answer to its heartbeat came"
+	if !b.Answered {
+		came = "the " + sideName(1-side) + " was heard again"
+	}
 	return Finding{Rule: "keepalive-too-eager",
-		Says:     fmt.Sprintf("the %s's application had left when the answer to its heartbeat came, %s after the question", sideName(side), facts.Compact(waited)),
+		Says:     fmt.Sprintf("the %s's application had left when %s, %s after the question", sideName(side), came, facts.Compact(waited)),
 		Suggests: "its patience is shorter than an outage or a pause that passes: raise the count, not the interval",
 		Evidence: []pairing.Ref{s.ref(seen, asked.Ord, asked.Kind, asked.At), s.ref(seen, late.Ord, late.Kind, late.At)}}, true
 }

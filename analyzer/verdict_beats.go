@@ -53,31 +53,138 @@ func (s *Subject) beatTimeout(seen *pairing.Sighting, side uint8, b *flows.BeatE
 	return v, finding
 }
 
-// answeredTooLate is the verdict where the peer's application did answer, when
-// nobody waited any more: path, host and application work.
+// answeredTooLate is the verdict where the peer's application is heard again when
+// nobody waits any more: path, host and application work.
 func (s *Subject) answeredTooLate(seen *pairing.Sighting, side uint8, b *flows.BeatEnd) Answer {
 	v, finding := s.beatTimeout(seen, side, b)
-	f := seen.Flow
-	late, asked := &f.Events[b.Late], &f.Events[b.Asked[0]]
-	who, peer := sideName(side), sideName(other(side))
-	waited := facts.Compact(late.At.Sub(asked.At))
+	f, late, peer := seen.Flow, &seen.Flow.Events[b.Late], sideName(other(side))
 	v.Confidence = Likely
-	if b.Overdue > 0 {
+	switch {
+	case b.Overdue > 0 && b.Answered:
 		return s.overdue(v, finding, side, b)
+	case b.Acked:
+		s.answeredSlowly(v, seen, side, b)
+	default:
+		s.outlasted(v, seen, side, b)
 	}
-	if b.Acked {
-		if s.TwoSided() && len(s.Seen) > 1 && s.crossedAt(seen, f.Events[b.End].Ord) && s.crossedAt(seen, late.Ord) {
-			v.Confidence = Proven
-		}
-		v.Summary = fmt.Sprintf("The %s's application closed the connection because its heartbeats went unanswered. The path works: the %s's host acknowledged them at once, and its application answered after %s, when it was too late.", who, peer, waited)
-		v.Unknown = append(v.Unknown, "what kept the "+peer+"'s application so long: look at the process there")
-	} else {
-		v.Summary = fmt.Sprintf("The %s's application gave up while its heartbeats went unanswered: what it repeated for %s arrived in the end and was answered, and then nobody at the %s knew the connection any more. An outage passed, and the heartbeats had less patience.", who, waited, who)
-		v.Unknown = append(v.Unknown, "what interrupted the path for so long", "when the "+who+"'s application left: its FIN waited behind the heartbeat that was not acknowledged")
+	heard := s.ref(seen, late.Ord, late.Kind, late.At)
+	if b.End > b.Late {
+		finding.Says = metByRST(f, side, b)
+		finding.Evidence = append(finding.Evidence, heard)
 	}
-	answer := Finding{Rule: "answered-too-late", Says: fmt.Sprintf("the %s's application answers %s after the heartbeat", peer, waited),
-		Suggests: "path, host and application work; only the patience was too short", Evidence: []pairing.Ref{s.ref(seen, late.Ord, late.Kind, late.At)}}
+	if !b.Answered {
+		return Answer{Verdict: v, Findings: []Finding{finding}}
+	}
+	answer := Finding{Rule: "answered-too-late", Says: fmt.Sprintf("an answer of the %s's application comes %s after the heartbeat", peer, beatWait(f, b)),
+		Suggests: "path, host and application work; only the patience was too short", Evidence: []pairing.Ref{heard}}
+	if s.answersLost(seen, side, b) {
+		answer.Says += ", and earlier ones get lost"
+	}
 	return Answer{Verdict: v, Findings: []Finding{finding, answer}}
+}
+
+// beatWait is the time from the first heartbeat in vain to what came too late.
+func beatWait(f *flows.Flow, b *flows.BeatEnd) string {
+	return facts.Compact(f.Events[b.Late].At.Sub(f.Events[b.Asked[0]].At))
+}
+
+// metByRST says how the heartbeats ended where the asker's host meets what came too
+// late with a RST.
+func metByRST(f *flows.Flow, side uint8, b *flows.BeatEnd) string {
+	late := "the answer that comes %s after it is met by a RST"
+	if !b.Answered {
+		late = "what the " + sideName(other(side)) + " sends %s after it does not acknowledge it and is met by a RST"
+	}
+	repeated := ""
+	if b.Repeated > 0 {
+		repeated = ", one in vain is repeated for " + facts.Compact(b.Repeated)
+	}
+	return fmt.Sprintf("the %s's heartbeats came every %s%s, and "+late, sideName(side), facts.Compact(b.Pace), repeated, beatWait(f, b))
+}
+
+// answeredSlowly fills in the verdict where the peer's host acknowledged the
+// heartbeats, and its application took long to answer them.
+func (s *Subject) answeredSlowly(v *Verdict, seen *pairing.Sighting, side uint8, b *flows.BeatEnd) {
+	f := seen.Flow
+	who, peer := sideName(side), sideName(other(side))
+	if s.TwoSided() && len(s.Seen) > 1 && s.crossedAt(seen, f.Events[b.End].Ord) && s.crossedAt(seen, f.Events[b.Late].Ord) {
+		v.Confidence = Proven
+	}
+	v.Summary = fmt.Sprintf("The %s's application closed the connection because its heartbeats went unanswered. The path works: the %s's host acknowledged them at once, and its application answered after %s, when it was too late.", who, peer, beatWait(f, b))
+	v.Unknown = append(v.Unknown, "what kept the "+peer+"'s application so long: look at the process there")
+}
+
+// outlasted fills in the verdict where the heartbeats, or the answers to them, were
+// lost for a while. Whether one arrived the peer's acknowledgment tells, and when, a
+// capture there.
+func (s *Subject) outlasted(v *Verdict, seen *pairing.Sighting, side uint8, b *flows.BeatEnd) {
+	f := seen.Flow
+	who, peer := sideName(side), sideName(other(side))
+	asked, lost := "the heartbeat", s.answersLost(seen, side, b)
+	if b.Repeated > 0 {
+		asked = "what it repeated for " + facts.Compact(b.Repeated)
+	}
+	how := asked + " arrived, and the answer came only"
+	why := fmt.Sprintf("An outage passed, or the %s's host was away for a while", peer)
+	switch {
+	case !b.Answered:
+		how = fmt.Sprintf("%s did not arrive, and the %s sent something of its own", asked, peer)
+	case s.arrivedLate(seen, b):
+		how, why = asked+" arrived in the end, and the answer came only", "An outage passed"
+	case lost && s.crossedAt(seen, f.Events[b.Asked[0]].Ord):
+		how = "the first in vain arrived at once, the answers to it got lost, and one came only"
+	}
+	slept := s.sleptOver(seen, other(side), b)
+	switch {
+	case slept:
+		why = fmt.Sprintf("The %s's host slept meanwhile", peer)
+	case lost:
+		why = fmt.Sprintf("An outage of the way to the %s passed", who)
+	}
+	v.Summary = fmt.Sprintf("The %s's application gave up while its heartbeats went unanswered: %s %s after the heartbeat, when nobody at the %s knew the connection any more. %s, and the heartbeats had less patience.",
+		who, how, beatWait(f, b), who, why)
+	if !slept {
+		v.Unknown = append(v.Unknown, "what interrupted the path for so long")
+	}
+	if b.End > b.Late {
+		v.Unknown = append(v.Unknown, "when the "+who+"'s application left: its FIN waited behind the heartbeat that was not acknowledged")
+	}
+}
+
+// arrivedLate reports whether the first heartbeat in vain is not known to have crossed,
+// and its last repetition is.
+func (s *Subject) arrivedLate(seen *pairing.Sighting, b *flows.BeatEnd) bool {
+	asked := &seen.Flow.Events[b.Asked[0]]
+	for i := b.Late; i > b.Asked[0]; i-- {
+		if ev := &seen.Flow.Events[i]; ev.From == asked.From && ev.Kind == flows.Retransmission && ev.Seq == asked.Seq {
+			return s.crossedAt(seen, ev.Ord) && !s.crossedAt(seen, asked.Ord)
+		}
+	}
+	return false
+}
+
+// answersLost reports whether another capture holds what acknowledges the first
+// heartbeat in vain, and its sender's does not and has it repeated afterwards.
+func (s *Subject) answersLost(seen *pairing.Sighting, side uint8, b *flows.BeatEnd) bool {
+	asked := &seen.Flow.Events[b.Asked[0]]
+	until := clockwork(s.Clocks).to(s.Base, seen.Vantage, asked.At.Add(b.Repeated))
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p.From != other(side) || p.At >= until || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Event.Run != nil {
+			continue
+		}
+		here := slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == seen.Vantage })
+		if !here && p.Event.Flags.Has(tcp.ACK) && !p.Event.Ack.Before(asked.Seq.Add(int(asked.Len))) {
+			return s.TwoSided()
+		}
+	}
+	return false
+}
+
+// sleptOver reports whether a side's host slept while the heartbeat was repeated.
+func (s *Subject) sleptOver(seen *pairing.Sighting, side uint8, b *flows.BeatEnd) bool {
+	asked := clockwork(s.Clocks).to(s.Base, seen.Vantage, seen.Flow.Events[b.Asked[0]].At)
+	return slices.ContainsFunc(s.naps(), func(n nap) bool { return n.side == side && s.covers(&n, asked, asked.Add(b.Repeated)) })
 }
 
 // overdue is the verdict where the heartbeats stayed away, seen from beyond what

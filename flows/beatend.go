@@ -15,6 +15,9 @@ type BeatEnd struct {
 	Late  int           // what the peer's application sent when it was too late
 	Acked bool          // the peer's host acknowledged the first of Asked before the end
 
+	Repeated time.Duration // from the first of Asked to its last repetition before Late
+	Answered bool          // Late acknowledges the first of Asked; else the peer lacks it
+
 	// Overdue is how long its heartbeats had stayed away when the first of Asked
 	// came, seen from beyond what held them up; 0 where they had not.
 	Overdue time.Duration
@@ -39,7 +42,7 @@ func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
 		switch {
 		case ev.From > Server || ev.Kind == ICMPError || ev.Kind == Stale || ev.Kind == Duplicate:
 		case b.End >= 0 && ev.From == peer && ev.Len > 0 && ev.Kind != Retransmission && ev.Kind != KeepaliveProbe:
-			b.Late = i
+			f.cameLate(&b, i)
 			return b, true
 		case b.End >= 0:
 		case ev.From == side && (ev.Kind == Heartbeat || ev.Kind == Data && ev.Run == nil && size != 0 && ev.Len == size && ev.At.Sub(last) >= 2*b.Pace):
@@ -70,7 +73,8 @@ func (f *Flow) BeatEnd(side uint8) (b BeatEnd, ok bool) {
 		case ev.Run != nil && ev.Run.Octets[peer] > 0, ev.From == peer && ev.Len > 0 && ev.Kind != KeepaliveProbe:
 			replied = replied || ev.Kind == HeartbeatReply
 			if end := f.lateFor(&b, i, replied); end >= 0 {
-				b.End, b.Late, b.Acked = end, i, false
+				b.End, b.Acked = end, false
+				f.cameLate(&b, i)
 				return b, true
 			}
 			b.Asked, b.Overdue = nil, 0
@@ -94,24 +98,42 @@ func (f *Flow) gaveUpOn(b *BeatEnd, at tcp.Instant, certain bool) bool {
 
 // ackedBefore reports whether the peer acknowledged event i before event end.
 func (f *Flow) ackedBefore(i, end int) bool {
-	sent := &f.Events[i]
 	for j := i + 1; j < end; j++ {
-		if ev := &f.Events[j]; ev.From == 1-sent.From && ev.Kind != RST && ev.Kind != ICMPError && ev.Flags.Has(tcp.ACK) && !ev.Ack.Before(sent.Seq.Add(int(sent.Len))) {
+		if f.acks(j, i) {
 			return true
 		}
 	}
 	return false
 }
 
+// acks reports whether event j acknowledges all of event i, of the other side.
+func (f *Flow) acks(j, i int) bool {
+	ev, sent := &f.Events[j], &f.Events[i]
+	return ev.From == 1-sent.From && ev.Kind != RST && ev.Kind != ICMPError && ev.Flags.Has(tcp.ACK) && !ev.Ack.Before(sent.Seq.Add(int(sent.Len)))
+}
+
+// cameLate fills in event i, which came when it was too late, and what it is to the
+// first heartbeat that was asked in vain.
+func (f *Flow) cameLate(b *BeatEnd, i int) {
+	b.Late = i
+	asked := &f.Events[b.Asked[0]]
+	b.Answered = f.acks(i, b.Asked[0])
+	for j := b.Asked[0] + 1; j < i; j++ {
+		if ev := &f.Events[j]; ev.From == asked.From && ev.Kind == Retransmission && ev.Seq == asked.Seq {
+			b.Repeated = ev.At.Sub(asked.At)
+		}
+	}
+}
+
 // lateFor returns the RST with which the asker's host meets the peer's octets
-// of event i, its heartbeats having been repeated in vain for longer than one
-// pace: nobody waits for the answer any more. -1 where there is none.
+// of event i, its heartbeats having waited in vain for longer than one pace:
+// nobody waits for an answer any more. -1 where there is none.
 func (f *Flow) lateFor(b *BeatEnd, i int, replied bool) int {
 	ev := &f.Events[i]
 	if !replied || b.Pace == 0 || len(b.Asked) == 0 || ev.Run != nil || f.ackedBefore(b.Asked[0], i) {
 		return -1
 	}
-	if b.Overdue == 0 && ev.At.Sub(f.Events[b.Asked[0]].At) < b.Pace {
+	if (b.Overdue == 0 || !f.acks(i, b.Asked[0])) && ev.At.Sub(f.Events[b.Asked[0]].At) < b.Pace {
 		return -1
 	}
 	for j := i + 1; j < len(f.Events); j++ {

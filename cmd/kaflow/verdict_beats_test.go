@@ -1,5 +1,10 @@
 package main
 
+import (
+	"fmt"
+	"testing"
+)
+
 // beating is the session with ServerAlive every 15 s, answered three times.
 const beating = session + `
 +15s  C > S PSH,ACK seq 157 ack 900 ts 57068 46057 len 52
@@ -27,6 +32,30 @@ const outlasted = `
 +15s   C > S PSH,ACK seq 313 ack 984 ts 133004 91123 len 52
 `
 
+// ownData is what the server's application sends when ssh has gone.
+const ownData = `
+drop nothing
++600s S > C PSH,ACK seq 984 ack 313 ts %s 87134 len 84
++11ms C > S RST     seq 313 win 0 id 0
+`
+
+// oneWayBack is a request that arrives, and whose answers are lost for two minutes.
+const oneWayBack = beating + `
+drop S
++15s   C > S PSH,ACK seq 313 ack 984 ts 102134 91123 len 52
++11ms  S > C PSH,ACK seq 984 ack 365 ts 106145 102134 len 28
++219ms C > S PSH,ACK seq 313 ack 984 ts 102364 91123 len 52
++11ms  S > C ACK     seq 1012 ack 365 ts 106375 102364
++2s    C > S PSH,ACK seq 313 ack 984 ts 104375 91123 len 52
++11ms  S > C ACK     seq 1012 ack 365 ts 108386 104375
++1s    S > C PSH,ACK seq 984 ack 365 ts 109386 104375 len 28
++15s   C > S PSH,ACK seq 313 ack 984 ts 120386 91123 len 52
++11ms  S > C ACK     seq 1012 ack 365 ts 124397 120386
+drop nothing
++100s  S > C PSH,ACK seq 984 ack 365 ts 224397 120386 len 28
++11ms  C > S RST     seq 365 win 0 id 0
+`
+
 // beats are conversations in which applications ask each other.
 var beats = []conversation{
 	{"ssh gives up during an outage that passes", beating + `
@@ -37,6 +66,9 @@ drop nothing
 +11ms S > C PSH,ACK seq 984 ack 365 ts 167015 163004 len 28
 +11ms C > S RST     seq 365 win 0 id 0
 `, "heartbeat-timeout likely", "heartbeat-timeout likely", "heartbeat-timeout possible"},
+	{"ssh gives up during an outage, and what the server sends later is no answer", beating + "drop both\n" + outlasted + fmt.Sprintf(ownData, "721134"),
+		"heartbeat-timeout likely", "heartbeat-timeout likely", "-"},
+	{"ssh gives up, the answers to it being lost", oneWayBack, "heartbeat-timeout likely", "heartbeat-timeout likely", "-"},
 	{"ssh gives up, and the server's probe is answered with a RST", beating + `
 drop both
 ` + outlasted + `
@@ -123,4 +155,34 @@ drop both
 +3s    S > C PSH,ACK seq 906 ack 176 ts 98057 91068 data "PONG\r\nPONG\r\n"
 +11ms  C > S RST     seq 176 win 0 id 0
 `, "heartbeat-timeout proven", "heartbeat-timeout likely", "heartbeat-timeout likely"},
+}
+
+// TestHeartbeatsInVain reads what is said of a heartbeat that was repeated in vain: that it
+// arrived, and was answered, only where it was.
+func TestHeartbeatsInVain(t *testing.T) {
+	slept := beating + "drop both\n" + outlasted + fmt.Sprintf(ownData, "99123")
+	awake := beating + "drop both\n" + outlasted + fmt.Sprintf(ownData, "721134")
+	for _, c := range []struct {
+		name, text   string
+		both, client []string
+	}{
+		{"what the server sends later acknowledges nothing", awake,
+			[]string{"what it repeated for 30.9 s did not arrive, and the server sent something of its own 10m31s after the heartbeat", "does not acknowledge it and is met by a RST", "!answered-too-late", "!slept"},
+			[]string{"did not arrive", "An outage passed, or the server's host was away for a while", "!answered-too-late"}},
+		{"the same, and the server's host slept", slept,
+			[]string{"did not arrive", "The server's host slept meanwhile", "host-suspended", "!utage passed", "!what interrupted the path"}, nil},
+		{"the last repetition arrives", beats[0].text,
+			[]string{"what it repeated for 1m01s arrived in the end, and the answer came only 1m01s after the heartbeat", "An outage passed, and"},
+			[]string{"what it repeated for 1m01s arrived, and", "An outage passed, or"}},
+		{"the answers are lost", oneWayBack,
+			[]string{"the first in vain arrived at once, the answers to it got lost", "An outage of the way to the client passed", "earlier ones get lost", "!arrived in the end"},
+			[]string{"what it repeated for 18.3 s arrived, and the answer came only 1m58s after the heartbeat", "!in the end"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, server := ends(t, c.text)
+			tells(t, "both", c.both, client, server)
+			tells(t, "both, swapped", c.both, server, client)
+			tells(t, "client alone", c.client, client)
+		})
+	}
 }
