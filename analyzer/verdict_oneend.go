@@ -398,8 +398,14 @@ func (s *Subject) openReadings() []Hypothesis {
 		left := facts.Compact(max(0, until.Sub(max(p.At, p.Until))))
 		silence, _ := s.silence(i)
 		next := nextCapture(p.From)
+		if s.TwoSided() && len(s.Seen) > 1 {
+			next = decide
+		}
 		lost := because(fmt.Sprintf("no answer came in the %s until %s", left, end), p.First())
 		early := because("a single lost segment looks the same", p.First())
+		if first, end := s.lastTry(p.From); over != nil && first >= 0 && s.probesBetween(p.From, first, end) > fewProbes {
+			early = nil
+		}
 		drop := Hypothesis{Verdict: SilentDrop, For: lost, Against: early, Next: next}
 		if silence >= time.Second {
 			drop.For = append(drop.For, because(fmt.Sprintf("it comes after %s of silence", facts.Compact(silence)), p.First())...)

@@ -80,7 +80,7 @@ func (s *Subject) forgedBetween(i, trigger int) Answer {
 	rst := &s.Passages[i]
 	origin := s.nearestSighting(rst.From)
 	here := rst.Refs[0].Vantage
-	if here == origin.Vantage || slices.ContainsFunc(origin.Flow.Events, func(ev flows.Event) bool { return ev.Kind == flows.RST && ev.From == rst.From }) {
+	if here == origin.Vantage || s.holdsReset(origin, rst) {
 		return Answer{}
 	}
 	if a := s.leftRenamed(rst, origin); a.Verdict != nil {
@@ -174,6 +174,28 @@ func (s *Subject) twin(i int) *Passage {
 func (s *Subject) leftItsSide(p *Passage) bool {
 	near := s.nearestSighting(p.From).Vantage
 	return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == near })
+}
+
+// holdsReset reports whether the capture nearest to a RST's alleged sender holds a RST of
+// that side which may be the same.
+func (s *Subject) holdsReset(origin *pairing.Sighting, rst *Passage) bool {
+	return slices.ContainsFunc(origin.Flow.Events, func(ev flows.Event) bool {
+		return ev.Kind == flows.RST && ev.From == rst.From && !s.sentLater(origin, &ev, rst)
+	})
+}
+
+// sentLater reports whether a RST in the capture nearest to its sender is another one than
+// that which a further capture holds: it says something else, and between the two its
+// sender sent what an end does not send that has ended the connection.
+func (s *Subject) sentLater(origin *pairing.Sighting, own *flows.Event, rst *Passage) bool {
+	ev := rst.Event
+	if own.Flags == ev.Flags && own.Seq == ev.Seq && own.Ack == ev.Ack && own.HasTS == ev.HasTS && own.TSVal == ev.TSVal {
+		return false
+	}
+	since := clockwork(s.Clocks).to(origin.Vantage, s.Base, rst.At).Add(promptly)
+	return slices.ContainsFunc(origin.Flow.Events, func(x flows.Event) bool {
+		return x.From == own.From && x.Kind != flows.RST && x.Kind != flows.ICMPError && x.At > since && x.At < own.At
+	})
 }
 
 // genuine lists what makes the RST of passage i its alleged sender's own, where that is

@@ -170,27 +170,43 @@ func bothAskInVain(s *Subject) Answer {
 		Hypotheses: []Hypothesis{{Verdict: SilentDrop, For: because("both ends hold the connection and probe it", p.Refs...), Against: because("not seen: what arrives at either end"), Next: nextCapture(other(p.From))}}}
 }
 
-// gaveUpEarly fills in the verdict on an end that gave up after too few questions
-// for anything to be said of the path.
+// gaveUpEarly fills in the verdict on an end that gave up after questions of which
+// nothing tells why they got no answer.
 func (s *Subject) gaveUpEarly(v *Verdict) bool {
 	for side := uint8(0); side < 2; side++ {
 		first, end := s.lastTry(side)
 		if first < 0 || !s.endingOf(side).GaveUp() {
 			continue
 		}
-		n := 0
-		for i := first; i < end; i++ {
-			if p := &s.Passages[i]; p.From == side && p.Kind == flows.KeepaliveProbe {
-				n++
-			}
-		}
+		n := s.probesBetween(side, first, end)
 		v.ID, v.Confidence, v.At, v.FirstLost = Undecided, Possible, s.Passages[first].At, s.Passages[first].First()
-		v.Summary = fmt.Sprintf("The %s gave up with a RST, %s after %s that got no answer. So little proves nothing of the path (RFC 9293, section 3.8.4): what was asked, or answered, may have been lost by chance.",
-			sideName(side), facts.Compact(s.Passages[end].At.Sub(s.Passages[first].At)), plural(n, "probe"))
-		v.Unknown = []string{"whether anything else between the hosts crossed then: needs a capture at the " + sideName(1-side) + " as well, and a ping beside it"}
+		proves := "So little proves nothing of the path (RFC 9293, section 3.8.4): what was asked, or answered, may have been lost by chance."
+		if n > fewProbes {
+			proves = fmt.Sprintf("What was asked, or answered, was lost, or nobody was there to answer at the %s.", sideName(1-side))
+		}
+		v.Summary = fmt.Sprintf("The %s gave up with a RST, %s after %s that got no answer. %s",
+			sideName(side), facts.Compact(s.Passages[end].At.Sub(s.Passages[first].At)), plural(n, "probe"), proves)
+		needs := "a capture at the " + sideName(1-side) + " as well, and a ping beside it"
+		if s.TwoSided() {
+			needs = "a ping, or a fresh login, beside it"
+		}
+		v.Unknown = []string{"whether anything else between the hosts crossed then: needs " + needs}
 		return true
 	}
 	return false
+}
+
+// fewProbes is how many may be lost by chance.
+const fewProbes = 2
+
+// probesBetween counts a side's probes from one passage to another.
+func (s *Subject) probesBetween(side uint8, first, end int) (n int) {
+	for i := first; i < end; i++ {
+		if p := &s.Passages[i]; p.From == side && p.Kind == flows.KeepaliveProbe {
+			n++
+		}
+	}
+	return n
 }
 
 // givenUp returns the RST by which the sender of a question, passage i, gave up after

@@ -19,6 +19,8 @@ var genuine = []conversation{
 	{"it has no timestamp", withIDs(session, 0) + strings.Replace(loneReset, "ts 706057 42046", "", 1) + fresh, "forged-reset proven", "-", "-"},
 	{"it has no window", withIDs(session, 0) + strings.Replace(loneReset, "win 501", "win 0", 1) + fresh, "forged-reset proven", "-", "-"},
 	{"it comes from nearer", withIDs(session, 0) + strings.Replace(loneReset, "ttl 63", "ttl 64", 1) + fresh, "forged-reset proven", "-", "-"},
+	{"its sender probes, and gives up with its own RST", resetTwice, "forged-reset proven", "undecided possible", "-"},
+	{"its sender's own RST, which may be that one, comes after probes", likeItsOwn, "undecided possible", "-", "-"},
 	{"its sender goes on", withIDs(session, 0) + loneReset + "+60s S > C ACK seq 899 ack 157 ts 766057 42046 id 0\n" + fresh, "forged-reset proven", "-", "-"},
 	{"it answers what was lost", withIDs(session, 0) + `
 +660s C > S PSH,ACK seq 157 ack 900 ts 702046 46057 len 10 lost
@@ -28,6 +30,22 @@ var genuine = []conversation{
 +660s C > S PSH,ACK seq 157 ack 900 len 10 lost
 ` + strings.Replace(strings.Replace(loneReset, "ts 706057 42046", "", 1), "+660s", "+21ms", 1) + fresh, "forged-reset proven", "-", "-"},
 }
+
+// resetTwice is a session that a device ends at the server alone, before the client
+// probes in vain and gives up with a RST of its own.
+const resetTwice = session + `
++350s C > S RST     seq 157 win 0 ttl 61 id 0 @server
+drop both
++50s  C > S ACK     seq 156 ack 900 ts 442057 46057
++75s  C > S ACK     seq 156 ack 900 ts 517057 46057
++75s  C > S ACK     seq 156 ack 900 ts 592057 46057
++75s  C > S ACK     seq 156 ack 900 ts 667057 46057
++75s  C > S RST,ACK seq 157 ack 900 ts 742057 46057
+drop nothing
+` + fresh
+
+// likeItsOwn is the same with a RST that says what the client's own says later.
+var likeItsOwn = strings.Replace(resetTwice, "RST     seq 157 win 0", "RST,ACK seq 157 ack 900 ts 742057 46057", 1)
 
 // second is where another session comes from.
 const second = "D 192.0.2.1:40001\ndelay D 10ms\n"
@@ -149,4 +167,10 @@ func TestPolicyOfAHealedProbe(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGaveUpAfterProbes reads what is said of an end that gave up, by captures of both ends.
+func TestGaveUpAfterProbes(t *testing.T) {
+	client, server := ends(t, likeItsOwn)
+	tells(t, "both", []string{"after 4 probes that got no answer. What was asked, or answered, was lost", "a ping, or a fresh login, beside", "!So little", "!needs a capture", "!a single lost segment", "!capture at the server as well"}, client, server)
 }
