@@ -399,7 +399,7 @@ func passed(s *Subject, i int) bool {
 	if p.Known && p.How == pairing.Crossed {
 		return true
 	}
-	if p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
+	if r := p.Event.Run; r != nil && !r.Unheard && r.Count[0] > 0 && r.Count[1] > 0 {
 		return true
 	}
 	if p.Kind == flows.RST {

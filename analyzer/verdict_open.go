@@ -286,7 +286,7 @@ func (s *Subject) lastSign() int {
 		if lost := s.lostOf(i); lost != nil && lost.Count >= int(p.Event.Run.Count[lost.From]) {
 			continue
 		}
-		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
+		if passed(s, i) || p.Event.Answers != 0 || p.Event.Run != nil && !p.Event.Run.Unheard && p.Event.Run.Count[0] > 0 && p.Event.Run.Count[1] > 0 {
 			return i
 		}
 	}

@@ -157,6 +157,7 @@ type Run struct {
 	TSVal    uint32  // of the prober's or last sender's last segment
 	TSEcr    uint32  // of a keepalive run: echoed by the last probe
 	LastFrom uint8
+	Unheard  bool // of traffic: some of it was not acknowledged, as far as was known when it was folded
 
 	// OtherUntil is when the other side than LastFrom sent its last segment of
 	// a run of traffic, within 100 µs; 0 where that is not known.

@@ -289,44 +289,52 @@ type item struct {
 	from, n   int
 	gap       time.Duration // before it
 	afterLong bool          // the gap is one of the longest: nothing is merged across it
+	hold      hold
 	droppable bool
 }
 
-// compact brings the story down to storyFolded events. The beginning, the
-// last events, the neighbourhood of the longest gaps, unanswered probes and
-// long keepalive runs stay; what lies between becomes runs of traffic.
+// compact brings the story down to storyFolded events, or storyWaiting. The beginning, the
+// last events, the neighbourhood of the longest gaps, unanswered probes, octets
+// that wait and long keepalive runs stay; what lies between becomes runs of
+// traffic.
 func (s *step) compact() {
 	evs := s.t.arena.events(s.c.story)
 	if len(evs) < 8 {
 		return
 	}
+	w, room := s.waiting(evs), storyFolded
+	if w.some != [2]bool{} && len(evs) == storyMost {
+		room = storyWaiting
+	}
 	for _, pass := range []struct {
 		gaps, tailEvents int
 		runs             bool
-	}{{6, 14, false}, {4, 10, true}, {2, 6, true}} {
-		evs = s.fold(evs, pass.gaps, pass.tailEvents, pass.runs)
-		if len(evs) <= storyFolded {
+		most             hold // of what is folded
+	}{{6, 14, false, holdNot}, {6, 14, false, holdAgain}, {4, 10, true, holdAgain}, {2, 6, true, holdAgain}} {
+		evs = s.fold(evs, &w, pass.gaps, pass.tailEvents, pass.runs, pass.most)
+		if len(evs) <= room {
 			break
 		}
 	}
-	if len(evs) > storyFolded { // nothing left to fold
-		evs = squeeze(evs)
+	if len(evs) > room { // nothing left to fold
+		evs = squeeze(evs, &w)
 	}
 	s.c.story.n = uint8(len(evs))
 }
 
 // squeeze makes a run of what is not ordinary either: of the longest stretch of the
-// story without one of its longest gaps. A hole in the story would be a silence that
-// never was.
-func squeeze(evs []event) []event {
+// story without one of its longest gaps, and without the first that waits. A hole in
+// the story would be a silence that never was.
+func squeeze(evs []event, w *waiting) []event {
 	const head, last, gaps = 6, 6, 2 // what stays
 	var items [storyMost]item
 	list := itemsOf(evs, &items)
-	protect(list, gaps)
+	w.hold(evs, list)
+	protectSurvived(list, gaps)
 	from, to := 0, 0 // among items
 	for i := 0; i < len(list); {
 		j := i + 1
-		for j < len(list) && !list[j].afterLong {
+		for list[i].hold != holdFirst && j < len(list) && !list[j].afterLong && list[j].hold != holdFirst {
 			j++
 		}
 		a, b := max(i, head), min(j, len(list)-last)
@@ -344,16 +352,22 @@ func squeeze(evs []event) []event {
 	if to-from < 3 {
 		return evs
 	}
-	first, end := list[from].from, list[to-1].from+list[to-1].n
-	return slices.Delete(evs, joinRun(evs, first, end, first), end)
+	end := list[to-1].from + list[to-1].n
+	return slices.Delete(evs, joinRun(evs, list[from:to], list[from].from), end)
 }
 
-// joinRun makes a run of the events from first up to end, writes it to place out, and
-// returns the place behind it.
-func joinRun(evs []event, first, end, out int) int {
+// joinRun makes a run of neighbouring items, writes it to place out, and returns the
+// place behind it.
+func joinRun(evs []event, list []item, out int) int {
 	var tl event
-	head := evs[first]
-	merge(&tl, evs[first:end])
+	last := list[len(list)-1]
+	head := evs[list[0].from]
+	merge(&tl, evs[list[0].from:last.from+last.n])
+	for _, it := range list {
+		if it.hold != holdNot || it.n == 2 && evs[it.from+1].bits&evOpen != 0 {
+			tl.bits |= evOpen
+		}
+	}
 	head.bits = head.bits&^evOpen | evRun
 	if !foldable(head.kind) || head.kind == ZeroWindowProbe || head.kind == KeepaliveACK {
 		head.kind = ACK
@@ -382,14 +396,15 @@ func itemsOf(evs []event, items *[storyMost]item) []item {
 }
 
 // fold merges neighbouring ordinary items in place and returns what is left.
-func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
+func (s *step) fold(evs []event, w *waiting, gaps, tailEvents int, runs bool, most hold) []event {
 	var items [storyMost]item
 	list := itemsOf(evs, &items)
+	w.hold(evs, list)
 	for i := range list {
 		it := &list[i]
-		it.droppable = s.mayFold(evs, *it, runs) && it.from >= 2 && it.from < len(evs)-tailEvents
+		it.droppable = it.hold <= most && s.mayFold(evs, *it, runs) && it.from >= 2 && it.from < len(evs)-tailEvents
 	}
-	protect(list, gaps)
+	protectSurvived(list, gaps)
 	out := 0
 	for i := 0; i < len(list); {
 		j := i + 1
@@ -399,7 +414,7 @@ func (s *step) fold(evs []event, gaps, tailEvents int, runs bool) []event {
 		if j == i+1 {
 			out += copy(evs[out:], evs[list[i].from:list[i].from+list[i].n])
 		} else {
-			out = joinRun(evs, list[i].from, list[j-1].from+list[j-1].n, out)
+			out = joinRun(evs, list[i:j], out)
 		}
 		i = j
 	}
@@ -415,6 +430,18 @@ func (s *step) mayFold(evs []event, it item, runs bool) bool {
 		return head.bits&evOpen == 0
 	}
 	return foldable(head.kind)
+}
+
+// protectSurvived marks the n longest gaps before the first item that waits, and half as
+// many behind it: those tell of timers less, and there are many in what is repeated in vain.
+func protectSurvived(items []item, n int) {
+	waits := slices.IndexFunc(items, func(it item) bool { return it.hold == holdFirst })
+	if waits < 0 {
+		protect(items, n)
+		return
+	}
+	protect(items[:waits], n)
+	protect(items[waits+1:], n/2)
 }
 
 // protect marks the n longest gaps between the items, of equal ones the first.

@@ -36,7 +36,7 @@ const (
 	evInferred                   // confidence
 	evTail                       // second half of a run
 	evTS                         // carries timestamps
-	evOpen                       // a probe without an answer yet
+	evOpen                       // a probe without an answer yet; a tail: the run holds what waited
 	evKeep                       // neighbourhood of a gap: not folded at once
 	evAnswered                   // a probe with an answer
 	evRun                        // head of a run
@@ -116,6 +116,7 @@ type block struct {
 const (
 	storyMost    = 64 // events of one flow
 	storyFolded  = 36 // what a compaction brings them down to
+	storyWaiting = 52 // where some of them wait for an acknowledgment
 	arenaBits    = 14
 	arenaChunk   = 1 << arenaBits
 	storyClasses = 7 // 1, 2, 4, … 64 events

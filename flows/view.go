@@ -160,6 +160,7 @@ func runOf(t tail, sideOf [2]uint8) *Run {
 	olo, ohi := t.octets()
 	r.Octets[sideOf[0]], r.Octets[sideOf[1]] = uint64(olo), uint64(ohi)
 	r.Seq, r.Ack = t.lastSeq()
+	r.Unheard = t.bits&evOpen != 0
 	if lag := t.lag(); lag < lagUnknown {
 		r.OtherUntil = r.Until.Add(-time.Duration(lag) * lagStep)
 	}

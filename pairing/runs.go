@@ -184,6 +184,9 @@ func (l *leg) sentBefore(e *flows.Event, until tcp.Instant) int {
 // tailAcked reports whether the last segment of a run of the sender's was
 // acknowledged, as far as that is known: what was not need not have arrived.
 func (l *leg) tailAcked(e *flows.Event) bool {
+	if e.Run.Unheard {
+		return false
+	}
 	if e.Kind == flows.KeepaliveProbe || e.Run.LastFrom != l.from {
 		return true
 	}

@@ -281,7 +281,7 @@ var renamed = []conversation{
 	{"window probes are answered every two minutes, and then not", windowShut,
 		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
 	{"regular data is lost from one round to the next", typedUntilLost(60, 60),
-		"undecided possible", "undecided possible", "-"},
+		"silent-drop likely state-lost likely", "silent-drop possible state-lost possible", "-"},
 	{"keepalives cross every 30 s, and the connection dies 350 s after its last data", probing([]int{0}, true, byPayload),
 		"silent-drop proven state-lost likely", "silent-drop possible state-lost possible", "-"},
 	{"two die 350 s after their last data", probing([]int{0, 50}, true, byPayload),
