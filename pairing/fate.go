@@ -214,6 +214,9 @@ func (l *leg) missing(f *Fate, i int, e *flows.Event) {
 	}
 	if r, ok := l.arrived(e, from, to.Add(l.slack), known); ok {
 		f.Reason, f.Why = r.reason, r.why
+		if r.reason == Acknowledged && l.folded(from, to.Add(l.slack)) {
+			f.Reason, f.Why = InRun, fmt.Sprintf("it arrived, and may be within a run of %s", l.farName())
+		}
 		return
 	}
 	l.absent(f, e, from, to.Add(l.slack), known)
@@ -432,6 +435,9 @@ func (l *leg) satisfied(e *flows.Event, from tcp.Instant) bool {
 	if l.far == nil || e.Len != 0 || e.Flags&(tcp.ACK|tcp.SYN|tcp.FIN|tcp.RST) != tcp.ACK || isProbe(e.Kind) {
 		return false
 	}
+	if l.repeated(e.Ack) {
+		return false // each further copy waits twice as long as the one before (RFC 6298, section 5.5)
+	}
 	heard, asked := false, false // of the data at the near point; more by e's sender in time
 	for i := range l.near.Events {
 		g := &l.near.Events[i]
@@ -452,6 +458,15 @@ func (l *leg) satisfied(e *flows.Event, from tcp.Instant) bool {
 		}
 	}
 	return true
+}
+
+// repeated reports whether the peer sent octets that end at a position more than once, as
+// far as either point tells.
+func (l *leg) repeated(end tcp.Seq) bool {
+	again := func(g flows.Event) bool {
+		return g.From == opposite(l.from) && g.Kind == flows.Retransmission && endOf(&g) == end
+	}
+	return slices.ContainsFunc(l.near.Events, again) || slices.ContainsFunc(l.far.Events, again)
 }
 
 // octetsAcked reports whether what e carries was acknowledged by the peer, at

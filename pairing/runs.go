@@ -2,6 +2,7 @@ package pairing
 
 import (
 	"fmt"
+	"slices"
 
 	"kaflow/capture"
 	"kaflow/flows"
@@ -25,6 +26,15 @@ func (l *leg) withinRun(f *Fate, e *flows.Event, from, to tcp.Instant) bool {
 		return true
 	}
 	return false
+}
+
+// folded reports whether the far point folded traffic of the sender's between two moments:
+// what is repeated in it may stand anywhere, and what it ends with does not tell how far
+// it went.
+func (l *leg) folded(from, to tcp.Instant) bool {
+	return l.far != nil && slices.ContainsFunc(l.far.Events, func(g flows.Event) bool {
+		return g.Run != nil && g.Kind != flows.KeepaliveProbe && g.Run.Count[l.from] > 0 && g.At <= to && g.Run.Until >= from
+	})
 }
 
 // fitsRun reports whether e can be one of the segments of run g.
