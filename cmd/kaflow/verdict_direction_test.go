@@ -32,8 +32,8 @@ delay S 10ms
 7425s  S > C RST,ACK seq 911 ack 111 lost
 `
 
-// oneWayBack is a session of which nothing that the server sends arrives after two hours.
-const oneWayBack = `
+// serverUnheard is a session of which nothing that the server sends arrives after two hours.
+const serverUnheard = `
 delay C 10ms
 delay S 10ms
 0       C > S SYN     seq 99 mss 1460
@@ -85,6 +85,6 @@ func TestVerdictsOfCapturesOfOneDirection(t *testing.T) {
 
 // Nothing is said to be missing where a capture would not hold it.
 func TestNothingLeavesWhereNothingWouldBeSeen(t *testing.T) {
-	client, server := ends(t, regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(oneWayBack, "$1 @client"))
+	client, server := ends(t, regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(serverUnheard, "$1 @client"))
 	tells(t, "both", []string{"Whether answers leave from there is not known", "!no answer leaves from there"}, client, server)
 }
