@@ -20,7 +20,7 @@ func (s *Subject) lostLast(near, far *pairing.Sighting, run *flows.Event, from, 
 		return Passage{}, false
 	}
 	p := s.lostRun(near, far, run, from, last, to, c)
-	p.Count, p.At = missing, max(from, to.Add(-time.Duration(missing-1)*period.Max))
+	p.Count, p.Row, p.At = missing, missing > 1, max(from, to.Add(-time.Duration(missing-1)*period.Max))
 	if _, _, why := s.Doubt(near.Vantage, missing); why != "" {
 		return Passage{}, false // so few it may as well have missed
 	}
@@ -63,7 +63,7 @@ func (s *Subject) lostOf(i int) *Passage {
 	}
 	for j := range s.Passages {
 		p := &s.Passages[j]
-		if p.Kind == flows.KeepaliveACK && p.Known && p.How == pairing.Lost && p.Refs[0].Vantage == run.Last.Vantage && p.Refs[0].Ord == run.Last.Ord {
+		if p.Kind == flows.KeepaliveACK && p.Known && p.How == pairing.Lost && p.Last.Vantage == run.Last.Vantage && p.Last.Ord == run.Last.Ord {
 			return p
 		}
 	}

@@ -114,7 +114,11 @@ func dropped(s *Subject, v *Verdict) []Dropped {
 		if p.Assumed {
 			out[at].Assumed += max(1, p.Count)
 		}
-		out[at].First, out[at].Last = min(out[at].First, ref.At), max(out[at].Last, ref.At.Add(p.Until.Sub(p.At)))
+		first := ref.At
+		if p.Row {
+			first = ref.At.Add(p.At.Sub(p.Until))
+		}
+		out[at].First, out[at].Last = min(out[at].First, first), max(out[at].Last, first.Add(p.Until.Sub(p.At)))
 	}
 	return out
 }

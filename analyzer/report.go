@@ -155,6 +155,7 @@ type Verdict struct {
 	At              tcp.Instant   // when it happened, on the first vantage point's clock
 	LastCrossed     pairing.Ref   // last frame known to have crossed
 	FirstLost       pairing.Ref   // first frame known to be lost
+	Row             bool          // FirstLost is the last of several that are folded: the first was lost about At
 	Silence         time.Duration // before the onset; 0 where none
 
 	payload *unpaid // of a timer that counts payload alone; nil where none is blamed

@@ -55,7 +55,8 @@ type Passage struct {
 	Between [2]int // of a loss: the vantage points
 	Why     string
 	Count   int
-	Last    pairing.Ref // of a run: its last segment, where it was first seen
+	Last    pairing.Ref // of a run, or of answers that are folded: the last segment, where it was first seen
+	Row     bool        // several answers that are folded: Refs has the last of them, the frames of the others are not known
 }
 
 // First returns the sighting nearest to the sender.
@@ -329,7 +330,11 @@ func (s *Subject) lostBetween(prober uint8, far, near *pairing.Sighting, c clock
 			}
 			continue
 		}
-		out = append(out, s.lostRun(near, far, ev, from, from.Add(-time.Second), to, c))
+		p := s.lostRun(near, far, ev, from, from.Add(-time.Second), to, c)
+		if ord := ev.Run.Answer; ord != 0 { // it came as soon as the soonest, about
+			p.Refs, p.Row = []pairing.Ref{s.ref(far, ord, flows.KeepaliveACK, ev.At.Add(ev.Run.RTT.Min))}, false
+		}
+		out = append(out, p)
 	}
 	return out
 }
@@ -372,10 +377,11 @@ func (s *Subject) lostRun(near, far *pairing.Sighting, probes *flows.Event, from
 	answer := *probes
 	answer.From, answer.Kind, answer.Run = answerer, flows.KeepaliveACK, nil
 	answer.Seq, answer.Ack = probes.Ack, probes.Seq+1
+	last := s.ref(far, probes.Run.UntilOrd, flows.KeepaliveACK, probes.Run.Until)
 	p := Passage{
 		Event: &answer, From: answerer, Kind: flows.KeepaliveACK, At: from, Until: to, Count: int(probes.Run.Count[answerer]),
-		Refs: []pairing.Ref{s.ref(far, probes.Run.UntilOrd, flows.KeepaliveACK, probes.Run.Until)},
-		How:  pairing.Lost, Known: true, Between: [2]int{far.Vantage, near.Vantage},
+		Refs: []pairing.Ref{last}, Last: last, Row: probes.Run.Count[answerer] > 1,
+		How: pairing.Lost, Known: true, Between: [2]int{far.Vantage, near.Vantage},
 	}
 	if how, assumed, why := s.Doubt(near.Vantage, p.Count); why != "" {
 		p.How, p.Assumed, p.Why = how, assumed, why

@@ -90,8 +90,10 @@ func (s *Subject) noteOf(p *Passage) string {
 		return fmt.Sprintf("%d + %d segments, %d + %d octets", ev.Run.Count[0], ev.Run.Count[1], ev.Run.Octets[0], ev.Run.Octets[1])
 	case ev.Run != nil:
 		return "answered"
-	case p.Count > 1:
+	case p.Count > 1 && p.Row:
 		return fmt.Sprintf("%d of them, the last shown", p.Count)
+	case p.Count > 1:
+		return fmt.Sprintf("%d of them, the first shown", p.Count)
 	case ev.Flags.Has(tcp.ACK) && ev.Win == 0 && p.Kind != flows.RST && p.Kind != flows.ZeroWindowACK:
 		return "window 0"
 	case ev.Len > 0 && (p.Kind == flows.Data || p.Kind == flows.Retransmission):

@@ -25,11 +25,20 @@ func deathBetween(s *Subject) Answer {
 	d0, d1 := o.dead(flows.Client), o.dead(flows.Server)
 	switch {
 	case d0 && d1, d0 && len(o.crossed[flows.Server]) == 0, d1 && len(o.crossed[flows.Client]) == 0:
-		return s.bothWays(&o)
+		return s.withoutFirst(s.bothWays(&o))
 	case d0 || d1:
-		return s.oneWay(&o)
+		return s.withoutFirst(s.oneWay(&o))
 	}
 	return Answer{}
+}
+
+// withoutFirst adds that the first frame that was lost is not known, where it is not.
+func (s *Subject) withoutFirst(a Answer) Answer {
+	if v := a.Verdict; v != nil && v.Row {
+		v.Unknown = append(v.Unknown, fmt.Sprintf("which frame was lost first, about %s: it is folded into a row that ends with %s",
+			v.At.Time().Format("15:04:05"), frameWord(s, v.FirstLost)))
+	}
+	return a
 }
 
 // endedBefore reports whether the connection was over before passage i: a RST
@@ -64,6 +73,8 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 	}
 	if o.tail.Frame != 0 {
 		v.FirstLost, v.LastCrossed = o.tail, s.lastBefore(o.between[1], o.at)
+	} else {
+		v.Row = s.Passages[o.first].Row
 	}
 	if o.assumed {
 		v.Confidence = Likely
@@ -474,6 +485,15 @@ func (s *Subject) crossesAmid(o *onset, dead uint8) bool {
 	})
 }
 
+// lostFrom says since when all is lost: of several that are folded the frame of the last
+// is all that is known.
+func (s *Subject) lostFrom(v *Verdict) string {
+	if !v.Row {
+		return "frame " + frameWord(s, v.FirstLost)
+	}
+	return fmt.Sprintf("about %s, frame %s at the latest", v.At.Time().Format("15:04:05"), frameWord(s, v.FirstLost))
+}
+
 func (s *Subject) oneWay(o *onset) Answer {
 	dead := flows.Client
 	if o.dead(flows.Server) {
@@ -482,7 +502,7 @@ func (s *Subject) oneWay(o *onset) Answer {
 	alive := other(dead)
 	v := s.pathVerdict(OneWayDrop, o)
 	first := o.lost[dead][0]
-	v.FirstLost, v.At = s.Passages[first].First(), s.Passages[first].At
+	v.FirstLost, v.At, v.Row = s.Passages[first].First(), s.Passages[first].At, s.Passages[first].Row
 	quiet, known := s.quietBefore(first)
 	if !known {
 		quiet, o.last, o.tail = 0, -1, pairing.Ref{}
@@ -491,7 +511,7 @@ func (s *Subject) oneWay(o *onset) Answer {
 	control, _ := s.controlsSay(s.lastLoss(o))
 	s.cause(v, o, control)
 	v.Summary = fmt.Sprintf("Only one direction died: of what the %s sends nothing arrives any more since %s, while what the %s sends still crosses (%s).",
-		sideName(dead), "frame "+frameWord(s, v.FirstLost), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
+		sideName(dead), s.lostFrom(v), sideName(alive), "for example frame "+frameWord(s, s.Passages[o.crossed[alive][0]].First()))
 	if !s.crossesAmid(o, dead) {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether one direction alone was dead: nothing of the %s crosses between the second loss of the %s's and the last", sideName(alive), sideName(dead)))
@@ -507,8 +527,11 @@ func (s *Subject) oneWay(o *onset) Answer {
 	var lost, crossed []pairing.Ref
 	n := 0
 	for _, i := range o.lost[dead] {
-		lost = append(lost, s.Passages[i].First())
-		n += max(1, s.Passages[i].Count)
+		p := &s.Passages[i]
+		if lost = append(lost, p.First()); p.Count > 1 && !p.Row && p.Last.Frame != 0 {
+			lost = append(lost, p.Last)
+		}
+		n += max(1, p.Count)
 	}
 	for _, i := range o.crossed[alive] {
 		crossed = append(crossed, s.Passages[i].First())

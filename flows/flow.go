@@ -151,7 +151,8 @@ type Run struct {
 	Octets   [2]uint64 // payload octets of each side
 	Until    tcp.Instant
 	UntilOrd tcp.Ordinal
-	Period   Range // of a keepalive run
+	Answer   tcp.Ordinal // of a keepalive run: the answer to its first probe
+	Period   Range       // of a keepalive run
 	RTT      Range
 	Seq, Ack tcp.Seq // of the last segment
 	TSVal    uint32  // of the prober's or last sender's last segment

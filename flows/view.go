@@ -135,6 +135,7 @@ func (t *Table) events(c *cold, ends [2]int) []Event {
 			v.Run = runOf(tail{&stored[i]}, sideOf)
 			if stored[i].kind == KeepaliveProbe {
 				v.Run.Seq, v.Run.Ack = v.Ack, v.Seq+1
+				v.Run.Answer = v.Ord + tcp.Ordinal(ev.next)
 			} else if v.Kind = ACK; v.Run.Octets[0]+v.Run.Octets[1] > 0 {
 				v.Kind = Data
 			}

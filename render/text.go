@@ -281,11 +281,14 @@ func (p *page) when(r *analyzer.Report, d *analyzer.Diagnosis) []string {
 		says = append(says, "last across: "+p.point(r, d, v.LastCrossed))
 	}
 	if v.FirstLost.Frame != 0 {
-		lost := onset(v.ID) + ": " + p.point(r, d, v.FirstLost)
+		lost, latest := onset(v.ID)+": "+p.point(r, d, v.FirstLost), ""
+		if v.Row {
+			lost, latest = onset(v.ID)+": about "+p.stamp(v.At), "; "+p.point(r, d, v.FirstLost)+", at the latest"
+		}
 		if v.Silence > 0 {
 			lost += ", after " + clockwise(v.Silence) + " of silence"
 		}
-		says = append(says, lost)
+		says = append(says, lost+latest)
 	}
 	return says
 }

@@ -64,3 +64,36 @@ func TestTheFirstThatIsLostStaysInAFullStory(t *testing.T) {
 		})
 	}
 }
+
+// askedAtOnePace are n answered keepalives, half a minute apart, and as many as follow of
+// which the answers are lost, until the client gives up.
+func askedAtOnePace(answered, lost int) string {
+	var b strings.Builder
+	at, echo := 42046, 46057
+	for i := range answered + lost {
+		fate := ""
+		if i >= answered {
+			fate = " lost"
+		}
+		at += 30_000
+		fmt.Fprintf(&b, "+30s C > S ACK seq 156 ack 900 ts %d %d\n+11ms S > C ACK seq 900 ack 157 ts %d %d%s\n", at, echo, at+4011, at, fate)
+		if at += 11; i < answered {
+			echo = at + 4000
+		}
+	}
+	fmt.Fprintf(&b, "+30s C > S RST,ACK seq 157 ack 900 ts %d %d\n", at+30_000, echo)
+	return b.String()
+}
+
+// The server's capture has answers that were lost in one row with those that arrived: their
+// frames are not told apart, and the last one is not the first.
+func TestTheLastOfARowIsNotTheFirstThatIsLost(t *testing.T) {
+	client, server := ends(t, session+askedAtOnePace(8, 5))
+	expect(t, "both", "one-way-drop proven state-lost", client, server)
+	last := fmt.Sprintf("frame #%d of server.pcap", strings.Count(session, " > ")+2*(8+5))
+	tells(t, "both", []string{"nothing arrives any more since about ", last + " at the latest", "which frame was lost first", "!any more since frame"}, client, server)
+	client, server = ends(t, session+askedAtOnePace(8, 1)+"+1s C > S PING 1\n+11ms S > C PONG 1\n")
+	tells(t, "one answer", []string{"!at the latest"}, client, server)
+	const shipped = "../../testdata/pcaps/ssh-one-way-drop/" // the whole row is lost
+	tells(t, "from its first answer on", []string{"nothing arrives any more since frame #50 of server.pcap"}, shipped+"client.pcap", shipped+"server.pcap")
+}
