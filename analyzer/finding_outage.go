@@ -49,6 +49,8 @@ func (s *Subject) stretches() []stretch {
 			cur.lost = append(cur.lost, i)
 			cur.by[p.From] += max(1, p.Count)
 			cur.proven = cur.proven || lost
+		case !s.TwoSided() && len(cur.lost) > 0 && cur.by[p.From] == 0 && !s.heardAtLast(&cur, 1-p.From):
+			// One direction may work all along: the other still does not.
 		case s.TwoSided() && p.Known && p.How == pairing.Crossed || passed(s, i) || !s.TwoSided() && len(cur.lost) > 0 && s.answersLast(i, &cur):
 			if len(cur.lost) > 0 {
 				cur.after, cur.to = i, p.At
@@ -127,6 +129,16 @@ func (s *Subject) answersLast(i int, cur *stretch) bool {
 		}
 	}
 	return p.Event.Len > 0
+}
+
+// heardAtLast reports whether anything that a side asked in a stretch may have arrived
+// later on: of octets its own capture shows whether they were ever acknowledged.
+func (s *Subject) heardAtLast(cur *stretch, side uint8) bool {
+	una := s.nearest(side).Sides[side].SndUna
+	return slices.ContainsFunc(cur.lost, func(i int) bool {
+		q := &s.Passages[i]
+		return q.From == side && (q.Kind == flows.KeepaliveProbe || !q.Event.Seq.Add(int(q.Event.Len)).After(una))
+	})
 }
 
 // relearnt reports whether a stretch ended because the other side spoke: only

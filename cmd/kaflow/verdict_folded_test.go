@@ -65,6 +65,20 @@ func TestTheFirstThatIsLostStaysInAFullStory(t *testing.T) {
 	}
 }
 
+// What is asked in vain, and never acknowledged, has got over nothing when the other end
+// says something of its own.
+func TestNothingPassedWhereNothingIsAcknowledged(t *testing.T) {
+	const asked = " C > S PSH,ACK seq 157 ack 900 len 28 lost\n"
+	client, _ := ends(t, withoutTS+"+30s"+asked+"+300ms"+asked+"+600ms"+asked+"+1200ms"+asked+"+2400ms"+asked+`
++4s   S > C PSH,ACK seq 900 ack 157 len 44
++40ms C > S ACK seq 185 ack 944 lost
++600ms S > C PSH,ACK seq 900 ack 157 len 44
++10ms C > S ACK seq 185 ack 944 lost
++900s S > C PSH,ACK seq 900 ack 157 len 44
+`)
+	tells(t, "client alone", []string{"!transient-outage"}, client)
+}
+
 // askedAtOnePace are n answered keepalives, half a minute apart, and as many as follow of
 // which the answers are lost, until the client gives up.
 func askedAtOnePace(answered, lost int) string {
