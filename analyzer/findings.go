@@ -192,7 +192,7 @@ func packetLoss(s *Subject, d *Diagnosis) []Finding {
 }
 
 // tooSlow compares the keepalives seen with the silence that killed.
-func tooSlow(_ *Subject, d *Diagnosis) []Finding {
+func tooSlow(s *Subject, d *Diagnosis) []Finding {
 	if d.Idle.Killed == 0 {
 		return nil
 	}
@@ -203,6 +203,8 @@ func tooSlow(_ *Subject, d *Diagnosis) []Finding {
 		}
 	}
 	switch {
+	case len(d.Policies) == 0 && len(s.Seen) == 1:
+		return []Finding{{Rule: "no-keepalive", Says: "no keepalive probe of either end was seen", Suggests: "what this capture shows refreshed no state of the path during the silence"}}
 	case len(d.Policies) == 0:
 		return []Finding{{Rule: "no-keepalive", Says: "neither end sent keepalive probes", Suggests: "nothing refreshed the path's state during the silence"}}
 	case fastest > d.Idle.Survived:

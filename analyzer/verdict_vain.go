@@ -108,8 +108,8 @@ func (s *Subject) gaveUpThenHeard(side uint8, first, end int, late *Passage) Ans
 		}
 	}
 	if name, ok := s.allArrive(side, first, end); ok {
-		v.Summary = fmt.Sprintf("The %s gave up after questions that got no answer, though all of them are in %s, and no answer leaves from there; %s later the %s is heard again and still holds the connection. Its host was away for a while, or does not take what reaches it.",
-			who, name, facts.Compact(late.At.Sub(over.At)), peer)
+		v.Summary = fmt.Sprintf("The %s gave up after questions that got no answer, though all of them are in %s, and no answer leaves from there; %s later the %s is heard again and still holds the connection. The %s's host was away for a while, or does not take what reaches it.",
+			who, name, facts.Compact(late.At.Sub(over.At)), peer, peer)
 		v.Unknown = []string{"why the " + peer + "'s host did not answer: look on the host itself"}
 		gone.For = append(gone.For, because("the questions are in the capture taken beside the "+peer+", which shows no answer", vain...)...)
 		return Answer{Verdict: v, Findings: found, Hypotheses: []Hypothesis{gone, hostDropHypothesis(side, vain)}}

@@ -236,6 +236,10 @@ drop both
 			[]string{"all of them are in server.pcap", "the client's last 10 probes got no answer", "look on the host itself", "!needs a capture"}, []string{"the client's last 10 probes got no answer", "needs a capture there"}, nil},
 		{"the answers leave when the client has given up", strings.Replace(awayForMinutes, "+220s S > C ACK     seq 899 ack 157", "+19s S > C ACK seq 900 ack 157"+strings.Repeat("\n+0s S > C ACK seq 900 ack 157", 9), 1),
 			[]string{"all of them are in server.pcap", `"client": "gave-up"`}, []string{"the client's last 10 probes got no answer", `"client": "gave-up"`}, []string{`"client": "gave-up"`}},
+		{"a device's RST after a silence, and no keepalive in the one capture", "hops 2\n" + session + `
++1800s C > S PSH,ACK seq 157 ack 900 ts 1842068 46057 len 36
++2ms   S > C RST     seq 900 win 0 id 0 ttl 63 @client
+`, nil, []string{`"no-keepalive"`, "no keepalive probe of either end was seen", "!neither end sent"}, nil},
 		{"either end cuts the silences of the other one's pace", bothAsk, []string{`"survived_s": 359.`}, []string{`"survived_s": 359.`}, []string{`"survived_s": 360.0`}},
 		{"its sender accepted the answer", healedAndSilent, []string{"!whether the client took that answer"}, []string{"!whether the client took that answer"}, nil},
 	} {
