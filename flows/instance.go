@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"slices"
 	"time"
 
 	"kaflow/capture"
@@ -106,6 +107,9 @@ func (s *step) opensAnew() bool {
 	if f&tcp.ACK != 0 {
 		return false
 	}
+	if r := s.rareIf(); r != nil && slices.Contains(r.prior.Opens, s.pkt.Ord) {
+		return true
+	}
 	same := s.h.state[s.d]&stSYN != 0 && s.c.isn[s.d] == s.seg.Seq
 	if same {
 		// The same ISN again is a repetition, unless the connection was over.
@@ -117,17 +121,7 @@ func (s *step) opensAnew() bool {
 	if s.c.flags&coldEnded != 0 || s.h.state[s.d]&stSeen == 0 && s.c.flags&coldMidway != 0 && s.c.segments[s.p] <= 1 {
 		return true
 	}
-	if s.h.state[s.p]&stSeen == 0 { // nobody ever answered the old one
-		return true
-	}
-	if r := s.rareIf(); r != nil {
-		for _, o := range r.prior.Opens {
-			if o == s.pkt.Ord {
-				return true
-			}
-		}
-	}
-	return false
+	return s.h.state[s.p]&stSeen == 0 // nobody ever answered the old one
 }
 
 // answeredAlready reports whether a SYN is the one that the flow's only segment, a
@@ -137,14 +131,17 @@ func (s *step) answeredAlready() bool {
 }
 
 // adoptsPending opens the new connection that a SYN inside the old one had
-// asked for, when its SYN-ACK comes.
+// asked for, when its SYN-ACK comes. Behind the end of the old one the SYN may
+// have its number, as those of a device that begins with the same after each
+// start: then the SYN-ACK has another one.
 func (s *step) adoptsPending(hash uint32, k *capture.Key) bool {
 	r := s.rareIf()
 	if r == nil || r.pendingOrd == 0 {
 		return false
 	}
 	f := s.seg.Flags
-	if f&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN|tcp.ACK || s.seg.Ack != r.pendingISN+1 || s.d == int(r.pendingFrom) {
+	if f&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN|tcp.ACK || s.seg.Ack != r.pendingISN+1 || s.d == int(r.pendingFrom) ||
+		r.pendingISN == s.c.isn[r.pendingFrom] && (s.h.state[s.d]&stSYN == 0 || s.c.isn[s.d] == s.seg.Seq) {
 		return false
 	}
 	old, pending := s.slot, *r

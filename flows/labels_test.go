@@ -184,6 +184,33 @@ func TestLabelsOfAConversation(t *testing.T) {
 	}
 }
 
+// A device that begins with the same number after each start: the SYN that its old
+// connection challenged is sent again behind the RST, and answered with another number.
+func TestSameNumberBehindARST(t *testing.T) {
+	const restarted = opening + `
++60s  C > S SYN     seq 99  mss 1460
++10ms S > C ACK     seq 900 ack 105
++1ms  C > S RST     seq 105
++1s   C > S SYN     seq 99  mss 1460
+`
+	for _, c := range []struct{ name, text, want string }{
+		{"another number of the server's", restarted + `
++10ms S > C SYN,ACK seq 4999 ack 100 mss 1460
++1ms  C > S ACK     seq 100 ack 5000
++60s  C > S ACK     seq 99  ack 5000
++10ms S > C ACK     seq 5000 ack 100
+`, "#9 stream 1 syn #10 stream 1 syn-ack #11 stream 1 ack #12 stream 1 keepalive-probe #13 stream 1 keepalive-ack"},
+		{"refused", restarted + `
++10ms S > C RST,ACK seq 0 ack 100 win 0
+`, "#9 stream 0 syn #10 stream 0 rst"},
+	} {
+		got := strings.Join(labels(t, c.text), " ")
+		if !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s: labels %s, want %s at the end", c.name, got, c.want)
+		}
+	}
+}
+
 func TestStoryFoldsAnsweredProbes(t *testing.T) {
 	var text strings.Builder
 	text.WriteString(opening)

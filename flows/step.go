@@ -253,15 +253,14 @@ func (s *step) tellSYN() {
 		// Another SYN inside the connection: a challenge ACK may follow, or a
 		// SYN-ACK that shows it to open a new one.
 		h.state[d] |= stChallenge
-		if seg.Flags&tcp.ACK == 0 {
-			r := s.rare()
-			r.pendingISN, r.pendingOrd, r.pendingAt = seg.Seq, s.pkt.Ord, s.at
-			r.pendingSeg, r.pendingFrom = *seg, uint8(d)
-		}
+		s.pend()
 		return
 	}
-	if h.state[d]&stSYN != 0 {
-		return // repeated
+	if h.state[d]&stSYN != 0 { // repeated
+		if c.flags&(coldEnded|coldHandshake) == coldEnded|coldHandshake {
+			s.pend()
+		}
+		return
 	}
 	h.state[d] |= stSYN | stKnown
 	h.state[d] &^= stTentative
@@ -279,6 +278,16 @@ func (s *step) tellSYN() {
 	if seg.Flags&tcp.ACK != 0 && h.state[s.p]&stSYN != 0 && seg.Ack == c.isn[s.p]+1 {
 		c.rtt[s.p].add(inSeconds(s.at.Sub(s.synAt())))
 	}
+}
+
+// pend keeps a SYN in mind that may turn out to open a new connection.
+func (s *step) pend() {
+	if s.seg.Flags&tcp.ACK != 0 {
+		return
+	}
+	r := s.rare()
+	r.pendingISN, r.pendingOrd, r.pendingAt = s.seg.Seq, s.pkt.Ord, s.at
+	r.pendingSeg, r.pendingFrom = *s.seg, uint8(s.d)
 }
 
 // synAt is when the handshake's latest SYN was sent, as far as the story tells.
