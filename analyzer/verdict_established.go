@@ -20,7 +20,8 @@ const (
 )
 
 // A handshake is what there is of a connection of which nothing was seen but segments
-// that begin or end one: the first of each kind, -1 where there is none.
+// that begin or end one: the first of each kind, -1 where there is none. Of RSTs it is the
+// first behind the last SYN-ACK: those before refuse what was tried before.
 type handshake struct {
 	syn, synack, reset, icmp int
 	last                     int // the last SYN-ACK
@@ -42,7 +43,7 @@ func (s *Subject) handshakeAlone() (h handshake, ok bool) {
 			first(&h.syn, i)
 		case p.Kind == flows.SYNACK:
 			first(&h.synack, i)
-			h.last = i
+			h.last, h.reset = i, -1
 		case p.Kind == flows.RST:
 			first(&h.reset, i)
 		case p.Kind == flows.ICMPError:
@@ -124,6 +125,11 @@ func unseenMiddle(s *Subject) Answer {
 	why := s.wasMore(&h)
 	if why == "" {
 		return Answer{}
+	}
+	if h.synack >= 0 && h.reset < 0 && !h.fin[flows.Client] && !h.fin[flows.Server] && s.goesOn(&s.Passages[h.last]) < answerDue {
+		return Answer{Verdict: &Verdict{ID: CaptureGap, Confidence: None, At: s.lastActivity(), Between: [2]int{s.Base, s.Base},
+			Summary: "The captures end before the handshake could be completed.",
+			Unknown: []string{"what came next: let the captures run longer, without a filter on flags"}}}
 	}
 	return Answer{Verdict: &Verdict{ID: CaptureGap, Confidence: None, At: s.lastActivity(), Between: [2]int{s.Base, s.Base},
 		Summary: "Of this connection nothing but SYN, FIN and RST was captured: " + why,

@@ -41,6 +41,18 @@ delay S 10ms
 0     C > S SYN     seq 99 mss 1460
 +11ms S > C RST,ACK seq 0 ack 100 win 0
 `, "not-established proven refused proven", "not-established proven refused proven", "not-established proven refused proven"},
+	{"refused, and answered later, without an end of it", `
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99 mss 1460
++11ms S > C RST,ACK seq 0 ack 100 win 0
++2s   C > S SYN     seq 99 mss 1460
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460
++1s   S > C SYN,ACK seq 899 ack 100 mss 1460
++2s   S > C SYN,ACK seq 899 ack 100 mss 1460
++60s  C > S PING 1
++11ms S > C PONG 1
+`, "not-established likely unanswered", "not-established likely unanswered", "not-established likely unanswered"},
 	{"turned down by a host that has no socket for it", opened + `
 +11ms C > S RST seq 100 win 0
 +9s   C > S PING 1
