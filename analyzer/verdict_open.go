@@ -131,7 +131,7 @@ func (s *Subject) repeatsAgain() bool {
 func healthyAtEnd(s *Subject) Answer {
 	i := s.lastSign()
 	f := s.flow
-	if s.endingOf(flows.Client).GaveUp() || s.endingOf(flows.Server).GaveUp() || slices.ContainsFunc(s.Seen, s.halfSeen) {
+	if s.endingOf(flows.Client).GaveUp() || s.endingOf(flows.Server).GaveUp() || slices.ContainsFunc(s.Seen, s.halfSeen) && !s.bothArrive() {
 		return Answer{}
 	}
 	if i < 0 || s.repeatsInVain() || s.ended() {
@@ -140,6 +140,9 @@ func healthyAtEnd(s *Subject) Answer {
 	v := &Verdict{ID: Healthy, Confidence: None, At: s.Passages[i].At, Between: [2]int{s.Base, s.Base}}
 	if lastUnanswered(f, flows.Client) >= 2 || lastUnanswered(f, flows.Server) >= 2 {
 		return Answer{} // the other side's own probes are life, and no answer
+	}
+	if slices.ContainsFunc(s.Seen, s.halfSeen) {
+		v.Unknown = append(v.Unknown, "whether anything was lost since: captures of what comes in alone do not hold it, and end where it begins")
 	}
 	if n := s.unanswered(); n > 0 {
 		// One open question at the very end is no sign of anything.
@@ -175,6 +178,19 @@ func healthyAtEnd(s *Subject) Answer {
 // not answered in it may have been.
 func (s *Subject) halfSeen(x pairing.Sighting) bool {
 	return s.lacksSide(x.Vantage, flows.Client) || s.lacksSide(x.Vantage, flows.Server)
+}
+
+// bothArrive reports whether captures of what comes in alone, one at each end, show that
+// what either sent last arrived, the one as an answer to the other.
+func (s *Subject) bothArrive() bool {
+	var last [2]tcp.Instant
+	for side := uint8(0); side < 2; side++ {
+		x := s.nearestSighting(1 - side)
+		if from := &x.Flow.Sides[side]; from.Segments > 0 && !from.FIN && !from.RST {
+			last[side] = clockwork(s.Clocks).to(s.Base, x.Vantage, from.LastSent)
+		}
+	}
+	return s.TwoSided() && s.wholeView() == nil && last[0] != 0 && last[1] != 0 && last[0].Sub(last[1]).Abs() < promptly
 }
 
 // wholeView returns the connection as the first capture that holds both directions of it

@@ -32,6 +32,18 @@ delay S 10ms
 7425s  S > C RST,ACK seq 911 ack 111 lost
 `
 
+// usedThenClosed is a session in use at the end of the captures, or before it is closed.
+const (
+	usedThenClosed = session + `
++2s   C > S PSH,ACK seq 157 ack 900 ts 44057 46057 len 36
++11ms S > C PSH,ACK seq 900 ack 193 ts 48068 44057 len 36
++11ms C > S ACK     seq 193 ack 936 ts 44079 48068
+`
+	closing = `
++1s   C > S FIN,ACK seq 193 ack 936 ts 45079 48068
+`
+)
+
 // serverUnheard is a session of which nothing that the server sends arrives after two hours.
 const serverUnheard = `
 delay C 10ms
@@ -64,6 +76,8 @@ var ofOneDirection = []conversation{
 4s C > S SYN seq 99 mss 1460
 8s C > S UDP len 20
 `, "not-established proven unanswered", "not-established proven unanswered", "not-established proven unanswered"},
+	{"each holds what comes in", arriving(usedThenClosed), "healthy", "capture-gap", "capture-gap"},
+	{"each holds what comes in, and a FIN does", arriving(usedThenClosed + closing), "capture-gap", "capture-gap", "capture-gap"},
 	{"the client's holds what the client sends, the server's all", clientOnly(trainHealed), "healthy", "-", "healthy"},
 	{"the client's holds what the client sends, the server's all of a clean end", clientOnly(session + `
 +1s   C > S FIN,ACK seq 157 ack 900 ts 43068 46057
@@ -75,6 +89,13 @@ var ofOneDirection = []conversation{
 // clientOnly has the client's capture lack what the server sends.
 func clientOnly(text string) string {
 	return regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(text, "$1 @server")
+}
+
+// arriving has each capture hold what comes in alone, over four routers.
+func arriving(text string) string {
+	text = regexp.MustCompile(`(?m)^.* lost$`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(text, "$1 ttl 60 @client")
+	return regexp.MustCompile(`(?m)^(.*C > S.*)$`).ReplaceAllString(text, "$1 ttl 60 @server")
 }
 
 func TestVerdictsOfCapturesOfOneDirection(t *testing.T) {
