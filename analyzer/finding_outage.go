@@ -49,7 +49,7 @@ func (s *Subject) stretches() []stretch {
 			cur.lost = append(cur.lost, i)
 			cur.by[p.From] += max(1, p.Count)
 			cur.proven = cur.proven || lost
-		case !s.TwoSided() && len(cur.lost) > 0 && cur.by[p.From] == 0 && !s.heardAtLast(&cur, 1-p.From):
+		case !s.TwoSided() && len(cur.lost) > 0 && cur.by[p.From] == 0 && s.goesOnInVain(&cur, 1-p.From):
 			// One direction may work all along: the other still does not.
 		case s.TwoSided() && p.Known && p.How == pairing.Crossed || passed(s, i) || !s.TwoSided() && len(cur.lost) > 0 && s.answersLast(i, &cur):
 			if len(cur.lost) > 0 {
@@ -131,14 +131,29 @@ func (s *Subject) answersLast(i int, cur *stretch) bool {
 	return p.Event.Len > 0
 }
 
-// heardAtLast reports whether anything that a side asked in a stretch may have arrived
-// later on: of octets its own capture shows whether they were ever acknowledged.
-func (s *Subject) heardAtLast(cur *stretch, side uint8) bool {
+// goesOnInVain reports whether what a side asked in a stretch is asked again when the other
+// was heard, and never acknowledged or refused, as far as its own capture tells.
+func (s *Subject) goesOnInVain(cur *stretch, side uint8) bool {
 	una := s.nearest(side).Sides[side].SndUna
-	return slices.ContainsFunc(cur.lost, func(i int) bool {
-		q := &s.Passages[i]
-		return q.From == side && (q.Kind == flows.KeepaliveProbe || !q.Event.Seq.Add(int(q.Event.Len)).After(una))
-	})
+	waits := func(p *Passage) bool {
+		return p.From == side && p.Event.Run == nil && p.Event.Len > 0 && p.Kind != flows.KeepaliveProbe && p.Event.Seq.Add(int(p.Event.Len)).After(una)
+	}
+	if slices.ContainsFunc(cur.lost, func(i int) bool { p := &s.Passages[i]; return p.From == side && !waits(p) }) {
+		return false
+	}
+	heard, again := false, false
+	for i := cur.lost[0]; i < len(s.Passages); i++ {
+		p := &s.Passages[i]
+		switch {
+		case p.From == 1-side && p.Kind == flows.RST:
+			return false
+		case p.From == 1-side && p.Kind != flows.ICMPError:
+			heard = true
+		case heard && p.Kind == flows.Retransmission && waits(p):
+			again = true
+		}
+	}
+	return again
 }
 
 // relearnt reports whether a stretch ended because the other side spoke: only

@@ -74,6 +74,7 @@ func TestNothingPassedWhereNothingIsAcknowledged(t *testing.T) {
 +40ms C > S ACK seq 185 ack 944 lost
 +600ms S > C PSH,ACK seq 900 ack 157 len 44
 +10ms C > S ACK seq 185 ack 944 lost
++200ms C > S PSH,ACK seq 157 ack 944 len 28 lost
 +900s S > C PSH,ACK seq 900 ack 157 len 44
 `)
 	tells(t, "client alone", []string{"!transient-outage"}, client)
