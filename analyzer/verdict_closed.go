@@ -79,7 +79,11 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, "whether a program there ended it, or its host had lost the connection: some stacks send this RST for want of a socket")
 	}
-	if doubt := s.doubtOfRST(i); doubt != "" {
+	first := i
+	if j := s.firstOf(flows.RST); s.Passages[j].From == side {
+		first = j // those behind it are echoes
+	}
+	if doubt := s.doubtOfRST(first); doubt != "" {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: "+doubt)
 	}
@@ -122,7 +126,7 @@ func (s *Subject) byWhat(side uint8, i int) string {
 	case i >= 0 && s.answersData(i):
 		return fmt.Sprintf("The %s answered data that came after a silence with a RST.", who)
 	case i >= 0 && !s.Passages[i].Event.Flags.Has(tcp.ACK):
-		return fmt.Sprintf("The %s ended the connection with a RST without ACK, as a host sends that has no socket for it any more.", who)
+		return fmt.Sprintf("The %s ended the connection with a RST without ACK, as a host sends that has no socket for it.", who)
 	}
 	return fmt.Sprintf("The %s's application ended the connection with a RST.", who)
 }
