@@ -229,6 +229,7 @@ func (s *Subject) passingOutage(o *onset) Answer {
 		v.ID, v.Confidence, v.Cause, v.CauseConfidence = PathCut, Likely, "unknown", None
 		v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, nor does a fresh SYN in the same stretch; when an end has given up, what the %s sends crosses again. An outage passed.", s.sinceWhen(o), sideName(again.From))
 		v.Unknown = append(v.Unknown, "whether the port of that SYN ever answers: where it is barred, a device that forgot the connection and learned it anew looks the same")
+		s.leftOut(v)
 		return Answer{Verdict: v, Findings: []Finding{s.nothingCrosses(o), {Rule: "control-lost", Says: "a fresh SYN between the same hosts is lost too", Suggests: "the path itself was cut", Evidence: barred.Refs}}}
 	}
 	v.Summary = fmt.Sprintf("Nothing of this connection crosses %s, until an end gives up. What the %s sends later crosses again: an outage passed, or a device between learned the connection anew from it.",
