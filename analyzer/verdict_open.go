@@ -32,7 +32,7 @@ func idleAtEnd(s *Subject) Answer {
 	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},
 		Summary: fmt.Sprintf("Silent for the last %s of the capture. Nothing was asked, so nothing is known: the connection may be dead already without either end knowing.", facts.Compact(tail)),
 		Unknown: []string{"whether it is still alive: only a probe, a heartbeat or data would tell"}}
-	return Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}}
+	return s.tellWaiting(Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}})
 }
 
 // probedAlone returns the capture that holds keepalive probes, or answers to them, where
@@ -171,7 +171,7 @@ func healthyAtEnd(s *Subject) Answer {
 	default:
 		v.Summary = "Open at the end of the capture; what was sent last was answered."
 	}
-	return Answer{Verdict: v}
+	return s.tellWaiting(Answer{Verdict: v})
 }
 
 // halfSeen reports whether a capture holds one direction of the connection only: what is
