@@ -36,7 +36,7 @@ func peerGone(s *Subject) Answer {
 		if point.Table == nil || len(s.Seen) > 1 && !slices.Contains(s.Path, v) {
 			continue
 		}
-		since, until := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack), c.to(v, s.Base, s.lastAsked(t)).Add(clockSlack)
+		since, until := c.to(v, s.Base, s.Passages[t.first].At).Add(-clockSlack), c.to(v, s.Base, s.lastAsked(t)).Add(promptly)
 		fewest := neighboursAsked
 		if s.TwoSided() && len(s.Seen) > 1 && v != s.Passages[t.first].First().Vantage {
 			fewest = 1 // what was lost has come to its last hop, as far as the capture there goes
