@@ -176,7 +176,8 @@ func askWholeView(s *Subject) Answer {
 		return Answer{}
 	}
 	a := askRules(one, map[string]Unasked{})
-	if a.Verdict == nil {
+	gaveUp := s.endingOf(flows.Client).GaveUp() || s.endingOf(flows.Server).GaveUp()
+	if a.Verdict == nil || a.Verdict.ID == ClosedNormally && gaveUp { // the other one knows better
 		return Answer{}
 	}
 	a.Verdict.At = clockwork(s.Clocks).to(s.Base, one.Base, a.Verdict.At)
