@@ -218,6 +218,10 @@ func nothingKnown(s *Subject) Verdict {
 	case len(s.Seen) > 1 && !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) }):
 		v.Summary = "None of the captures holds both directions of the connection, so it cannot be said whether anything was answered."
 		v.Unknown = []string{"what each capture lacks: capture on the hosts themselves, or mirror both directions"}
+	case len(s.Seen) > 1 && slices.ContainsFunc(s.Seen, s.halfSeen):
+		half := s.Seen[slices.IndexFunc(s.Seen, s.halfSeen)].Vantage
+		v.Summary = fmt.Sprintf("%s holds one direction of the connection alone, so it cannot be said what crossed.", s.Points[half].Name)
+		v.Unknown = []string{"everything about the other direction there: capture on the host itself, or mirror both directions"}
 	case s.flow.Sides[0].Segments == 0 || s.flow.Sides[1].Segments == 0:
 		v.Summary = "Only one direction was captured, so it cannot be said whether anything was answered."
 		v.Unknown = []string{"everything about the other direction: capture on the host itself, or mirror both directions"}
