@@ -51,6 +51,8 @@ func (s *Subject) stretches() []stretch {
 			cur.proven = cur.proven || lost
 		case !s.TwoSided() && len(cur.lost) > 0 && cur.by[p.From] == 0 && s.goesOnInVain(&cur, 1-p.From):
 			// One direction may work all along: the other still does not.
+		case p.Known && p.How == pairing.Crossed && !s.crossesGap(p, &cur):
+			// Of three captures two may hold what a device made, or what is lost further on.
 		case s.TwoSided() && p.Known && p.How == pairing.Crossed || passed(s, i) || !s.TwoSided() && len(cur.lost) > 0 && s.answersLast(i, &cur):
 			if len(cur.lost) > 0 {
 				cur.after, cur.to = i, p.At
@@ -63,6 +65,21 @@ func (s *Subject) stretches() []stretch {
 		}
 	}
 	return out
+}
+
+// crossesGap reports whether passage p crossed where the first of a stretch was lost that
+// captures show to be.
+func (s *Subject) crossesGap(p *Passage, cur *stretch) bool {
+	if len(cur.lost) == 0 || !cur.proven {
+		return true
+	}
+	first := slices.IndexFunc(cur.lost, func(i int) bool { return s.Passages[i].Known && s.Passages[i].How == pairing.Lost })
+	gap := s.Passages[cur.lost[max(0, first)]].Between
+	one, other := slices.Index(s.Path, gap[0]), slices.Index(s.Path, gap[1])
+	held := func(on func(at int) bool) bool {
+		return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return on(slices.Index(s.Path, r.Vantage)) })
+	}
+	return held(func(at int) bool { return at <= min(one, other) }) && held(func(at int) bool { return at >= max(one, other) })
 }
 
 // provenAlone leaves of a stretch in which two captures show losses what they show to
@@ -423,7 +440,7 @@ func lateReset(s *Subject, d *Diagnosis) []Finding {
 				continue
 			}
 			t := s.trigger(i)
-			if gone >= 0 && p.Kind == flows.RST && t > gone && socketless(p.Event, s.Passages[t].Event) {
+			if gone >= 0 && p.Kind == flows.RST && t > gone && socketless(p.Event, s.Passages[t].Event) && (!s.TwoSided() || s.leftItsSide(p)) {
 				out = append(out, Finding{Rule: "late-rst",
 					Says: fmt.Sprintf("the %s answers the %s with a RST; it had ended the connection %s before", sideName(side), s.Passages[t].Kind,
 						facts.Compact(p.At.Sub(s.Passages[gone].At))),
