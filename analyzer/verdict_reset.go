@@ -397,9 +397,12 @@ func (s *Subject) whyReset(v *Verdict, trigger int) {
 // came as many hops, it is rather a host behind the same address, to which a
 // balancer sends what it has forgotten, than a box on the way.
 func (s *Subject) byAnotherBackend(v *Verdict, rst, trigger int) {
-	p := &s.Passages[rst]
 	rtt := s.flow.Sides[flows.Client].RTT
-	if v.Cause != "idle-expiry" || p.From != flows.Server || trigger < 0 || p.Refs[0].Vantage != s.Base || s.Passages[trigger].Refs[0].Vantage != s.Base || !rtt.Known {
+	if v.Cause != "idle-expiry" || s.Passages[rst].From != flows.Server || trigger < 0 || !rtt.Known {
+		return
+	}
+	answer, asked := s.atBase(&s.Passages[rst]), s.atBase(&s.Passages[trigger])
+	if answer == nil || asked == nil {
 		return
 	}
 	var ttl uint8 // of the server's own segments, where all of them came as far
@@ -411,14 +414,29 @@ func (s *Subject) byAnotherBackend(v *Verdict, rst, trigger int) {
 			ttl = ev.TTL
 		}
 	}
-	took, apart := p.At.Sub(s.Passages[trigger].At), hops(p.Event.TTL)-hops(ttl)
+	took, apart := answer.At.Sub(asked.End()), hops(answer.TTL)-hops(ttl)
 	if ttl == 0 || took < rtt.Min*9/10 || apart < -1 || apart > 1 {
 		return
 	}
 	v.Cause, v.CauseConfidence = "other-backend", Possible
 	v.CauseWhy = fmt.Sprintf("it took %s and came %s, as the server's own answers do (%s at least): another host behind the address that does not know the connection answers so, where a balancer had forgotten where it belongs; a box at the server's side looks the same",
-		facts.Compact(took), plural(hops(p.Event.TTL), "hop"), facts.Compact(rtt.Min))
+		facts.Compact(took), plural(hops(answer.TTL), "hop"), facts.Compact(rtt.Min))
 	v.Summary = strings.Replace(v.Summary, "most likely a firewall that forgot the connection and rejects what it does not know.", "another backend of a balancer that forgot the connection, or a firewall beside the server.", 1)
+}
+
+// atBase returns a passage as the base capture has it; nil where it does not hold it.
+func (s *Subject) atBase(p *Passage) *flows.Event {
+	for _, r := range p.Refs {
+		if r.Vantage != s.Base {
+			continue
+		}
+		for i := range s.flow.Events {
+			if ev := &s.flow.Events[i]; ev.Ord == r.Ord {
+				return ev
+			}
+		}
+	}
+	return nil
 }
 
 // towards returns the vantage points between which something was lost or made

@@ -131,3 +131,22 @@ func TestACaptureBetweenThatDoesNotTell(t *testing.T) {
 		})
 	}
 }
+
+// A RST of another host behind the server's address passes the capture between, too: its
+// looks are compared where the server's own answers are known.
+func TestAnotherBackendOfThreeCaptures(t *testing.T) {
+	const probe, rst = "\n+1800s C > S ACK seq 156 ack 900 ts 1842068 46057", "\n+22ms S > C RST seq 900 win 0 id 0"
+	later := `
++20s  S > C ACK seq 899 ack 157 ts 1866057 42046 lost
++75s  S > C ACK seq 899 ack 157 ts 1941057 42046 lost
+`
+	ends := parsed(t, "hops 2\n"+session+probe+" lost"+rst+" ttl 63 @client"+later)
+	between := parsed(t, "hops 1\n"+strings.Replace(session, "delay C 10ms", "delay C 5ms", 1)+probe+rst)
+	client, server := recorded(t, ends, dialogue.Client), recorded(t, ends, dialogue.Server)
+	mid := filepath.Join(t.TempDir(), "mid.pcap")
+	if err := os.Rename(recorded(t, between, dialogue.Server), mid); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "both", "forged-reset proven other-backend possible", client, server)
+	expect(t, "all three", "forged-reset proven other-backend possible", client, mid, server)
+}
