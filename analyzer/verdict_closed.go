@@ -85,6 +85,9 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 	}
 	if doubt := s.doubtOfRST(first); doubt != "" {
 		v.Confidence = Possible
+		if !s.nearest(side).Sides[side].FIN {
+			v.Summary = fmt.Sprintf("A RST in the %s's name ended the connection%s.", who, s.afterSilence())
+		}
 		v.Unknown = append(v.Unknown, "whether the "+who+" itself sent that RST: "+doubt)
 	}
 	rst := &s.Passages[i]
@@ -122,7 +125,7 @@ func (s *Subject) byWhat(side uint8, i int) string {
 	case i >= 0 && !s.begunBefore(i):
 		return fmt.Sprintf("A RST in the %s's name ended the connection; nothing from before it was captured.", who)
 	case silence >= time.Second:
-		return fmt.Sprintf("The %s ended the connection with a RST, after %s of silence.", who, facts.Compact(silence))
+		return fmt.Sprintf("The %s ended the connection with a RST%s.", who, s.afterSilence())
 	case i >= 0 && s.answersData(i):
 		return fmt.Sprintf("The %s answered data that came after a silence with a RST.", who)
 	case i >= 0 && !s.Passages[i].Event.Flags.Has(tcp.ACK):
@@ -141,6 +144,14 @@ func (s *Subject) answersData(i int) bool {
 	data := s.Passages[j].Event
 	silence, _ := s.silence(j)
 	return silence >= time.Second && rst.Flags.Has(tcp.ACK) && !rst.HasTS && rst.Seq == data.Ack && rst.Ack == data.Seq.Add(int(data.Len))
+}
+
+// afterSilence says how long the connection was silent before its RST, where it was.
+func (s *Subject) afterSilence() string {
+	if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
+		return fmt.Sprintf(", after %s of silence", facts.Compact(silence))
+	}
+	return ""
 }
 
 // begunBefore reports whether anything of the connection but RSTs lies before passage i.

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"strings"
+	"testing"
+)
 
 // resets are conversations that end with a RST of which the capture nearer to its alleged
 // sender holds nothing, and may have ended before.
@@ -40,3 +43,9 @@ const (
 +2ms    C > S RST,ACK seq 157 ack 900 ts 28842046 46057 win 501 ttl 63 @server
 `
 )
+
+func TestADoubtedRSTIsSaidToBeInItsSendersName(t *testing.T) {
+	client, server := ends(t, session+strings.Split(fromBoth, "\n+2ms")[0]+"\n")
+	prints(t, "both", []string{"A RST in the server's name ended the connection, after 8h00m00s of silence."}, client, server)
+	prints(t, "client alone", []string{"The server ended the connection with a RST, after 8h00m00s of silence."}, client)
+}
