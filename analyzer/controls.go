@@ -343,6 +343,10 @@ func (s *Subject) lostPing(a *Control, id uint32, held, both []map[uint32]bool) 
 // apart.
 const sameOutage = 2 * time.Minute
 
+// meanwhile reports whether a control may tell of the outage in which a connection lost
+// something last.
+func (c *Control) meanwhile(last tcp.Instant) bool { return c.At <= last.Add(sameOutage) }
+
 // controlsSay sums the controls up: did any prove that the hosts could still
 // talk, did any prove that they could not? What crosses when the connection's
 // own last loss is over shows that the path works then, not that it did before:
@@ -354,7 +358,7 @@ func (s *Subject) controlsSay(last tcp.Instant) (alive, dead *Control) {
 		switch {
 		case c.Alive && c.Proof && alive == nil && (last == 0 || c.At <= last):
 			alive = c
-		case !c.Alive && c.Proof && dead == nil && (last == 0 || c.At <= last.Add(sameOutage)):
+		case !c.Alive && c.Proof && dead == nil && (last == 0 || c.meanwhile(last)):
 			dead = c
 		}
 	}

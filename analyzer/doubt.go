@@ -127,7 +127,7 @@ func (s *Subject) unansweredSYN(last tcp.Instant) *Control {
 	c := clockwork(s.Clocks)
 	for i := range s.Controls {
 		x := &s.Controls[i]
-		if x.What != "fresh SYN" || x.Alive || x.At > last.Add(sameOutage) {
+		if x.What != "fresh SYN" || x.Alive || !x.meanwhile(last) {
 			continue
 		}
 		v := x.Refs[0].Vantage

@@ -227,10 +227,7 @@ func (s *Subject) foreignProbes(side uint8) (f Finding, n int, ok bool) {
 	if !s.TwoSided() || len(s.Seen) < 2 {
 		return s.foreignProbesAt(side, &s.Seen[0], nil)
 	}
-	origin, far := &s.Seen[0], &s.Seen[len(s.Seen)-1]
-	if side == flows.Server {
-		origin, far = far, origin
-	}
+	origin, far := s.nearestSighting(side), s.nearestSighting(other(side))
 	if f, n, ok = s.foreignProbesAt(side, far, origin); ok || beside(origin.Flow, side) {
 		return f, n, ok
 	}

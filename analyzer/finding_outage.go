@@ -74,12 +74,12 @@ func (s *Subject) crossesGap(p *Passage, cur *stretch) bool {
 		return true
 	}
 	first := slices.IndexFunc(cur.lost, func(i int) bool { return s.Passages[i].Known && s.Passages[i].How == pairing.Lost })
-	gap := s.Passages[cur.lost[max(0, first)]].Between
-	one, other := slices.Index(s.Path, gap[0]), slices.Index(s.Path, gap[1])
-	held := func(on func(at int) bool) bool {
-		return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return on(slices.Index(s.Path, r.Vantage)) })
+	gap := s.alongPath(s.Passages[cur.lost[first]].Between)
+	near, far := slices.Index(s.Path, gap[0]), slices.Index(s.Path, gap[1])
+	if near < 0 {
+		return true // no place of the path
 	}
-	return held(func(at int) bool { return at <= min(one, other) }) && held(func(at int) bool { return at >= max(one, other) })
+	return slices.ContainsFunc(s.Path[:near+1], p.heldAt) && slices.ContainsFunc(s.Path[far:], p.heldAt)
 }
 
 // provenAlone leaves of a stretch in which two captures show losses what they show to
@@ -105,7 +105,7 @@ func (s *Subject) provenAlone(o *stretch) {
 func (s *Subject) vain(i int) bool {
 	p := &s.Passages[i]
 	own := s.nearestSighting(p.From).Vantage
-	if p.Event.Run != nil || !slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == own }) {
+	if p.Event.Run != nil || !p.heldAt(own) {
 		return false
 	}
 	if p.Kind == flows.KeepaliveProbe {
@@ -412,16 +412,9 @@ func (s *Subject) lastTry(side uint8) (first, end int) {
 	return -1, -1
 }
 
-// reached reports whether a passage is in the capture nearest to a side, to
-// which it was sent.
+// reached reports whether a passage is in the capture nearest to a side.
 func (s *Subject) reached(p *Passage, side uint8) bool {
-	seen := s.nearestSighting(side)
-	for _, r := range p.Refs {
-		if r.Vantage == seen.Vantage {
-			return true
-		}
-	}
-	return false
+	return p.heldAt(s.nearestSighting(side).Vantage)
 }
 
 // lateReset tells the RST by which a side that had given up before answers what

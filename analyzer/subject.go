@@ -62,6 +62,11 @@ type Passage struct {
 // First returns the sighting nearest to the sender.
 func (p *Passage) First() pairing.Ref { return p.Refs[0] }
 
+// heldAt reports whether a vantage point holds the passage.
+func (p *Passage) heldAt(vantage int) bool {
+	return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == vantage })
+}
+
 // Control is a sign of life or death between the hosts of a subject that is
 // not part of its own connection.
 type Control struct {

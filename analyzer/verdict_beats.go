@@ -173,8 +173,7 @@ func (s *Subject) answersLost(seen *pairing.Sighting, side uint8, b *flows.BeatE
 		if p.From != other(side) || p.At >= until || p.Kind == flows.ICMPError || p.Kind == flows.RST || p.Event.Run != nil {
 			continue
 		}
-		here := slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == seen.Vantage })
-		if !here && p.Event.Flags.Has(tcp.ACK) && !p.Event.Ack.Before(asked.Seq.Add(int(asked.Len))) {
+		if !p.heldAt(seen.Vantage) && p.Event.Flags.Has(tcp.ACK) && !p.Event.Ack.Before(asked.Seq.Add(int(asked.Len))) {
 			return s.TwoSided()
 		}
 	}

@@ -117,15 +117,14 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 // story does not hold it. Nothing but an application resets a connection that its host
 // knows and that nobody asked in vain on.
 func (s *Subject) byWhat(side uint8, i int) string {
-	who := sideName(side)
-	silence := s.silenceBeforeKind(flows.RST)
+	who, after := sideName(side), s.afterSilence()
 	switch {
 	case s.nearest(side).Sides[side].FIN:
 		return fmt.Sprintf("The %s had closed the connection with a FIN, and answered what came later with a RST.", who)
 	case i >= 0 && !s.begunBefore(i):
 		return fmt.Sprintf("A RST in the %s's name ended the connection; nothing from before it was captured.", who)
-	case silence >= time.Second:
-		return fmt.Sprintf("The %s ended the connection with a RST%s.", who, s.afterSilence())
+	case after != "":
+		return fmt.Sprintf("The %s ended the connection with a RST%s.", who, after)
 	case i >= 0 && s.answersData(i):
 		return fmt.Sprintf("The %s answered data that came after a silence with a RST.", who)
 	case i >= 0 && !s.Passages[i].Event.Flags.Has(tcp.ACK):
@@ -148,7 +147,11 @@ func (s *Subject) answersData(i int) bool {
 
 // afterSilence says how long the connection was silent before its RST, where it was.
 func (s *Subject) afterSilence() string {
-	if silence := s.silenceBeforeKind(flows.RST); silence >= time.Second {
+	i := s.firstOf(flows.RST)
+	if i < 0 {
+		return ""
+	}
+	if silence, _ := s.silence(i); silence >= time.Second {
 		return fmt.Sprintf(", after %s of silence", facts.Compact(silence))
 	}
 	return ""
@@ -176,14 +179,6 @@ func (s *Subject) rstOf(side uint8) int {
 		}
 	}
 	return -1
-}
-
-func (s *Subject) silenceBeforeKind(k flows.Kind) time.Duration {
-	if i := s.firstOf(k); i >= 0 {
-		d, _ := s.silence(i)
-		return d
-	}
-	return 0
 }
 
 func (s *Subject) firstOf(k flows.Kind) int {

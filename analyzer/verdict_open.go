@@ -219,10 +219,7 @@ func (s *Subject) probesAtEnds() int {
 func (s *Subject) probesCross() bool {
 	first, last := s.Seen[0].Vantage, s.Seen[len(s.Seen)-1].Vantage
 	return slices.ContainsFunc(s.Passages, func(p Passage) bool {
-		at := func(vantage int) bool {
-			return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == vantage })
-		}
-		return p.Kind == flows.KeepaliveProbe && p.Known && p.How == pairing.Crossed && at(first) && at(last)
+		return p.Kind == flows.KeepaliveProbe && p.Known && p.How == pairing.Crossed && p.heldAt(first) && p.heldAt(last)
 	})
 }
 

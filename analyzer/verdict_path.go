@@ -283,7 +283,7 @@ func (s *Subject) survivedAsLong(o *onset) Answer {
 // remember it: then the path is cut, whatever a device forgot.
 func (s *Subject) freshLost(last tcp.Instant) bool {
 	return slices.ContainsFunc(s.Controls, func(c Control) bool {
-		return !c.Alive && c.Proof && c.What != "another connection" && c.At <= last.Add(sameOutage)
+		return !c.Alive && c.Proof && c.What != "another connection" && c.meanwhile(last)
 	})
 }
 

@@ -171,10 +171,7 @@ func (s *Subject) twin(i int) *Passage {
 }
 
 // leftItsSide reports whether the capture nearest to a segment's sender holds it.
-func (s *Subject) leftItsSide(p *Passage) bool {
-	near := s.nearestSighting(p.From).Vantage
-	return slices.ContainsFunc(p.Refs, func(r pairing.Ref) bool { return r.Vantage == near })
-}
+func (s *Subject) leftItsSide(p *Passage) bool { return s.reached(p, p.From) }
 
 // holdsReset reports whether the capture nearest to a RST's alleged sender holds a RST of
 // that side which may be the same.
