@@ -15,9 +15,8 @@ var (
 	fromClient = regexp.MustCompile(`(?m)^.*C > S.*$`)
 )
 
-// usedThenVain is a session whose server probes in vain after two hours. Its lines have
-// times of their own, so that some can be left out.
-const usedThenVain = `
+// used is a session in use. Its lines have times of their own, so that some can be left out.
+const used = `
 delay C 10ms
 delay S 10ms
 0      C > S SYN     seq 99 mss 1460
@@ -26,6 +25,10 @@ delay S 10ms
 1s     C > S PSH,ACK seq 100 ack 900 len 11
 1011ms S > C PSH,ACK seq 900 ack 111 len 11
 1022ms C > S ACK     seq 111 ack 911
+`
+
+// usedThenVain is one whose server probes in vain after two hours.
+const usedThenVain = used + `
 7200s  S > C ACK     seq 910 ack 111 lost
 7275s  S > C ACK     seq 910 ack 111 lost
 7350s  S > C ACK     seq 910 ack 111 lost
@@ -45,15 +48,7 @@ const (
 )
 
 // serverUnheard is a session of which nothing that the server sends arrives after two hours.
-const serverUnheard = `
-delay C 10ms
-delay S 10ms
-0       C > S SYN     seq 99 mss 1460
-11ms    S > C SYN,ACK seq 899 ack 100 mss 1460
-22ms    C > S ACK     seq 100 ack 900
-1s      C > S PSH,ACK seq 100 ack 900 len 11
-1011ms  S > C PSH,ACK seq 900 ack 111 len 11
-1022ms  C > S ACK     seq 111 ack 911
+const serverUnheard = used + `
 7200s   C > S ACK     seq 110 ack 911
 7275s   C > S ACK     seq 110 ack 911
 7350s   C > S ACK     seq 110 ack 911
@@ -88,14 +83,14 @@ var ofOneDirection = []conversation{
 
 // clientOnly has the client's capture lack what the server sends.
 func clientOnly(text string) string {
-	return regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(text, "$1 @server")
+	return fromServer.ReplaceAllString(text, "$0 @server")
 }
 
 // arriving has each capture hold what comes in alone, over four routers.
 func arriving(text string) string {
 	text = regexp.MustCompile(`(?m)^.* lost$`).ReplaceAllString(text, "")
-	text = regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(text, "$1 ttl 60 @client")
-	return regexp.MustCompile(`(?m)^(.*C > S.*)$`).ReplaceAllString(text, "$1 ttl 60 @server")
+	text = fromServer.ReplaceAllString(text, "$0 ttl 60 @client")
+	return fromClient.ReplaceAllString(text, "$0 ttl 60 @server")
 }
 
 func TestVerdictsOfCapturesOfOneDirection(t *testing.T) {
@@ -106,6 +101,6 @@ func TestVerdictsOfCapturesOfOneDirection(t *testing.T) {
 
 // Nothing is said to be missing where a capture would not hold it.
 func TestNothingLeavesWhereNothingWouldBeSeen(t *testing.T) {
-	client, server := ends(t, regexp.MustCompile(`(?m)^(.*S > C.*)$`).ReplaceAllString(serverUnheard, "$1 @client"))
+	client, server := ends(t, fromServer.ReplaceAllString(serverUnheard, "$0 @client"))
 	tells(t, "both", []string{"Whether answers leave from there is not known", "!no answer leaves from there"}, client, server)
 }

@@ -35,17 +35,8 @@ var filteredByFlags = []conversation{
 +17s  C > S FIN,ACK seq 4161 ack 4658
 +11ms S > C FIN,ACK seq 4658 ack 4162
 `, "closed", "closed", "closed"},
-	{"refused", `
-delay C 10ms
-delay S 10ms
-0     C > S SYN     seq 99 mss 1460
-+11ms S > C RST,ACK seq 0 ack 100 win 0
-`, "not-established proven refused proven", "not-established proven refused proven", "not-established proven refused proven"},
-	{"refused, and answered later, without an end of it", `
-delay C 10ms
-delay S 10ms
-0     C > S SYN     seq 99 mss 1460
-+11ms S > C RST,ACK seq 0 ack 100 win 0
+	{"refused", refused, "not-established proven refused proven", "not-established proven refused proven", "not-established proven refused proven"},
+	{"refused, and answered later, without an end of it", refused + `
 +2s   C > S SYN     seq 99 mss 1460
 +11ms S > C SYN,ACK seq 899 ack 100 mss 1460
 +1s   S > C SYN,ACK seq 899 ack 100 mss 1460
@@ -85,6 +76,14 @@ delay S 10ms
 +1s   S > C SYN,ACK seq 899 ack 100 mss 1460
 ` + beside, "not-established proven unanswered", "not-established proven unanswered", "not-established proven unanswered"},
 }
+
+// refused is a SYN that a RST answers.
+const refused = `
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99 mss 1460
++11ms S > C RST,ACK seq 0 ack 100 win 0
+`
 
 // opened is a handshake without its last segment.
 const opened = `

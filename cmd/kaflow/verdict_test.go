@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"kaflow/internal/dialogue"
 )
 
 // session opens an ssh session over a path of 10 ms each way, types into it
@@ -41,15 +39,6 @@ const lostTogether = `
 +1ms   D > S PSH,ACK seq 5011 ack 8000 len 11 lost
 +400ms C > S PSH,ACK seq 168 ack 900 ts 43914 47123 len 11 lost
 `
-
-// conversation is a text and what must be said of its first flow: verdict,
-// confidence, cause and its confidence, with both captures (in either order),
-// and with the client's and the server's alone. "-" leaves a place open; of one
-// end alone "not X" forbids a confident X.
-type conversation struct {
-	name, text           string
-	both, client, server string
-}
 
 var conversations = []conversation{
 	{"both ends probe in vain after two hours", session + `
@@ -545,70 +534,4 @@ func TestVerdictsOfConversations(t *testing.T) {
 	for _, c := range slices.Concat(conversations, beats, vanished, doubtful, meanwhile, elsewhere, unheard, clockless, halfway, paused, renamed, figures, genuine, healed, resets) {
 		t.Run(c.name, func(t *testing.T) { c.judge(t) })
 	}
-}
-
-// judge compares what is said of a conversation with what must be, and returns the captures
-// of both ends.
-func (c *conversation) judge(t *testing.T) (client, server string) {
-	t.Helper()
-	client, server = ends(t, c.text)
-	expect(t, "both", c.both, client, server)
-	expect(t, "both, swapped", c.both, server, client)
-	expect(t, "client alone", c.client, client)
-	expect(t, "server alone", c.server, server)
-	return client, server
-}
-
-// ends writes what the two ends of a conversation record.
-func ends(t *testing.T, text string) (client, server string) {
-	t.Helper()
-	script := parsed(t, text)
-	return recorded(t, script, dialogue.Client), recorded(t, script, dialogue.Server)
-}
-
-func parsed(t *testing.T, text string) *dialogue.Script {
-	t.Helper()
-	script, err := dialogue.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return script
-}
-
-// holdsWords compares a report with the words wanted, or with "!" forbidden.
-func holdsWords(t *testing.T, which, report string, want []string) {
-	t.Helper()
-	for _, w := range want {
-		text, forbidden := strings.CutPrefix(w, "!")
-		if strings.Contains(report, text) == forbidden {
-			t.Errorf("%s: want %q in\n%s", which, w, report)
-		}
-	}
-}
-
-// expect compares what is said of the session with the words wanted.
-func expect(t *testing.T, which, want string, captures ...string) {
-	t.Helper()
-	if want == "-" {
-		return
-	}
-	for _, f := range ask(t, captures...).Flows {
-		if f.Client != "192.0.2.1:40000" {
-			continue
-		}
-		v := f.Verdict
-		judgeReasons(t, v.ID, f.Hypotheses, which)
-		got := strings.Join(strings.Fields(v.ID+" "+v.Confidence+" "+v.Cause+" "+v.CauseConfidence), " ")
-		if forbidden, ok := strings.CutPrefix(want, "not "); ok {
-			if v.ID == forbidden && (v.Confidence == "likely" || v.Confidence == "proven") {
-				t.Errorf("%s: %s, and nothing shows that", which, got)
-			}
-			return
-		}
-		if got != want && !strings.HasPrefix(got, want+" ") {
-			t.Errorf("%s: %s, want %s", which, got, want)
-		}
-		return
-	}
-	t.Errorf("%s: nothing is said of the session", which)
 }
