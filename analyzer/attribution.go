@@ -146,14 +146,10 @@ func (s *Subject) looks(i, trigger int) attribution {
 	return s.attribute(i, trigger)
 }
 
-// vainProbes lists a side's unanswered probes before passage i.
-func (s *Subject) vainProbes(side uint8, i int) (refs []pairing.Ref) {
-	for j := range i {
-		if p := &s.Passages[j]; p.From == side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil && p.Event.AnsweredBy == 0 && len(refs) < 8 {
-			refs = append(refs, p.First())
-		}
-	}
-	return refs
+// vainProbes lists the first of a side's unanswered probes before passage i.
+func (s *Subject) vainProbes(side uint8, i int) []pairing.Ref {
+	refs := s.unansweredIn(side, 0, i)
+	return refs[:min(len(refs), 8)]
 }
 
 // weighShape looks at flags, numbers, window and options.
