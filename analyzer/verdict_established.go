@@ -233,14 +233,18 @@ func (s *Subject) holdsOrdinary() bool {
 	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
 		table := s.Points[x.Vantage].Table
 		return table != nil && slices.ContainsFunc(table.SomeOfHosts(&x.Flow.Key, someOfHosts), func(id flows.FlowID) bool {
-			f, ok := table.Flow(id)
-			return ok && slices.ContainsFunc(f.Events, isOrdinary)
+			for kind := range table.Kinds(id) {
+				if isOrdinary(kind) {
+					return true
+				}
+			}
+			return false
 		})
 	})
 }
 
-func isOrdinary(ev flows.Event) bool {
-	switch ev.Kind {
+func isOrdinary(kind flows.Kind) bool {
+	switch kind {
 	case flows.SYN, flows.SYNACK, flows.FIN, flows.RST, flows.Duplicate, flows.Stale, flows.ICMPError:
 		return false
 	}

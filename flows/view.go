@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,23 @@ func (t *Table) Flow(id FlowID) (*Flow, bool) {
 		return nil, false
 	}
 	return t.view(p, slot), true
+}
+
+// Kinds yields what the events of a flow's story are, without building its view.
+func (t *Table) Kinds(id FlowID) iter.Seq[Kind] {
+	return func(yield func(Kind) bool) {
+		p, slot, ok := t.resolve(id)
+		if !ok {
+			return
+		}
+		t.grow(p, slot)
+		evs := t.arena.events(p.cold(slot).story)
+		for i := range evs {
+			if !yield(evs[i].kind) {
+				return
+			}
+		}
+	}
 }
 
 // view builds the rich form of a flow from its records and story.
