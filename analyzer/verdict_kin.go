@@ -66,6 +66,9 @@ func natRebind(s *Subject) Answer {
 	if s.alone || s.Settled && !s.flow.Midway {
 		return Answer{} // it neither stopped nor began as another's continuation
 	}
+	if !s.mayContinue() {
+		return s.renamedAbroad()
+	}
 	for o := range s.kin {
 		for i := range s.Seen {
 			for j := range o.Seen {
@@ -82,6 +85,15 @@ func natRebind(s *Subject) Answer {
 		}
 	}
 	return s.renamedAbroad()
+}
+
+// mayContinue reports whether a capture of the connection holds any that began without a
+// SYN, as one does that continues another.
+func (s *Subject) mayContinue() bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+		table := s.Points[x.Vantage].Table
+		return table == nil || table.Midway()
+	})
 }
 
 // renamedAbroad holds where what the connection sends arrives under the name of other

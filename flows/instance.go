@@ -63,6 +63,7 @@ func (s *step) begin() {
 	default:
 		s.setClient(guessClient(s.pkt.Key.Ports, s.d))
 	}
+	s.t.midway = s.t.midway || c.flags&coldMidway != 0
 	if prior := s.prior(); prior != nil {
 		r := s.t.rareOf(s.handle, c)
 		r.prior = *prior

@@ -29,6 +29,7 @@ func (t *Table) join(p *pool, hash uint32, b *capture.Batch, pkt *capture.Packet
 	h, c, e, long := &r.hot, &r.cold, 1-d, ticks(pkt.At)-longAgo
 	c.advanced[0], c.advanced[1] = long, long
 	c.flags |= coldMidway
+	t.midway = true
 	if guessClient(pkt.Key.Ports, d) == 1 {
 		c.flags |= coldReversed
 	}

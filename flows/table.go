@@ -30,6 +30,7 @@ type Table struct {
 	routers      []routerAddr
 	splits       map[capture.Key]uint32 // conversations told apart by their ways, by their common key
 	again        bool                   // some flow took the ports of one that is still here
+	midway       bool                   // some flow began without a SYN
 	ways         bool                   // some packet came by a VLAN or a numbered tunnel
 	ended        []uint32               // handles of flows that ended well: a ring, once it is full
 	oldest       int                    // in that ring
@@ -221,6 +222,10 @@ func (t *Table) Now() tcp.Instant { return t.now }
 
 // Streams returns how many flows have begun.
 func (t *Table) Streams() int { return int(t.streams) }
+
+// Midway reports whether any flow began without a SYN, as one does that the capture
+// joined, or that goes on under another name.
+func (t *Table) Midway() bool { return t.midway }
 
 // Live returns how many flows the table holds whole.
 func (t *Table) Live() int { return t.narrow.live + t.wide.live }
