@@ -64,22 +64,29 @@ func (c *closedRows) place(print uint32) *Closed {
 
 // prune makes room among the rows: those of the lowest prints stay.
 func (c *closedRows) prune() {
-	highest := nth(c.prints, closedLimit-1)
-	equal := closedLimit // that stay
+	const shift = 20
+	var count [1 << (32 - shift)]int
 	for _, print := range c.prints {
-		if print < highest {
-			equal--
+		count[print>>shift]++
+	}
+	stay, digit := closedLimit, uint32(0) // the digit that the highest of those that stay begins with
+	for ; stay > count[digit]; digit++ {
+		stay -= count[digit]
+	}
+	var edge []uint64 // of that digit: print and row, of which so many stay
+	for at, print := range c.prints {
+		if d := print >> shift; d > digit {
+			c.spare = append(c.spare, uint32(at))
+		} else if d == digit {
+			edge = append(edge, uint64(print)<<32|uint64(at))
 		}
 	}
-	for at, print := range c.prints {
-		if print == highest && equal > 0 {
-			equal--
-		} else if print >= highest {
-			c.spare = append(c.spare, uint32(at))
-		}
+	slices.Sort(edge)
+	for _, x := range edge[stay:] {
+		c.spare = append(c.spare, uint32(x))
 	}
 	c.dropped += uint64(len(c.spare))
-	c.below = uint64(highest)
+	c.below = edge[stay-1] >> 32
 }
 
 // settle leaves just the rows that are kept.
@@ -107,32 +114,6 @@ func (c *closedRows) dropSpare() {
 	}
 	c.prints, c.spare = c.prints[:to], nil
 	c.chunks = c.chunks[:(to+closedChunk-1)/closedChunk]
-}
-
-// nth returns the value that would stand at place n if the values were sorted,
-// digit by digit: no order of them makes it slow.
-func nth(values []uint32, n int) uint32 {
-	found := uint32(0)
-	for _, shift := range [...]int{22, 11, 0} {
-		const digit = 1<<11 - 1
-		var count [digit + 1]int
-		for _, v := range values {
-			count[v>>shift&digit]++
-		}
-		d := uint32(0)
-		for ; n >= count[d]; d++ {
-			n -= count[d]
-		}
-		found |= d << shift
-		same := make([]uint32, 0, count[d]) // that may still be it
-		for _, v := range values {
-			if v>>shift&digit == d {
-				same = append(same, v)
-			}
-		}
-		values = same
-	}
-	return found
 }
 
 // isnPrint ranks a flow by its initial sequence numbers alone, so that all

@@ -3,21 +3,7 @@ package flows
 import (
 	"slices"
 	"testing"
-
-	"pgregory.net/rapid"
 )
-
-func TestNthIsThatOfTheSorted(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		values := rapid.SliceOfN(rapid.OneOf(rapid.Uint32(), rapid.Uint32Range(0, 3), rapid.Uint32Range(1<<21, 1<<21+5)), 1, 300).Draw(t, "values")
-		n := rapid.IntRange(0, len(values)-1).Draw(t, "n")
-		got := nth(values, n)
-		slices.Sort(values)
-		if got != values[n] {
-			t.Fatalf("%d, want %d", got, values[n])
-		}
-	})
-}
 
 // Of any number of rows those with the lowest prints stay, whatever their order
 // and whenever somebody asks.
