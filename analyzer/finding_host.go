@@ -131,6 +131,9 @@ func (n *nap) finding() Finding {
 }
 
 func (s *Subject) slept(seen *pairing.Sighting, side uint8) (nap, bool) {
+	if !lasts(seen.Flow.Events, leastSleep) {
+		return nap{}, false
+	}
 	own, peer := s.ticksOf(seen, side), s.ticksOf(seen, 1-side)
 	for i := 1; i < len(own); i++ {
 		pause := own[i].at.Sub(own[i-1].at)
@@ -153,6 +156,15 @@ func (s *Subject) slept(seen *pairing.Sighting, side uint8) (nap, bool) {
 		return nap{side, own[i-1], own[i], ran, lacks, seen.Vantage, who}, true
 	}
 	return nap{}, false
+}
+
+// lasts reports whether the first and the last of some events lie so far apart.
+func lasts(events []flows.Event, least time.Duration) bool {
+	first, last := tcp.MaxInstant, tcp.MinInstant
+	for i := range events {
+		first, last = min(first, events[i].At), max(last, events[i].At)
+	}
+	return last.Sub(first) >= least && len(events) > 0
 }
 
 // spansOver reports whether a side's timestamps are known from before a stretch

@@ -38,6 +38,10 @@ func turnedAway(s *Subject) Answer {
 		}
 		quiet = &s.Passages[last]
 	}
+	since := max(quiet.At, quiet.Until).Add(atOnce)
+	if len(s.Points) == 1 && s.Ends[1] <= since {
+		return Answer{} // nobody can have come since
+	}
 	c := clockwork(s.Clocks)
 	var refs []pairing.Ref
 	n := 0
@@ -48,7 +52,7 @@ func turnedAway(s *Subject) Answer {
 			continue
 		}
 		at := c.to(s.Base, o.Base, o.Passages[syn].At)
-		if at <= max(quiet.At, quiet.Until).Add(atOnce) || asked != nil && at >= asked.At {
+		if at <= since || asked != nil && at >= asked.At {
 			continue
 		}
 		end := o.turnedAwayBy()
