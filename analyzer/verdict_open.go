@@ -32,7 +32,26 @@ func idleAtEnd(s *Subject) Answer {
 	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},
 		Summary: fmt.Sprintf("Silent for the last %s of the capture. Nothing was asked, so nothing is known: the connection may be dead already without either end knowing.", facts.Compact(tail)),
 		Unknown: []string{"whether it is still alive: only a probe, a heartbeat or data would tell"}}
+	if side, ok := s.owes(); ok {
+		who := sideName(side)
+		v.Summary = fmt.Sprintf("Silent for the last %s of the capture. What the %s sent last was neither acknowledged in it nor sent again, as a host that runs would have.", facts.Compact(tail), who)
+		v.Unknown = []string{fmt.Sprintf("whether the %s's host stopped, or the capture misses what came next: capture on the %s itself, and for longer", who, who)}
+	}
 	return s.tellWaiting(Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}})
+}
+
+// owes returns the side to which an acknowledgment is owed in every capture: of what it
+// sent last.
+func (s *Subject) owes() (side uint8, ok bool) {
+	for side := range uint8(2) {
+		if !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+			own := &x.Flow.Sides[side]
+			return !own.NxtKnown || !own.SndNxt.After(own.SndUna) || x.Flow.Sides[other(side)].Segments == 0
+		}) {
+			return side, true
+		}
+	}
+	return 0, false
 }
 
 // probedAlone returns the capture that holds keepalive probes, or answers to them, where
@@ -170,6 +189,9 @@ func healthyAtEnd(s *Subject) Answer {
 		v.Summary = fmt.Sprintf("Open and well as far as this end sees: keepalive probes (%d seen) are answered.", probes)
 	default:
 		v.Summary = "Open at the end of the capture; what was sent last was answered."
+		if side, ok := s.owes(); ok {
+			v.Summary = fmt.Sprintf("Open at the end of the capture; what the %s sent last is not acknowledged in it yet.", sideName(side))
+		}
 	}
 	return s.tellWaiting(Answer{Verdict: v})
 }

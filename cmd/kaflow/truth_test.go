@@ -30,6 +30,7 @@ type said struct {
 			ID, Confidence, Cause string
 			Between               []string
 			CauseConfidence       string `json:"cause_confidence"`
+			Summary               string
 			Unknown               []string
 		}
 		Findings   []struct{ Rule string }
