@@ -214,7 +214,13 @@ func (s *Subject) weighPlace(a *attribution, i int) {
 // ARP, or the path may have been set up for it.
 func (s *Subject) weighTime(a *attribution, t *Passage) {
 	least, answers := s.flow.Sides[1-a.rst.From].RTT, s.flow.Sides[1-a.rst.From].Answered
-	wait := a.rst.At.Sub(max(t.At, t.Until))
+	until := max(t.At, t.Until)
+	if run := t.Event.Run; run != nil && run.LastFrom == a.rst.From { // its last segment is no question
+		if until = run.OtherUntil; until == 0 {
+			return
+		}
+	}
+	wait := a.rst.At.Sub(until)
 	if !least.Known || least.Min <= 2*time.Millisecond || wait < 0 {
 		return
 	}

@@ -399,6 +399,15 @@ var findingPages = []Page{
 		Do:      []string{"look at the host and at its switch port"},
 	},
 	{
+		ID: "never-taken", Kind: OfFinding,
+		Short:   "a server that sent SYN-ACKs and nothing else until its RST",
+		Means:   "What the client took for a connection was none at the server.",
+		One:     "SYN-ACKs of the server, segments of the client behind them, and a RST without ACK as the only answer",
+		Refutes: []string{"the server acknowledges data, or sends some"},
+		Alike:   []string{"a server that took the connection, said nothing on it, and lost it"},
+		Do:      []string{"look at the listening socket's queue there: ss -ltn, nstat -az TcpExtListenOverflows", "see whether the server defers accepting (TCP_DEFER_ACCEPT)"},
+	},
+	{
 		ID: "syn-challenged", Kind: OfFinding,
 		Short:   "a SYN from the same port was answered by a challenge ACK",
 		Means:   "The other end still holds the old connection.",

@@ -65,8 +65,8 @@ func (s *Subject) doubtOfRST(i int) string {
 // was told.
 func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 	who, peer := sideName(side), sideName(1-side)
-	i := s.rstOf(side)
-	v.Summary = s.byWhat(side, i)
+	i, first := s.rstOf(side), s.firstRSTOf(side)
+	v.Summary = s.byWhat(side, first)
 	if i < 0 {
 		return Answer{Verdict: v}
 	}
@@ -75,13 +75,9 @@ func (s *Subject) closedByRST(v *Verdict, side uint8) Answer {
 		v.Unknown = append(v.Unknown, "who sent it, and why: needs a capture that holds what came before")
 		return Answer{Verdict: v}
 	}
-	if s.answersData(i) && !s.nearest(side).Sides[side].FIN {
+	if s.answersData(first) && !s.nearest(side).Sides[side].FIN {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, "whether a program there ended it, or its host had lost the connection: some stacks send this RST for want of a socket")
-	}
-	first := i
-	if j := s.firstOf(flows.RST); s.Passages[j].From == side {
-		first = j // those behind it are echoes
 	}
 	if doubt := s.doubtOfRST(first); doubt != "" {
 		v.Confidence = Possible
@@ -174,11 +170,21 @@ func (s *Subject) fellSilent(side uint8, at tcp.Instant) bool {
 // rstOf returns the last RST of a side that its peer would accept; -1 where there is none.
 func (s *Subject) rstOf(side uint8) int {
 	for i := len(s.Passages) - 1; i >= 0; i-- {
-		if p := &s.Passages[i]; p.Kind == flows.RST && p.From == side && p.Event.Note&flows.NoteOutOfWindow == 0 {
+		if s.Passages[i].resets(side) {
 			return i
 		}
 	}
 	return -1
+}
+
+// firstRSTOf is rstOf for the first one: those behind it are its echoes.
+func (s *Subject) firstRSTOf(side uint8) int {
+	return slices.IndexFunc(s.Passages, func(p Passage) bool { return p.resets(side) })
+}
+
+// resets reports whether a passage is a RST of a side that its peer would accept.
+func (p *Passage) resets(side uint8) bool {
+	return p.Kind == flows.RST && p.From == side && p.Event.Note&flows.NoteOutOfWindow == 0
 }
 
 func (s *Subject) firstOf(k flows.Kind) int {

@@ -83,6 +83,8 @@ func notEstablished(s *Subject) Answer {
 		v.Cause, v.CauseConfidence = "rejected", Proven
 		e := s.Passages[h.icmp].Event
 		v.Summary = fmt.Sprintf("The connection was rejected: %s answers the SYN with ICMP %d/%d.", e.Source, e.Len>>8, e.Len&0xff)
+	case h.synack < 0 && s.challenges(p.From) != nil:
+		return s.heldByAnother(v, p.From)
 	case h.synack < 0 && !s.holdsAnswers(&h):
 		return s.askedUnheard()
 	case h.synack < 0:
@@ -93,6 +95,66 @@ func notEstablished(s *Subject) Answer {
 		s.notCompleted(v, &h)
 	}
 	return Answer{Verdict: v}
+}
+
+// neverTaken holds where the server sent nothing but SYN-ACKs until it answered with a RST,
+// as a host that has no socket: it had not taken what completes the handshake.
+func (s *Subject) neverTaken() Answer {
+	synack, rst := s.firstOf(flows.SYNACK), s.firstRSTOf(flows.Server)
+	if synack < 0 || rst < 0 || s.Passages[rst].Event.Flags.Has(tcp.ACK) || !s.neverTook(flows.Server, rst) {
+		return Answer{}
+	}
+	acked, again := -1, -1 // the client's first segment behind the SYN-ACK, and a SYN-ACK long behind that
+	for i := synack + 1; i < rst; i++ {
+		switch p := &s.Passages[i]; {
+		case acked < 0 && p.From == flows.Client && p.Event.Flags.Has(tcp.ACK) && !p.Event.Flags.Has(tcp.RST):
+			acked = i
+		case acked >= 0 && p.Kind == flows.SYNACK && p.At.Sub(s.Passages[acked].At) >= answerDue/2:
+			again = i
+		}
+	}
+	if acked < 0 {
+		return Answer{}
+	}
+	v := &Verdict{ID: NotEstablished, Confidence: Possible, Cause: "unknown", At: s.Passages[rst].At, FirstLost: s.Passages[acked].First(), Between: [2]int{s.Base, s.Base},
+		Summary: "Nothing shows that the server ever took the connection: it sent nothing but SYN-ACKs, and what came in the end in its name is a RST, as a host sends that has no socket for it.",
+		Unknown: []string{"why: its queue of connections to accept was full (nstat: TcpExtListenOverflows), it waits for data before it takes one, or what completes the handshake was lost; or it had taken it and lost it"}}
+	found := Finding{Rule: "never-taken", Says: "the server acknowledged nothing of what the client sent behind the SYN-ACK", Suggests: "it holds no connection: the handshake was never completed there",
+		Evidence: []pairing.Ref{s.Passages[synack].First(), s.Passages[acked].First(), s.Passages[rst].First()}}
+	if !s.own(flows.Server) {
+		v.Unknown = append(v.Unknown, "whether the RST is the server's own: needs a capture there")
+	}
+	if again >= 0 {
+		v.Confidence = Likely
+		v.Summary = "The server never took the connection: it sent its SYN-ACK again behind what completes the handshake, acknowledged nothing, and answered in the end with a RST, as a host sends that has no socket for it."
+		found.Says += ", and sent the SYN-ACK again"
+		found.Evidence = append(found.Evidence, s.Passages[again].First())
+	}
+	return Answer{Verdict: v, Findings: []Finding{found}}
+}
+
+// challenges lists acknowledgments that the peer of a SYN's sender answers it with, of
+// another connection on these ports.
+func (s *Subject) challenges(asker uint8) (refs []pairing.Ref) {
+	for i := range s.Seen {
+		for j := range s.Seen[i].Flow.Events {
+			if ev := &s.Seen[i].Flow.Events[j]; ev.Kind == flows.Stale && ev.From == other(asker) && ev.Flags.Has(tcp.ACK) {
+				refs = append(refs, s.ref(&s.Seen[i], ev.Ord, ev.Kind, ev.At))
+			}
+		}
+	}
+	return refs[:min(len(refs), 8)]
+}
+
+// heldByAnother is the verdict where a SYN is answered so, and nothing came of it.
+func (s *Subject) heldByAnother(v *Verdict, asker uint8) Answer {
+	who, refs := sideName(other(asker)), s.challenges(asker)
+	v.Cause = "unknown"
+	v.Summary = fmt.Sprintf("No SYN-ACK ever came: the %s answers with an acknowledgment of another connection on these ports, which it still holds or has just closed.", who)
+	v.Unknown = []string{fmt.Sprintf("why the %s keeps it: a RST of the %s should end it, unless it does not arrive", who, sideName(asker))}
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "syn-challenged", Says: fmt.Sprintf("the %s answers the SYN with %s that acknowledge nothing of it", who, plural(len(refs), "segment")),
+		Suggests: fmt.Sprintf("the %s holds an older connection on these ports (RFC 9293, section 3.10.7.4)", who), Evidence: refs}},
+		Hypotheses: []Hypothesis{{Verdict: HalfOpen, For: because("such an acknowledgment tells of a connection that its sender holds", refs...)}}}
 }
 
 // notCompleted says of a verdict what became of a SYN that was answered.
@@ -106,6 +168,9 @@ func (s *Subject) notCompleted(v *Verdict, h *handshake) {
 	case h.reset >= 0 && s.Passages[h.reset].From == q.From:
 		v.Cause, v.CauseConfidence = "refused", Likely
 		v.Summary = "The server answered, and sent a RST before the client had completed the handshake."
+	case h.reset >= 0 && s.Passages[h.reset].From == s.Passages[h.syn].From:
+		v.Cause, v.CauseConfidence = "unknown", ""
+		v.Summary = "The server answered, and the client turned the connection down with a RST, as a check does that asks only whether the port is open, or a client that no longer waits."
 	default:
 		v.Summary = "The server answered, but the client never completed the handshake."
 	}

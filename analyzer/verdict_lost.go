@@ -25,8 +25,12 @@ func acksBelow(rst, trigger *flows.Event) bool {
 }
 
 // peerLostState holds where a probe or data is answered by the RST of a host
-// that knows no such connection, though it had not ended it.
+// that knows no such connection, though it had not ended it. Who never had it has lost
+// nothing.
 func peerLostState(s *Subject) Answer {
+	if a := s.neverTaken(); a.Verdict != nil {
+		return a
+	}
 	for i := range s.Passages {
 		rst := &s.Passages[i]
 		if rst.Kind != flows.RST || rst.From > flows.Server {
@@ -39,7 +43,7 @@ func peerLostState(s *Subject) Answer {
 				break
 			}
 		}
-		if trigger < 0 || !socketless(rst.Event, s.Passages[trigger].Event) || s.endedBefore(trigger) || s.hasFIN(rst.From, i) || s.gaveUpBefore(rst.From, i) {
+		if trigger < 0 || s.neverTook(rst.From, i) || !socketless(rst.Event, s.Passages[trigger].Event) || s.endedBefore(trigger) || s.hasFIN(rst.From, i) || s.gaveUpBefore(rst.From, i) {
 			continue
 		}
 		q := &s.Passages[trigger]
@@ -56,6 +60,22 @@ func peerLostState(s *Subject) Answer {
 		return s.lostState(rst, q, silence)
 	}
 	return Answer{}
+}
+
+// neverTook reports whether a side that answered the SYN showed until passage i by nothing
+// that it had taken the rest of the handshake: of what it sent all is SYN-ACKs.
+func (s *Subject) neverTook(side uint8, i int) bool {
+	answered := false
+	for j := range i {
+		switch p := &s.Passages[j]; {
+		case p.Event.Run != nil && p.Event.Run.Count[side] == 0, p.Event.Run == nil && p.From != side, p.Kind == flows.ICMPError, p.Kind == flows.RST:
+		case p.Kind == flows.SYNACK:
+			answered = true
+		default:
+			return false
+		}
+	}
+	return answered
 }
 
 // spoke reports whether a side sent anything between two passages.

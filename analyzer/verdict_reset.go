@@ -61,17 +61,34 @@ func (s *Subject) established(i int) bool {
 // trigger is the last segment of the other end before a RST, which it answers;
 // -1 where none lies within a few seconds.
 func (s *Subject) trigger(rst int) int {
-	at := s.Passages[rst].At
+	at, ev := s.Passages[rst].At, s.Passages[rst].Event
 	for j := rst - 1; j >= 0; j-- {
 		p := &s.Passages[j]
 		if at.Sub(max(p.At, p.Until)) > promptly {
 			return -1
 		}
-		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError {
+		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError && !(s.unshifted() && crossed(ev, p.Event, p.From)) {
 			return j
 		}
 	}
 	return -1
+}
+
+// crossed reports whether a RST acknowledges nothing of the last segment with data that a
+// side had sent: it was on its way when that came.
+func crossed(rst, sent *flows.Event, side uint8) bool {
+	if !rst.Flags.Has(tcp.ACK) || sent.Kind == flows.KeepaliveProbe || sent.Kind == flows.ZeroWindowProbe {
+		return false
+	}
+	if run := sent.Run; run != nil {
+		return run.Octets[side] > 0 && run.LastFrom == side && !rst.Ack.After(run.Seq)
+	}
+	return sent.Len > 0 && !rst.Ack.After(sent.Seq)
+}
+
+// unshifted reports whether all captures have one numbering of the connection.
+func (s *Subject) unshifted() bool {
+	return !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Shift != s.Seen[0].Shift })
 }
 
 // forgedBetween asks whether the capture nearer to the alleged sender holds

@@ -38,7 +38,7 @@ func (s *step) locate(hash, slot uint32, ok bool) (stale bool) {
 	if s.adoptsPending(hash, k) {
 		return false
 	}
-	return s.isStale()
+	return s.amiss() || s.isStale()
 }
 
 func (s *step) use(slot uint32) {
@@ -180,6 +180,28 @@ func (s *step) unkeepPending(ord tcp.Ordinal) {
 			return
 		}
 	}
+}
+
+// unseenMost is how much an end may have sent since its SYN where nothing else of it was
+// captured before an acknowledgment.
+const unseenMost = 1 << 16
+
+// amiss reports whether a segment that comes while a SYN waits for its answer can only be
+// of another connection on these ports: it acknowledges what lies nowhere near the SYN, as
+// an end that still holds the old one does, or is the RST that turns such a one down
+// (RFC 9293, sections 3.10.7.3 and 3.10.7.4).
+func (s *step) amiss() bool {
+	h, c, asker, off := s.h, s.c, s.p, 0
+	switch s.seg.Flags & (tcp.SYN | tcp.RST | tcp.ACK) {
+	case tcp.ACK:
+		off = s.seg.Ack.Sub(c.isn[asker])
+	case tcp.RST:
+		asker = s.d
+		off = s.seg.Seq.Sub(c.isn[asker])
+	default:
+		return false
+	}
+	return h.state[asker]&stSYN != 0 && h.state[1-asker]&stSYN == 0 && h.next[asker] == c.isn[asker]+1 && c.flags&coldEnded == 0 && (off < 0 || off > unseenMost)
 }
 
 // isStale reports whether the segment continues an earlier instance of the

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"slices"
 	"time"
 
 	"kaflow/capture"
@@ -116,6 +117,9 @@ func (s *step) take(kind Kind) {
 			s.tell(kind)
 		}
 		s.label(kind)
+		if kind == Stale && s.amiss() {
+			s.keep(kind) // it may be all the answer that there is
+		}
 		return
 	}
 	s.touched = true
@@ -433,10 +437,10 @@ func (s *step) tellAck(kind Kind) {
 // ackedUnseen handles an acknowledgment of octets that the capture does not
 // hold: the baseline rises, and the stretch since the flow was last seen is
 // marked as one in which frames are missing. A window probe's octet that the
-// peer took is none of these.
+// peer took is none of these, nor is what came with the SYN.
 func (s *step) ackedUnseen() {
 	h, p := s.h, s.p
-	if !(s.seg.Ack == h.next[p]+1 && h.state[p]&stWindowMode != 0) {
+	if !(s.seg.Ack == h.next[p]+1 && h.state[p]&stWindowMode != 0) && !s.openedFast() {
 		r := s.rare()
 		if len(r.missing) < 8 {
 			r.missing = append(r.missing, capture.Interval{From: s.at.Add(-s.quiet), To: s.at, Why: capture.WhyDropped})
@@ -445,6 +449,14 @@ func (s *step) ackedUnseen() {
 	h.next[p] = s.seg.Ack
 	h.state[p] = h.state[p]&^(stTentative|stOctet) | stKnown
 	s.c.advanced[p] = ticks(s.at.Add(-s.quiet))
+}
+
+// openedFast reports whether what is acknowledged came with the SYN (RFC 7413).
+func (s *step) openedFast() bool {
+	evs, ahead := s.t.arena.events(s.c.story), s.seg.Ack-s.h.next[s.p]
+	return s.h.next[s.p] == s.c.isn[s.p]+1 && slices.ContainsFunc(evs, func(ev event) bool {
+		return ev.kind == SYN && ev.bits&evTail == 0 && ev.from() == s.p && uint32(ahead) <= ev.count
+	})
 }
 
 func (s *step) tellWindow() {
