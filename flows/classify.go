@@ -348,6 +348,8 @@ func (s *step) emptyBelow(below int) (Kind, bool) {
 	switch {
 	case fin && below == 2 && h.state[d]&stAcked != 0 && !h.una[d].Before(h.next[d]-1):
 		// The octet below the FIN.
+	case below != 1 && h.state[d]&stAcked != 0 && seg.Seq == h.una[d]-1 && s.age(d) >= max(s.rto(), time.Second):
+		s.conf = Inferred // BSD and macOS take the octet below what is acknowledged, whatever was sent since
 	case below != 1:
 		return OutOfOrder, true
 	case fin && !acked:
@@ -409,6 +411,10 @@ func (s *step) lastOctetAgain() Kind {
 		return Retransmission
 	}
 	if !acked {
+		if h.state[s.p]&stSeen == 0 && !push && s.age(d) >= max(s.rto(), time.Second) {
+			s.conf = Inferred // nobody's acknowledgments were captured
+			return KeepaliveProbe
+		}
 		if push || !differs && !(nul && c.probes[d] > 0 && c.probeLen[d] == 1) {
 			return repeated()
 		}
@@ -459,7 +465,7 @@ func (s *step) empty() Kind {
 	}
 	if h.state[p]&stChallenge != 0 {
 		h.state[p] &^= stChallenge
-		if s.quiet < max(s.rto(), time.Second) {
+		if sameAck && s.quiet < max(s.rto(), time.Second) {
 			return ChallengeACK
 		}
 	}
@@ -520,6 +526,11 @@ func (s *step) answersProbe() bool {
 		case ev.kind == RST && ev.note&NoteOutOfWindow == 0:
 			return false
 		case ev.bits&evOpen != 0:
+			if s.seg.Ack.After(ev.seq+1) && s.at.Sub(ev.at) >= max(2*seconds(s.c.rtt[s.p].wide().max), time.Second) {
+				s.c.open[s.p] = 0 // of what was sent since: an answer would have come before, and nobody waits for one now
+				s.h.state[s.p] &^= stLate
+				return false
+			}
 			return !s.seg.Ack.Before(ev.seq + 1)
 		}
 	}
@@ -556,6 +567,9 @@ func (s *step) credit() {
 		}
 	}
 	if chosen == nil {
+		if s.seg.Len > 0 {
+			return // sent before the probe can have arrived
+		}
 		chosen = newest
 	}
 	alone := c.open[p] == 1
@@ -572,7 +586,7 @@ func (s *step) credit() {
 	s.answers = chosen.ordinal()
 	chosen.bits = chosen.bits&^evOpen | evAnswered
 	chosen.next = uint32(s.pkt.Ord - s.answers)
-	if alone {
+	if alone && s.seg.Len == 0 && s.seg.Ack == chosen.seq+1 { // nothing else can have been the cause
 		c.rtt[p].add(inSeconds(s.at.Sub(chosen.at)))
 	}
 }

@@ -81,5 +81,5 @@ func printOf(handle uint32, end int, seg *tcp.Segment) uint64 {
 	const a, b, c = 0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3 // so that no zero in the packet wipes the rest
 	h := mix((uint64(seg.Seq)<<32|uint64(seg.Ack))^a, (uint64(handle)<<1|uint64(end))^b)
 	h ^= mix((uint64(seg.TSVal)<<32|uint64(seg.IPID)<<16|uint64(seg.Win))^b, (uint64(seg.Len)<<32|uint64(seg.Flags))^c)
-	return mix(h^c, uint64(seg.SackL)^a)
+	return mix(h^c, uint64(seg.SackL)<<32|uint64(seg.SackR)^a)
 }

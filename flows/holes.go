@@ -39,8 +39,8 @@ func (s *step) isHole(from, to tcp.Seq) bool {
 // sent before what came ahead of it, not sent again because that was lost.
 func (s *step) overtaken() bool {
 	if s.seg.Opts.Has(tcp.OptTimestamps) && s.h.tsval[s.d] != 0 {
-		if older := int32(s.seg.TSVal - s.h.tsval[s.d]); older < 0 {
-			return true
+		if newer := int32(s.seg.TSVal - s.h.tsval[s.d]); newer != 0 {
+			return newer < 0
 		}
 	}
 	limit := reorderMax

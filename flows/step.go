@@ -241,7 +241,9 @@ func nonsense(f tcp.Flags) bool {
 func (s *step) tellReset() {
 	h, d := s.h, s.d
 	if s.note&NoteOutOfWindow != 0 {
-		h.state[d] |= stChallenge
+		if s.seg.Seq.After(h.next[d]) { // what lies below the window is dropped in silence (RFC 5961, section 3)
+			h.state[d] |= stChallenge
+		}
 	} else {
 		h.state[d] |= stRST
 		s.end()
@@ -468,8 +470,8 @@ func (s *step) tellWindow() {
 	if seg.Win == 0 && seg.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN {
 		return // nothing can be sent into it before the window is told again; scanners send such SYNs
 	}
-	if seg.Win == 0 && seg.Flags&tcp.FIN == 0 {
-		if h.state[d]&stShut == 0 {
+	if seg.Win == 0 {
+		if h.state[d]&stShut == 0 && seg.Flags&tcp.FIN == 0 {
 			h.state[d] |= stShut
 			r := s.rare()
 			r.shut[d] = shut{ord: s.pkt.Ord, at: s.at}
