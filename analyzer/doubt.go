@@ -32,6 +32,9 @@ func (s *Subject) openReading(o *onset) string {
 	if c := s.unansweredSYN(s.lastLoss(o)); c != nil {
 		return fmt.Sprintf("why %s got no answer either: if it was lost, the path is cut, and no state of this connection is to blame", aControl(c))
 	}
+	if c := s.unansweredPing(o); c != nil {
+		return fmt.Sprintf("why pings between the same hosts, answered before, got no answer either (frame %s and later): if they were lost, the path is cut, or the host is gone, and no state of this connection is to blame", frameWord(s, c.Refs[0]))
+	}
 	if r := s.laterRST(o); r != nil {
 		return fmt.Sprintf("whose RST it is that arrives as frame %s in the %s's name: if it is its own, the path works again by then, and was cut before", frameWord(s, r.First()), sideName(r.From))
 	}
@@ -58,6 +61,31 @@ func (s *Subject) openReading(o *onset) string {
 		return fmt.Sprintf("whether smaller segments would cross: all that are lost have %d octets and more, and none as large crossed before (a path MTU that nobody tells looks the same); a ping with the don't-fragment bit would tell", size)
 	}
 	return ""
+}
+
+// unansweredPing returns the first of two pings and more that nobody answered since the
+// onset, where one was answered before it and none since; nil where there are none.
+func (s *Subject) unansweredPing(o *onset) *Control {
+	c, e, first := clockwork(s.Clocks), s.pingsSince(tcp.MinInstant), s.Passages[o.first].At
+	answered, n := false, 0
+	var dead *Control
+	for i := range e.asked {
+		a := &e.asked[i]
+		switch alive := e.answered[e.ids[i]]; {
+		case alive && a.At >= first:
+			return nil
+		case alive:
+			answered = true
+		case a.At >= first && c.to(s.Base, a.Refs[0].Vantage, s.recordedUntil(a.Refs[0].Vantage)).Sub(a.At) >= answerDue && flows.EchoKept(e.ids[i], e.thinned):
+			if n++; dead == nil {
+				dead = a
+			}
+		}
+	}
+	if !answered || n < 2 {
+		return nil
+	}
+	return dead
 }
 
 // laterRST returns a RST in the name of an end of which all is lost that arrives

@@ -130,17 +130,29 @@ func (s *Subject) openProbe(i int, side uint8) bool {
 }
 
 // narrowest returns the two vantage points between which the losses since the onset lie:
-// of several pairs those that are nearest to each other.
+// of several pairs those that are nearest to each other, of those the one that anything
+// came farthest to, for a capture may miss what passed it.
 func (s *Subject) narrowest(o *onset) [2]int {
-	best := s.Passages[o.first].Between
+	best, of := s.Passages[o.first].Between, s.Passages[o.first].From
+	place := func(vantage int) int { return slices.Index(s.Path, vantage) }
 	apart := func(between [2]int) int {
-		d := slices.Index(s.Path, between[0]) - slices.Index(s.Path, between[1])
+		d := place(between[0]) - place(between[1])
 		return max(d, -d)
+	}
+	came := func(between [2]int, side uint8) int { // so far from its sender
+		if side == flows.Server {
+			return -max(place(between[0]), place(between[1]))
+		}
+		return min(place(between[0]), place(between[1]))
 	}
 	for side := range o.lost {
 		for _, i := range o.lost[side] {
-			if p := &s.Passages[i]; !p.Assumed && apart(p.Between) < apart(best) {
-				best = p.Between
+			p := &s.Passages[i]
+			if p.Assumed || apart(p.Between) > apart(best) {
+				continue
+			}
+			if apart(p.Between) < apart(best) || p.From == of && came(p.Between, of) > came(best, of) {
+				best, of = p.Between, p.From
 			}
 		}
 	}
@@ -405,7 +417,29 @@ func passed(s *Subject, i int) bool {
 	if p.Kind == flows.RST {
 		return false
 	}
-	return s.acknowledged(i) || p.Kind == flows.ZeroWindowProbe && s.windowTold(i)
+	return s.acknowledged(i) && !s.sentAgain(i) || p.Kind == flows.ZeroWindowProbe && s.windowTold(i)
+}
+
+// sentAgain reports whether the payload of passage i was sent again before anything
+// acknowledged it: then the copy that arrived may be a later one.
+func (s *Subject) sentAgain(i int) bool {
+	p := &s.Passages[i]
+	for j := i + 1; j < len(s.Passages); j++ {
+		q := &s.Passages[j]
+		if q.From == p.From && q.Kind != flows.ICMPError && (q.Event.Len > 0 || q.Event.Run != nil) && q.Event.Seq == p.Event.Seq {
+			return true // a run is told of from its first segment on
+		}
+		if s.acknowledges(q, p) {
+			return false
+		}
+	}
+	return false
+}
+
+// acknowledges reports whether a passage acknowledges all that one of the other end holds.
+func (s *Subject) acknowledges(q, p *Passage) bool {
+	return q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && !q.Event.Elsewhere() && q.Event.Flags.Has(tcp.ACK) &&
+		p.Event.Len > 0 && q.Event.Ack.Sub(p.Event.Seq.Add(int(p.Event.Len))) >= 0
 }
 
 // windowTold reports whether the window probe of passage i was answered: what the
@@ -427,11 +461,8 @@ func (s *Subject) windowTold(i int) bool {
 // acknowledged reports whether the payload of passage i is acknowledged later
 // on, whichever of its transmissions arrived.
 func (s *Subject) acknowledged(i int) bool {
-	p := &s.Passages[i]
 	for j := i + 1; j < len(s.Passages); j++ {
-		q := &s.Passages[j]
-		if q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && !q.Event.Elsewhere() && q.Event.Flags.Has(tcp.ACK) &&
-			p.Event.Len > 0 && q.Event.Ack.Sub(p.Event.Seq.Add(int(p.Event.Len))) >= 0 {
+		if s.acknowledges(&s.Passages[j], &s.Passages[i]) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -145,6 +146,12 @@ func (s *Subject) unseenBy(side uint8, p *Passage) bool {
 	return false
 }
 
+// wasMissing reports whether a side's own keepalives stayed away before a passage.
+func (s *Subject) wasMissing(side uint8, p *Passage) bool {
+	c := clockwork(s.Clocks)
+	return slices.ContainsFunc(s.absences(side), func(a absence) bool { return c.to(s.Base, a.seen.Vantage, a.from) < p.At })
+}
+
 func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer {
 	peer := sideName(rst.From)
 	confidence := Likely
@@ -173,6 +180,9 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	case s.unseenBy(rst.From, trigger), !crossed && (misses > tooGappy || len(near.Flow.Missing) > 0):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: octets that crossed before are in no capture, and a RST may be missing with them", peer))
+	case crossed && s.wasMissing(rst.From, trigger):
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: its own keepalives are missing from its capture before, as when its link was down, and a RST may have been lost then", peer))
 	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):
 		v.Confidence = Possible // it may have had another name before, or the end may have given up unseen
 	case crossed:

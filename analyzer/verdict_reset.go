@@ -59,7 +59,8 @@ func (s *Subject) established(i int) bool {
 }
 
 // trigger is the last segment of the other end before a RST, which it answers;
-// -1 where none lies within a few seconds.
+// -1 where none lies within a few seconds. Of one capture alone it is none that the RST
+// had not got yet; of several the fate of that one tells more.
 func (s *Subject) trigger(rst int) int {
 	at, ev := s.Passages[rst].At, s.Passages[rst].Event
 	for j := rst - 1; j >= 0; j-- {
@@ -67,7 +68,7 @@ func (s *Subject) trigger(rst int) int {
 		if at.Sub(max(p.At, p.Until)) > promptly {
 			return -1
 		}
-		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError && !(s.unshifted() && crossed(ev, p.Event, p.From)) {
+		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError && !(len(s.Seen) == 1 && crossed(ev, p.Event, p.From)) {
 			return j
 		}
 	}
@@ -84,11 +85,6 @@ func crossed(rst, sent *flows.Event, side uint8) bool {
 		return run.Octets[side] > 0 && run.LastFrom == side && !rst.Ack.After(run.Seq)
 	}
 	return sent.Len > 0 && !rst.Ack.After(sent.Seq)
-}
-
-// unshifted reports whether all captures have one numbering of the connection.
-func (s *Subject) unshifted() bool {
-	return !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Shift != s.Seen[0].Shift })
 }
 
 // forgedBetween asks whether the capture nearer to the alleged sender holds

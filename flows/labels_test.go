@@ -52,6 +52,18 @@ func labels(t *testing.T, text string) []string {
 	return got
 }
 
+// sameLabels compares the labels of a conversation of one connection with those wanted.
+func sameLabels(t *testing.T, text, kinds string) {
+	t.Helper()
+	var want []string
+	for i, kind := range strings.Fields(kinds) {
+		want = append(want, fmt.Sprintf("#%d stream 0 %s", i+1, kind))
+	}
+	if diff := cmp.Diff(want, labels(t, text)); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+}
+
 const opening = `
 0     C > S SYN     seq 99  mss 1460 sackok wscale 7
 +10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
@@ -172,15 +184,7 @@ func TestLabelsOfAConversation(t *testing.T) {
 +13s  C > S PSH,ACK seq 256 ack 921 len 52
 `, "syn syn-ack ack data ack data data data data"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var want []string
-			for i, kind := range strings.Fields(c.want) {
-				want = append(want, fmt.Sprintf("#%d stream 0 %s", i+1, kind))
-			}
-			if diff := cmp.Diff(want, labels(t, c.text)); diff != "" {
-				t.Errorf("labels (-want +got):\n%s", diff)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { sameLabels(t, c.text, c.want) })
 	}
 }
 
