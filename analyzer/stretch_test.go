@@ -3,6 +3,7 @@ package analyzer
 import (
 	"testing"
 
+	"kaflow/flows"
 	"kaflow/pairing"
 )
 
@@ -28,6 +29,32 @@ func TestWhatEndsAnOutageCrossesWhereItWas(t *testing.T) {
 	} {
 		if got := s.crossesGap(c.p, cur); got != c.want {
 			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}
+
+func TestWhatCameFarthestTellsWhereTheRestIsLost(t *testing.T) {
+	lost := func(from uint8, between ...int) Passage {
+		return Passage{From: from, Known: true, How: pairing.Lost, Between: [2]int(between)}
+	}
+	for _, c := range []struct {
+		what     string
+		passages []Passage
+		want     [2]int
+	}{
+		{"the capture in the middle misses the first", []Passage{lost(flows.Client, 0, 1), lost(flows.Client, 1, 2), lost(flows.Client, 1, 2)}, [2]int{1, 2}},
+		{"the server's, and it misses the first", []Passage{lost(flows.Server, 2, 1), lost(flows.Server, 1, 0)}, [2]int{1, 0}},
+		{"the first came as far as the others", []Passage{lost(flows.Client, 1, 2), lost(flows.Client, 0, 1)}, [2]int{1, 2}},
+		{"of the first it is not known so well", []Passage{lost(flows.Client, 0, 2), lost(flows.Client, 0, 1)}, [2]int{0, 1}},
+		{"each is lost behind its own sender", []Passage{lost(flows.Client, 0, 1), lost(flows.Server, 2, 1)}, [2]int{0, 1}},
+	} {
+		s := &Subject{Pair: &pairing.Pair{Path: []int{0, 1, 2}}, Passages: c.passages}
+		var o onset
+		for i := range c.passages {
+			o.lost[c.passages[i].From] = append(o.lost[c.passages[i].From], i)
+		}
+		if got := s.narrowest(&o); got != c.want {
+			t.Errorf("%s: between %v, want %v", c.what, got, c.want)
 		}
 	}
 }

@@ -33,6 +33,87 @@ const fresh = `
 // doubtful are conversations in which what is missing in a capture has another
 // reason than that it was lost between, or may have.
 var doubtful = []conversation{
+	{"an outage that passed, and another connection that sits it out", `
+D 192.0.2.1:40001
+delay C 10ms
+delay S 10ms
+delay D 10ms
+0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
++11ms C > S ACK     seq 100 ack 900 ts 1022 5000
++1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
++11ms S > C ACK     seq 900 ack 121 ts 5023 1023
++1s    D > S SYN     seq 4999 mss 1460
++11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
++11ms  D > S ACK     seq 5000 ack 8000
++60s  C > S ACK     seq 120 ack 900 ts 61123 5023
++11ms S > C ACK     seq 900 ack 121 ts 65133 1023
++1s   D > S PSH,ACK seq 5000 ack 8000 len 11
++11ms S > D ACK     seq 8000 ack 5011
++59s  C > S ACK     seq 120 ack 900 ts 121123 65133
++11ms S > C ACK     seq 900 ack 121 ts 125133 1023
+drop both
++21s  D > S PSH,ACK seq 5011 ack 8000 len 11
++220ms D > S PSH,ACK seq 5011 ack 8000 len 11
++440ms D > S PSH,ACK seq 5011 ack 8000 len 11
++900ms D > S PSH,ACK seq 5011 ack 8000 len 11
++1800ms D > S PSH,ACK seq 5011 ack 8000 len 11
++3600ms D > S PSH,ACK seq 5011 ack 8000 len 11
++7200ms D > S PSH,ACK seq 5011 ack 8000 len 11
++14400ms D > S PSH,ACK seq 5011 ack 8000 len 11
++10500ms C > S ACK  seq 120 ack 900 ts 181143 125133
++10s  C > S ACK     seq 120 ack 900 ts 191143 125133
++8s   D > S PSH,ACK seq 5011 ack 8000 len 11
++2s   C > S ACK     seq 120 ack 900 ts 201143 125133
++10s  C > S ACK     seq 120 ack 900 ts 211143 125133
++10s  C > S RST,ACK seq 121 ack 900 ts 221143 125133
+drop nothing
++38s  D > S PSH,ACK seq 5011 ack 8000 len 11
++11ms S > D ACK     seq 8000 ack 5022
++10s  D > S PSH,ACK seq 5022 ack 8000 len 11
++11ms S > D ACK     seq 8000 ack 5033
+`, "capture-gap possible", "undecided possible", "idle"},
+	{"pings that were answered die with it, and the server's file ends", `
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
++11ms C > S ACK     seq 100 ack 900 ts 1022 5000
++1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
++11ms S > C ACK     seq 900 ack 121 ts 5023 1023
++10s C > S PING 1
++11ms S > C PONG 1
++50s C > S PING 2
++11ms S > C PONG 2
+drop both
++50s C > S PING 3
++50s C > S PING 4
++200s C > S ACK seq 120 ack 900 ts 400000 5023
++10s C > S PING 5
++50s C > S ACK seq 120 ack 900 ts 460000 5023
++10s C > S PING 6
++50s C > S ACK seq 120 ack 900 ts 520000 5023
++60s C > S ACK seq 120 ack 900 ts 580000 5023
++60s C > S RST,ACK seq 121 ack 900 ts 640000 5023
++10s C > S PING 7
+`, "silent-drop possible idle-expiry possible", "undecided possible", "idle"},
+	{"the server's own keepalives stay away before its RST", `
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
++11ms C > S ACK     seq 100 ack 900 ts 1022 5000
++1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
++11ms S > C ACK     seq 900 ack 121 ts 5023 1023
++60s  S > C ACK     seq 899 ack 121 ts 65033 1023
++11ms C > S ACK     seq 121 ack 900 ts 61055 65033
++60s  S > C ACK     seq 899 ack 121 ts 125044 61055
++11ms C > S ACK     seq 121 ack 900 ts 121066 125044
++60s  S > C ACK     seq 899 ack 121 ts 185055 121066
++11ms C > S ACK     seq 121 ack 900 ts 181077 185055
++600s C > S PSH,ACK seq 121 ack 900 ts 781088 185055 len 36
++11ms S > C RST     seq 900 win 0 id 0
+`, "peer-lost-state possible", "peer-lost-state possible", "peer-lost-state possible"},
 	{"an end that probes had no link until both gave up, and the captures begin just before", midway + `
 drop both
 +2s    C > S ACK     seq 156 ack 900 ts 46058 44079
