@@ -131,8 +131,8 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 		return Answer{}, false
 	}
 	alive, _ := s.controlsSay(s.lastAsked(t))
-	if alive == nil {
-		return Answer{}, false // nothing shows that the host still sent
+	if alive == nil || !s.holdsAnswer(far, alive) {
+		return Answer{}, false // nothing shows that the host still sent, or that the capture would hold what it does
 	}
 	peer := sideName(side)
 	v.ID, v.Confidence, v.Cause = HostDrop, Proven, "unknown"
@@ -140,6 +140,17 @@ func (s *Subject) hostDrops(t silentTail, v *Verdict, finding Finding, arrived i
 	v.Summary = fmt.Sprintf("The %s's host drops them itself: %d arrive in the capture taken on it, %s shows that it still talks to the same host, and it answers none of them.", peer, arrived, aControl(alive))
 	v.Unknown = append(v.Unknown, "what in the "+peer+"'s host drops them: a host firewall that forgot the connection, a filtered RST, a routing rule; tcpdump sees packets before the host's own filter")
 	return Answer{Verdict: v, Findings: []Finding{finding, {Rule: "control-lives", Says: aControl(alive) + " between the same hosts is answered", Suggests: "the host lives", Evidence: alive.Refs}}}, true
+}
+
+// holdsAnswer reports whether a vantage point holds answers like the one that a control
+// tells of: of pings any since it; of all else it is taken to.
+func (s *Subject) holdsAnswer(seen *pairing.Sighting, control *Control) bool {
+	table := s.Points[seen.Vantage].Table
+	if table == nil || control.What != "ICMP echo" {
+		return true
+	}
+	hp, ok := table.HostPair(&seen.Flow.Key)
+	return !ok || len(hp.Pings(clockwork(s.Clocks).to(seen.Vantage, s.Base, control.At)).Answered) > 0
 }
 
 // answersSince reports whether a vantage point holds answers to the questions of a tail.

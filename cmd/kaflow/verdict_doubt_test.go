@@ -33,6 +33,28 @@ const fresh = `
 // doubtful are conversations in which what is missing in a capture has another
 // reason than that it was lost between, or may have.
 var doubtful = []conversation{
+	{"what the server sends leaves by another card, past its capture", `
+delay C 10ms
+delay S 10ms
+0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
++11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
++11ms C > S ACK     seq 100 ack 900 ts 1022 5000
++1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
++11ms S > C ACK     seq 900 ack 121 ts 5023 1023
++10s C > S PING 1
++11ms S > C PONG 1
++390s C > S ACK seq 120 ack 900 ts 400000 5023
++10s C > S PING 2
++11ms S > C PONG 2 @client
++65s C > S ACK seq 120 ack 900 ts 475000 5023
++10s C > S PING 3
++11ms S > C PONG 3 @client
++65s C > S ACK seq 120 ack 900 ts 550000 5023
++75s C > S ACK seq 120 ack 900 ts 625000 5023
++10s C > S PING 4
++11ms S > C PONG 4 @client
++65s C > S RST,ACK seq 121 ack 900 ts 700000 5023
+`, "undecided possible", "silent-drop possible", "undecided possible"},
 	{"an outage that passed, and another connection that sits it out", `
 D 192.0.2.1:40001
 delay C 10ms
