@@ -129,34 +129,40 @@ func (s *Subject) openProbe(i int, side uint8) bool {
 	return p.From == side && p.Kind == flows.KeepaliveProbe && p.Event.Run == nil && p.Event.AnsweredBy == 0 && p.Known && p.How == pairing.Unknowable && p.Refs[0].Vantage == s.nearestSighting(side).Vantage
 }
 
-// narrowest returns the two vantage points between which the losses since the onset lie:
-// of several pairs those that are nearest to each other, of those the one that anything
-// came farthest to, for a capture may miss what passed it.
+// narrowest returns the two vantage points between which the losses since the onset lie,
+// as far as the best of them tells.
 func (s *Subject) narrowest(o *onset) [2]int {
 	best, of := s.Passages[o.first].Between, s.Passages[o.first].From
-	place := func(vantage int) int { return slices.Index(s.Path, vantage) }
-	apart := func(between [2]int) int {
-		d := place(between[0]) - place(between[1])
-		return max(d, -d)
-	}
-	came := func(between [2]int, side uint8) int { // so far from its sender
-		if side == flows.Server {
-			return -max(place(between[0]), place(between[1]))
-		}
-		return min(place(between[0]), place(between[1]))
-	}
 	for side := range o.lost {
 		for _, i := range o.lost[side] {
 			p := &s.Passages[i]
-			if p.Assumed || apart(p.Between) > apart(best) {
-				continue
-			}
-			if apart(p.Between) < apart(best) || p.From == of && came(p.Between, of) > came(best, of) {
+			if !p.Assumed && s.tellsBetter(p, best, of) {
 				best, of = p.Between, p.From
 			}
 		}
 	}
 	return best
+}
+
+// tellsBetter reports whether a lost passage tells better where the losses lie than that
+// they are between two vantage points, by a side's: those that saw and missed it are nearer
+// to each other, or as near, and it came farther. A capture may miss what passed it.
+func (s *Subject) tellsBetter(p *Passage, between [2]int, side uint8) bool {
+	place := func(vantage int) int { return slices.Index(s.Path, vantage) }
+	apart := func(between [2]int) int {
+		d := place(between[0]) - place(between[1])
+		return max(d, -d)
+	}
+	came := func(between [2]int) int { // so far from its sender
+		if side == flows.Server {
+			return -max(place(between[0]), place(between[1]))
+		}
+		return min(place(between[0]), place(between[1]))
+	}
+	if d := apart(p.Between) - apart(between); d != 0 {
+		return d < 0
+	}
+	return p.From == side && came(p.Between) > came(between)
 }
 
 // quietFrom returns when the last of a connection had crossed before the onset; where

@@ -190,7 +190,7 @@ func (s *Subject) sizes(side uint8) (z sizes) {
 			}
 			z.smallest = min(z.smallest, p.Event.Len)
 			z.tries++
-			if p.Known && p.How == pairing.Lost {
+			if p.Known && p.How == pairing.Lost && (z.between == [2]int{} || s.tellsBetter(p, z.between, side)) {
 				z.between = p.Between
 			}
 			z.proven = z.proven || p.Known && p.How == pairing.Lost && !p.Assumed
