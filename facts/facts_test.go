@@ -261,3 +261,17 @@ func TestNoWorkAtStartUp(t *testing.T) {
 		}
 	}
 }
+
+// Of SMB2's messages of 72 octets ECHO alone is a heartbeat: TREE_DISCONNECT and LOGOFF are
+// what a client sends when it has had enough.
+func TestOfSMB2ECHOAloneIsAHeartbeat(t *testing.T) {
+	for command, want := range map[byte]bool{0x0d: true, 0x02: false, 0x04: false} {
+		message := make([]byte, 72)
+		copy(message, "\x00\x00\x00\x44\xfeSMB\x40\x00\x01\x00")
+		message[16] = command
+		h, ok := facts.HeartbeatIn(message, len(message), 50000, 445)
+		if ok != want || ok && h.ID != "smb2-echo" {
+			t.Errorf("command %d: %v %q, want %v", command, ok, h.ID, want)
+		}
+	}
+}

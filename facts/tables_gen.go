@@ -4376,12 +4376,14 @@ var heartbeats = [...]Heartbeat{
 		Direction: "client to server",
 		Lens:      []int{72},
 		Prefixes: []string{
-			"\x00\x00\x00D\xfeSMB",
+			"\x00\x00\x00D\xfeSMB@\x00\x00\x00\x00\x00\x00\x00\r\x00",
+			"\x00\x00\x00D\xfeSMB@\x00\x01\x00\x00\x00\x00\x00\r\x00",
 		},
 		Answer:     "ECHO response, same length",
 		AnswerLens: []int{72},
 		AnswerPrefixes: []string{
-			"\x00\x00\x00D\xfeSMB",
+			"\x00\x00\x00D\xfeSMB@\x00\x00\x00\x00\x00\x00\x00\r\x00",
+			"\x00\x00\x00D\xfeSMB@\x00\x01\x00\x00\x00\x00\x00\r\x00",
 		},
 		Every:     "60 (Linux cifs echo_interval)",
 		DeadAfter: "2 missed then reconnect (cifs)",
