@@ -216,9 +216,10 @@ func (s *Subject) weighTime(a *attribution, t *Passage) {
 	least, answers := s.flow.Sides[1-a.rst.From].RTT, s.flow.Sides[1-a.rst.From].Answered
 	until := max(t.At, t.Until)
 	if run := t.Event.Run; run != nil && run.LastFrom == a.rst.From { // its last segment is no question
-		if until = run.OtherUntil; until == 0 {
+		if run.OtherUntil == 0 {
 			return
 		}
+		until = clockwork(s.Clocks).to(s.Base, t.First().Vantage, run.OtherUntil)
 	}
 	wait := a.rst.At.Sub(until)
 	if !least.Known || least.Min <= 2*time.Millisecond || wait < 0 {

@@ -234,27 +234,16 @@ func nothingKnown(s *Subject) Verdict {
 		v.ID, v.Confidence = Undecided, Possible
 		v.Summary = "The last question got no answer before the capture ends. One missing answer proves nothing (RFC 9293, section 3.8.4)."
 		v.Unknown = []string{"what came next: let the capture run longer"}
-	case s.sendsToTheEnd(flows.Client) || s.sendsToTheEnd(flows.Server):
-		side := flows.Client
-		if !s.sendsToTheEnd(side) {
-			side = flows.Server
-		}
-		v.Summary = fmt.Sprintf("The capture ends before what the %s sent last could be acknowledged.", sideName(side))
-		v.Unknown = []string{"what came next: let the capture run longer"}
 	case s.endsSoon():
 		v.Summary = "The capture holds too little of this connection to say how it fared: it ends right after the last segment."
+		if side, ok := s.owed(); ok {
+			v.Summary = fmt.Sprintf("The capture ends before what the %s sent last could be acknowledged.", sideName(side))
+		}
 		v.Unknown = []string{"what came next: let the capture run longer"}
 	default:
 		v.Summary = "The capture holds too little of this connection to say how it fared."
 	}
 	return v
-}
-
-// sendsToTheEnd reports whether an end has sent what was not acknowledged yet when a
-// capture ended.
-func (s *Subject) sendsToTheEnd(side uint8) bool {
-	x := &s.flow.Sides[side]
-	return x.NxtKnown && x.SndNxt.After(x.SndUna) && s.endsSoon()
 }
 
 // endsSoon reports whether a capture ends so soon after the connection's last segment

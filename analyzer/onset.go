@@ -423,29 +423,40 @@ func passed(s *Subject, i int) bool {
 	if p.Kind == flows.RST {
 		return false
 	}
-	return s.acknowledged(i) && !s.sentAgain(i) || p.Kind == flows.ZeroWindowProbe && s.windowTold(i)
+	return s.arrivedAtOnce(i) || p.Kind == flows.ZeroWindowProbe && s.windowTold(i)
 }
 
-// sentAgain reports whether the payload of passage i was sent again before anything
-// acknowledged it: then the copy that arrived may be a later one.
-func (s *Subject) sentAgain(i int) bool {
+// arrivedAtOnce reports whether the payload of passage i is acknowledged before any of it was
+// sent again: where it was, the copy that arrived may be a later one.
+func (s *Subject) arrivedAtOnce(i int) bool {
 	p := &s.Passages[i]
 	for j := i + 1; j < len(s.Passages); j++ {
 		q := &s.Passages[j]
-		if q.From == p.From && q.Kind != flows.ICMPError && (q.Event.Len > 0 || q.Event.Run != nil) && q.Event.Seq == p.Event.Seq {
-			return true // a run is told of from its first segment on
+		if q.acknowledges(p) {
+			return true
 		}
-		if s.acknowledges(q, p) {
+		if q.repeats(p) {
 			return false
 		}
 	}
 	return false
 }
 
-// acknowledges reports whether a passage acknowledges all that one of the other end holds.
-func (s *Subject) acknowledges(q, p *Passage) bool {
-	return q.From == 1-p.From && q.Kind != flows.RST && q.Kind != flows.ICMPError && !q.Event.Elsewhere() && q.Event.Flags.Has(tcp.ACK) &&
-		p.Event.Len > 0 && q.Event.Ack.Sub(p.Event.Seq.Add(int(p.Event.Len))) >= 0
+// repeats reports whether a passage brings the first octet of another one's payload again,
+// or is a run that begins with it.
+func (p *Passage) repeats(earlier *Passage) bool {
+	if p.From != earlier.From || p.Kind == flows.ICMPError || p.Kind == flows.KeepaliveProbe {
+		return false
+	}
+	off := earlier.Event.Seq.Sub(p.Event.Seq)
+	return off == 0 && p.Event.Run != nil || off >= 0 && off < int(p.Event.Len)
+}
+
+// acknowledges reports whether a passage acknowledges all the payload of another one, of
+// the other end.
+func (p *Passage) acknowledges(earlier *Passage) bool {
+	return p.From == 1-earlier.From && p.Kind != flows.RST && p.Kind != flows.ICMPError && !p.Event.Elsewhere() && p.Event.Flags.Has(tcp.ACK) &&
+		earlier.Event.Len > 0 && p.Event.Ack.Sub(earlier.Event.Seq.Add(int(earlier.Event.Len))) >= 0
 }
 
 // windowTold reports whether the window probe of passage i was answered: what the
@@ -467,12 +478,7 @@ func (s *Subject) windowTold(i int) bool {
 // acknowledged reports whether the payload of passage i is acknowledged later
 // on, whichever of its transmissions arrived.
 func (s *Subject) acknowledged(i int) bool {
-	for j := i + 1; j < len(s.Passages); j++ {
-		if s.acknowledges(&s.Passages[j], &s.Passages[i]) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Passages[i+1:], func(p Passage) bool { return p.acknowledges(&s.Passages[i]) })
 }
 
 func runPassed(s *Subject, p *Passage) bool {

@@ -161,10 +161,22 @@ func (s *Subject) begunBefore(i int) bool {
 // fellSilent reports whether a side's own keepalives stay away, until its capture ends,
 // from about an instant on.
 func (s *Subject) fellSilent(side uint8, at tcp.Instant) bool {
-	c := clockwork(s.Clocks)
 	return slices.ContainsFunc(s.absences(side), func(a absence) bool {
-		return a.after.Frame == 0 && c.to(s.Base, a.seen.Vantage, a.from) <= at.Add(time.Second)
+		return a.after.Frame == 0 && s.absentFrom(&a) <= at.Add(time.Second)
 	})
+}
+
+// wasSilent reports whether a side's own keepalives stay away at an instant.
+func (s *Subject) wasSilent(side uint8, at tcp.Instant) bool {
+	return slices.ContainsFunc(s.absences(side), func(a absence) bool {
+		until := clockwork(s.Clocks).to(s.Base, a.seen.Vantage, a.to)
+		return s.absentFrom(&a) < at && (a.after.Frame == 0 || until >= at)
+	})
+}
+
+// absentFrom returns since when keepalives stay away, on Base's clock.
+func (s *Subject) absentFrom(a *absence) tcp.Instant {
+	return clockwork(s.Clocks).to(s.Base, a.seen.Vantage, a.from)
 }
 
 // rstOf returns the last RST of a side that its peer would accept; -1 where there is none.

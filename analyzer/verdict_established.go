@@ -83,7 +83,7 @@ func notEstablished(s *Subject) Answer {
 		v.Cause, v.CauseConfidence = "rejected", Proven
 		e := s.Passages[h.icmp].Event
 		v.Summary = fmt.Sprintf("The connection was rejected: %s answers the SYN with ICMP %d/%d.", e.Source, e.Len>>8, e.Len&0xff)
-	case h.synack < 0 && s.challenges(p.From) != nil:
+	case h.synack < 0 && len(s.challenges(p.From)) > 0:
 		return s.heldByAnother(v, p.From)
 	case h.synack < 0 && !s.holdsAnswers(&h):
 		return s.askedUnheard()
@@ -134,25 +134,30 @@ func (s *Subject) neverTaken() Answer {
 }
 
 // challenges lists acknowledgments that the peer of a SYN's sender answers it with, of
-// another connection on these ports.
-func (s *Subject) challenges(asker uint8) (refs []pairing.Ref) {
+// another connection on these ports, by the capture that holds most of them.
+func (s *Subject) challenges(asker uint8) (most []pairing.Ref) {
 	for i := range s.Seen {
+		var refs []pairing.Ref
 		for j := range s.Seen[i].Flow.Events {
 			if ev := &s.Seen[i].Flow.Events[j]; ev.Kind == flows.Stale && ev.From == other(asker) && ev.Flags.Has(tcp.ACK) {
 				refs = append(refs, s.ref(&s.Seen[i], ev.Ord, ev.Kind, ev.At))
 			}
 		}
+		if len(refs) > len(most) {
+			most = refs
+		}
 	}
-	return refs[:min(len(refs), 8)]
+	return most
 }
 
 // heldByAnother is the verdict where a SYN is answered so, and nothing came of it.
 func (s *Subject) heldByAnother(v *Verdict, asker uint8) Answer {
-	who, refs := sideName(other(asker)), s.challenges(asker)
+	who, all := sideName(other(asker)), s.challenges(asker)
+	refs := all[:min(len(all), 8)]
 	v.Cause = "unknown"
 	v.Summary = fmt.Sprintf("No SYN-ACK ever came: the %s answers with an acknowledgment of another connection on these ports, which it still holds or has just closed.", who)
 	v.Unknown = []string{fmt.Sprintf("why the %s keeps it: a RST of the %s should end it, unless it does not arrive", who, sideName(asker))}
-	return Answer{Verdict: v, Findings: []Finding{{Rule: "syn-challenged", Says: fmt.Sprintf("the %s answers the SYN with %s that acknowledge nothing of it", who, plural(len(refs), "segment")),
+	return Answer{Verdict: v, Findings: []Finding{{Rule: "syn-challenged", Says: fmt.Sprintf("the %s answers the SYN with %s that acknowledge nothing of it", who, plural(len(all), "segment")),
 		Suggests: fmt.Sprintf("the %s holds an older connection on these ports (RFC 9293, section 3.10.7.4)", who), Evidence: refs}},
 		Hypotheses: []Hypothesis{{Verdict: HalfOpen, For: because("such an acknowledgment tells of a connection that its sender holds", refs...)}}}
 }

@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"kaflow/facts"
@@ -44,7 +43,7 @@ func peerLostState(s *Subject) Answer {
 				break
 			}
 		}
-		if trigger < 0 || s.neverTook(rst.From, i) || !socketless(rst.Event, s.Passages[trigger].Event) || s.endedBefore(trigger) || s.hasFIN(rst.From, i) || s.gaveUpBefore(rst.From, i) {
+		if trigger < 0 || !socketless(rst.Event, s.Passages[trigger].Event) || s.endedBefore(trigger) || s.hasFIN(rst.From, i) || s.gaveUpBefore(rst.From, i) || s.neverTook(rst.From, i) {
 			continue
 		}
 		q := &s.Passages[trigger]
@@ -146,12 +145,6 @@ func (s *Subject) unseenBy(side uint8, p *Passage) bool {
 	return false
 }
 
-// wasMissing reports whether a side's own keepalives stayed away before a passage.
-func (s *Subject) wasMissing(side uint8, p *Passage) bool {
-	c := clockwork(s.Clocks)
-	return slices.ContainsFunc(s.absences(side), func(a absence) bool { return c.to(s.Base, a.seen.Vantage, a.from) < p.At })
-}
-
 func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer {
 	peer := sideName(rst.From)
 	confidence := Likely
@@ -180,7 +173,7 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	case s.unseenBy(rst.From, trigger), !crossed && (misses > tooGappy || len(near.Flow.Missing) > 0):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: octets that crossed before are in no capture, and a RST may be missing with them", peer))
-	case crossed && s.wasMissing(rst.From, trigger):
+	case crossed && s.wasSilent(rst.From, trigger.At):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: its own keepalives are missing from its capture before, as when its link was down, and a RST may have been lost then", peer))
 	case crossed && (!s.knownAs(rst.From, trigger) || misses > tooGappy):

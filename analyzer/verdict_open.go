@@ -32,7 +32,7 @@ func idleAtEnd(s *Subject) Answer {
 	v := &Verdict{ID: Idle, Confidence: None, At: s.lastActivity(), Silence: tail, Between: [2]int{s.Base, s.Base},
 		Summary: fmt.Sprintf("Silent for the last %s of the capture. Nothing was asked, so nothing is known: the connection may be dead already without either end knowing.", facts.Compact(tail)),
 		Unknown: []string{"whether it is still alive: only a probe, a heartbeat or data would tell"}}
-	if side, ok := s.owes(); ok {
+	if side, ok := s.owed(); ok {
 		who := sideName(side)
 		v.Summary = fmt.Sprintf("Silent for the last %s of the capture. What the %s sent last was neither acknowledged in it nor sent again, as a host that runs would have.", facts.Compact(tail), who)
 		v.Unknown = []string{fmt.Sprintf("whether the %s's host stopped, or the capture misses what came next: capture on the %s itself, and for longer", who, who)}
@@ -40,9 +40,9 @@ func idleAtEnd(s *Subject) Answer {
 	return s.tellWaiting(Answer{Verdict: v, Findings: []Finding{noKeepalive(s)}})
 }
 
-// owes returns the side to which an acknowledgment is owed in every capture: of what it
-// sent last.
-func (s *Subject) owes() (side uint8, ok bool) {
+// owed returns the side to which an acknowledgment is owed in every capture, of what it
+// sent last; of both the client.
+func (s *Subject) owed() (side uint8, ok bool) {
 	for side := range uint8(2) {
 		if !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
 			own := &x.Flow.Sides[side]
@@ -189,7 +189,7 @@ func healthyAtEnd(s *Subject) Answer {
 		v.Summary = fmt.Sprintf("Open and well as far as this end sees: keepalive probes (%d seen) are answered.", probes)
 	default:
 		v.Summary = "Open at the end of the capture; what was sent last was answered."
-		if side, ok := s.owes(); ok {
+		if side, ok := s.owed(); ok {
 			v.Summary = fmt.Sprintf("Open at the end of the capture; what the %s sent last is not acknowledged in it yet.", sideName(side))
 		}
 	}

@@ -68,16 +68,16 @@ func (s *Subject) trigger(rst int) int {
 		if at.Sub(max(p.At, p.Until)) > promptly {
 			return -1
 		}
-		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError && !(len(s.Seen) == 1 && crossed(ev, p.Event, p.From)) {
+		if p.From == 1-s.Passages[rst].From && p.Kind != flows.ICMPError && !(len(s.Seen) == 1 && sentUnaware(ev, p.Event, p.From)) {
 			return j
 		}
 	}
 	return -1
 }
 
-// crossed reports whether a RST acknowledges nothing of the last segment with data that a
-// side had sent: it was on its way when that came.
-func crossed(rst, sent *flows.Event, side uint8) bool {
+// sentUnaware reports whether a RST acknowledges nothing of the last segment with data that
+// a side had sent: it was on its way when that came.
+func sentUnaware(rst, sent *flows.Event, side uint8) bool {
 	if !rst.Flags.Has(tcp.ACK) || sent.Kind == flows.KeepaliveProbe || sent.Kind == flows.ZeroWindowProbe {
 		return false
 	}
