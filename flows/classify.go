@@ -335,9 +335,15 @@ func (s *step) dataEnd() tcp.Seq {
 
 // rto is a lower bound of the sender's retransmission timeout, by what was
 // seen of the round trip.
-func (s *step) rto() time.Duration {
-	return max(minRTO, 2*seconds(s.c.rtt[s.d].wide().max))
+func (s *step) rto() time.Duration { return s.rtoOf(s.d) }
+
+func (s *step) rtoOf(e int) time.Duration {
+	return max(minRTO, 2*seconds(s.c.rtt[e].wide().max))
 }
+
+// longSince is a pause behind which nothing that was sent before it is on its way any more
+// to or from an end.
+func (s *step) longSince(e int) time.Duration { return max(s.rtoOf(e), time.Second) }
 
 // emptyBelow judges an empty segment below SND.NXT.
 func (s *step) emptyBelow(below int) (Kind, bool) {
@@ -348,7 +354,7 @@ func (s *step) emptyBelow(below int) (Kind, bool) {
 	switch {
 	case fin && below == 2 && h.state[d]&stAcked != 0 && !h.una[d].Before(h.next[d]-1):
 		// The octet below the FIN.
-	case below != 1 && h.state[d]&stAcked != 0 && seg.Seq == h.una[d]-1 && s.age(d) >= max(s.rto(), time.Second):
+	case below != 1 && h.state[d]&stAcked != 0 && seg.Seq == h.una[d]-1 && s.age(d) >= s.longSince(d):
 		s.conf = Inferred // BSD and macOS take the octet below what is acknowledged, whatever was sent since
 	case below != 1:
 		return OutOfOrder, true
@@ -365,7 +371,7 @@ func (s *step) emptyBelow(below int) (Kind, bool) {
 		return OutOfOrder, true
 	}
 	if !acked && !fin {
-		if peerSeen && s.age(d) < max(s.rto(), time.Second) {
+		if peerSeen && s.age(d) < s.longSince(d) {
 			return OutOfOrder, true
 		}
 		s.conf = Inferred // its acknowledgment is missing from the capture
@@ -411,7 +417,7 @@ func (s *step) lastOctetAgain() Kind {
 		return Retransmission
 	}
 	if !acked {
-		if h.state[s.p]&stSeen == 0 && !push && s.age(d) >= max(s.rto(), time.Second) {
+		if h.state[s.p]&stSeen == 0 && !push && s.age(d) >= s.longSince(d) {
 			s.conf = Inferred // nobody's acknowledgments were captured
 			return KeepaliveProbe
 		}
@@ -465,7 +471,7 @@ func (s *step) empty() Kind {
 	}
 	if h.state[p]&stChallenge != 0 {
 		h.state[p] &^= stChallenge
-		if sameAck && s.quiet < max(s.rto(), time.Second) {
+		if sameAck && s.quiet < s.longSince(d) {
 			return ChallengeACK
 		}
 	}
@@ -519,22 +525,36 @@ func (s *step) answersProbe() bool {
 	if s.c.open[s.p] == 0 || s.seg.Flags&tcp.ACK == 0 {
 		return false
 	}
+	ev, reset := s.openProbe()
+	switch {
+	case reset || ev != nil && s.outlives(ev):
+		return false
+	case ev != nil:
+		return !s.seg.Ack.Before(ev.seq + 1)
+	}
+	return !s.seg.Ack.Before(s.h.next[s.p])
+}
+
+// openProbe returns the newest probe of the peer that is open, nil where the story has
+// none any more; reset says that the peer's own RST is behind it.
+func (s *step) openProbe() (probe *event, reset bool) {
 	evs := s.t.arena.events(s.c.story)
 	for i := len(evs) - 1; i >= 0; i-- {
 		switch ev := &evs[i]; {
 		case ev.from() != s.p || ev.bits&evTail != 0:
 		case ev.kind == RST && ev.note&NoteOutOfWindow == 0:
-			return false
+			return nil, true
 		case ev.bits&evOpen != 0:
-			if s.seg.Ack.After(ev.seq+1) && s.at.Sub(ev.at) >= max(2*seconds(s.c.rtt[s.p].wide().max), time.Second) {
-				s.c.open[s.p] = 0 // of what was sent since: an answer would have come before, and nobody waits for one now
-				s.h.state[s.p] &^= stLate
-				return false
-			}
-			return !s.seg.Ack.Before(ev.seq + 1)
+			return ev, false
 		}
 	}
-	return !s.seg.Ack.Before(s.h.next[s.p])
+	return nil, false
+}
+
+// outlives reports whether the segment acknowledges what the peer sent behind a probe of
+// its own, and so late that an answer to the probe would have come before.
+func (s *step) outlives(probe *event) bool {
+	return s.seg.Ack.After(probe.seq+1) && s.at.Sub(probe.at) >= s.longSince(s.p)
 }
 
 // credit closes an open probe of the peer with this segment: the newest one

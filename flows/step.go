@@ -417,6 +417,12 @@ func (s *step) tellAck(kind Kind) {
 		}
 		return
 	}
+	if s.c.open[p] > 0 {
+		if probe, _ := s.openProbe(); probe != nil && s.outlives(probe) {
+			s.c.open[p] = 0 // nobody waits for an answer any more
+			h.state[p] &^= stLate
+		}
+	}
 	ahead := seg.Ack.Sub(h.next[p])
 	if ahead > 1<<30 || ahead < -(1<<30) {
 		return // of another connection, or nonsense
