@@ -23,12 +23,7 @@ func TestLabelsOfWhatIsLostAndSentAgain(t *testing.T) {
 +15s  C > S ACK     seq 124 ack 900 ts 83052 57042 lost
 +15s  C > S ACK     seq 124 ack 900 ts 98052 57042 lost
 `, "syn syn-ack ack data ack keepalive-probe data ack keepalive-probe keepalive-ack data ack keepalive-probe keepalive-probe keepalive-probe"},
-		{"what acknowledges later data answers no probe", `
-0     C > S SYN     seq 99  mss 1460 sackok wscale 7
-+10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
-+1ms  C > S ACK     seq 100 ack 900
-+1ms  C > S PSH,ACK seq 100 ack 900 data "hello"
-+10ms S > C ACK     seq 900 ack 105
+		{"what acknowledges later data answers no probe", opening + `
 +60s C > S ACK seq 104 ack 900 lost
 +7s C > S PSH,ACK seq 105 ack 900 data "x"
 +10ms S > C PSH,ACK seq 900 ack 106 data "x"
@@ -57,12 +52,7 @@ delay S 300us
 +330us S > C ACK seq 2348 ack 114 len 1448 ts 5005 1005
 +310us C > S ACK seq 114 ack 8140 ts 1006 5005
 `, "syn syn-ack ack data ack data data data data data ack dup-ack dup-ack dup-ack retransmission ack"},
-		{"BSD asks below what is acknowledged, whatever was sent since", `
-0     C > S SYN     seq 99  mss 1460 sackok wscale 7
-+10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
-+1ms  C > S ACK     seq 100 ack 900
-+1ms  C > S PSH,ACK seq 100 ack 900 data "hello"
-+10ms S > C ACK     seq 900 ack 105
+		{"BSD asks below what is acknowledged, whatever was sent since", opening + `
 +30s C > S PSH,ACK seq 105 ack 900 data "abcdefghij" lost
 +220ms C > S PSH,ACK seq 105 ack 900 data "abcdefghij" lost
 +440ms C > S PSH,ACK seq 105 ack 900 data "abcdefghij" lost
@@ -118,22 +108,12 @@ S 198.51.100.2:3389
 +60s C > S ACK seq 109 ack 1000 data 00
 +60s C > S ACK seq 109 ack 1000 data 00
 `, "syn ack data data keepalive-probe keepalive-probe keepalive-probe"},
-		{"a RST below the window provokes nothing", `
-0     C > S SYN     seq 99  mss 1460 sackok wscale 7
-+10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
-+1ms  C > S ACK     seq 100 ack 900
-+1ms  C > S PSH,ACK seq 100 ack 900 data "hello"
-+10ms S > C ACK     seq 900 ack 105
+		{"a RST below the window provokes nothing", opening + `
 +5s C > S RST seq 90 win 0
 +3600s C > S PSH,ACK seq 105 ack 900 data "ls"
 +10ms S > C ACK seq 900 ack 107
 `, "syn syn-ack ack data ack rst data ack"},
-		{"a FIN with a shut window opens none", `
-0     C > S SYN     seq 99  mss 1460 sackok wscale 7
-+10ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok wscale 7
-+1ms  C > S ACK     seq 100 ack 900
-+1ms  C > S PSH,ACK seq 100 ack 900 data "hello"
-+10ms S > C ACK     seq 900 ack 105
+		{"a FIN with a shut window opens none", opening + `
 +1s C > S ACK seq 105 ack 900 len 1000
 +10ms S > C ACK seq 900 ack 1105 win 0
 +220ms C > S ACK seq 1104 ack 900

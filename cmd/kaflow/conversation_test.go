@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,23 +62,33 @@ func expect(t *testing.T, which, want string, captures ...string) {
 	if want == "-" {
 		return
 	}
-	for _, f := range ask(t, captures...).Flows {
-		if f.Client != "192.0.2.1:40000" {
-			continue
-		}
-		v := f.Verdict
-		judgeReasons(t, v.ID, f.Hypotheses, which)
-		got := strings.Join(strings.Fields(v.ID+" "+v.Confidence+" "+v.Cause+" "+v.CauseConfidence), " ")
-		if forbidden, ok := strings.CutPrefix(want, "not "); ok {
-			if v.ID == forbidden && (v.Confidence == "likely" || v.Confidence == "proven") {
-				t.Errorf("%s: %s, and nothing shows that", which, got)
-			}
-			return
-		}
-		if got != want && !strings.HasPrefix(got, want+" ") {
-			t.Errorf("%s: %s, want %s", which, got, want)
+	f := sessionOf(t, which, captures...)
+	if f == nil {
+		return
+	}
+	v := f.Verdict
+	judgeReasons(t, v.ID, f.Hypotheses, which)
+	got := strings.Join(strings.Fields(v.ID+" "+v.Confidence+" "+v.Cause+" "+v.CauseConfidence), " ")
+	if forbidden, ok := strings.CutPrefix(want, "not "); ok {
+		if v.ID == forbidden && (v.Confidence == "likely" || v.Confidence == "proven") {
+			t.Errorf("%s: %s, and nothing shows that", which, got)
 		}
 		return
 	}
-	t.Errorf("%s: nothing is said of the session", which)
+	if got != want && !strings.HasPrefix(got, want+" ") {
+		t.Errorf("%s: %s, want %s", which, got, want)
+	}
+}
+
+// sessionOf returns what is said of the session, C's connection; nil, and the test fails,
+// where nothing is.
+func sessionOf(t *testing.T, which string, captures ...string) *saidFlow {
+	t.Helper()
+	flows := ask(t, captures...).Flows
+	i := slices.IndexFunc(flows, func(f saidFlow) bool { return f.Client == "192.0.2.1:40000" })
+	if i < 0 {
+		t.Errorf("%s: nothing is said of the session", which)
+		return nil
+	}
+	return &flows[i]
 }

@@ -216,21 +216,18 @@ func notices(t *testing.T, which, want string, captures ...string) {
 	if want == "-" {
 		return
 	}
-	for _, f := range ask(t, captures...).Flows {
-		if f.Client != "192.0.2.1:40000" {
-			continue
-		}
-		var told []string
-		for _, x := range f.Findings {
-			told = append(told, x.Rule)
-		}
-		for _, w := range strings.Fields(want) {
-			id, forbidden := strings.CutPrefix(w, "!")
-			if slices.Contains(told, id) == forbidden {
-				t.Errorf("%s: findings %v, want %s (%s)", which, told, w, f.Verdict.ID)
-			}
-		}
+	f := sessionOf(t, which, captures...)
+	if f == nil {
 		return
 	}
-	t.Errorf("%s: nothing is said of the session", which)
+	var told []string
+	for _, x := range f.Findings {
+		told = append(told, x.Rule)
+	}
+	for _, w := range strings.Fields(want) {
+		id, forbidden := strings.CutPrefix(w, "!")
+		if slices.Contains(told, id) == forbidden {
+			t.Errorf("%s: findings %v, want %s (%s)", which, told, w, f.Verdict.ID)
+		}
+	}
 }

@@ -18,39 +18,42 @@ import (
 // said is the part of a JSON report that the truth of a capture set can judge.
 type said struct {
 	Paths []struct{ Note string }
-	Flows []struct {
-		Client, Server string
-		Pairing        struct{ Method string }
-		Partner        *struct {
-			Client *string
-			By     string
-		} `json:"proxy_partner"`
-		Seen    []struct{ Client string }
-		Verdict struct {
-			ID, Confidence, Cause string
-			Between               []string
-			CauseConfidence       string `json:"cause_confidence"`
-			Summary               string
-			Unknown               []string
-		}
-		Findings   []struct{ Rule string }
-		Hypotheses []reading
-		Endings    struct{ Client, Server string }
-		Policies   []struct {
-			End, Mechanism string
-			Idle           *float64  `json:"idle_s"`
-			Interval       *float64  `json:"interval_s"`
-			Idles          []float64 `json:"idle_candidates_s"`
-			Intervals      []float64 `json:"interval_candidates_s"`
-			Count          *int
-			GaveUpAfter    *int        `json:"gave_up_after"`
-			UserTimeout    *float64    `json:"user_timeout_s"`
-			UserTimeoutIn  *[2]float64 `json:"user_timeout_range_s"`
-		}
-		Idle struct {
-			Survived *float64 `json:"survived_s"`
-			Killed   *float64 `json:"killed_s"`
-		}
+	Flows []saidFlow
+}
+
+// saidFlow is what a report says of one connection.
+type saidFlow struct {
+	Client, Server string
+	Pairing        struct{ Method string }
+	Partner        *struct {
+		Client *string
+		By     string
+	} `json:"proxy_partner"`
+	Seen    []struct{ Client string }
+	Verdict struct {
+		ID, Confidence, Cause string
+		Between               []string
+		CauseConfidence       string `json:"cause_confidence"`
+		Summary               string
+		Unknown               []string
+	}
+	Findings   []struct{ Rule string }
+	Hypotheses []reading
+	Endings    struct{ Client, Server string }
+	Policies   []struct {
+		End, Mechanism string
+		Idle           *float64  `json:"idle_s"`
+		Interval       *float64  `json:"interval_s"`
+		Idles          []float64 `json:"idle_candidates_s"`
+		Intervals      []float64 `json:"interval_candidates_s"`
+		Count          *int
+		GaveUpAfter    *int        `json:"gave_up_after"`
+		UserTimeout    *float64    `json:"user_timeout_s"`
+		UserTimeoutIn  *[2]float64 `json:"user_timeout_range_s"`
+	}
+	Idle struct {
+		Survived *float64 `json:"survived_s"`
+		Killed   *float64 `json:"killed_s"`
 	}
 }
 

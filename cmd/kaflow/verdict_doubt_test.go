@@ -30,10 +30,8 @@ const fresh = `
 +11ms  D > S ACK     seq 5000 ack 8041 ts 9045 8023
 `
 
-// doubtful are conversations in which what is missing in a capture has another
-// reason than that it was lost between, or may have.
-var doubtful = []conversation{
-	{"what the server sends leaves by another card, past its capture", `
+// loggedIn is the beginning of an ssh session that says no more.
+const loggedIn = `
 delay C 10ms
 delay S 10ms
 0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
@@ -41,6 +39,12 @@ delay S 10ms
 +11ms C > S ACK     seq 100 ack 900 ts 1022 5000
 +1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
 +11ms S > C ACK     seq 900 ack 121 ts 5023 1023
+`
+
+// doubtful are conversations in which what is missing in a capture has another
+// reason than that it was lost between, or may have.
+var doubtful = []conversation{
+	{"what the server sends leaves by another card, past its capture", loggedIn + `
 +10s C > S PING 1
 +11ms S > C PONG 1
 +390s C > S ACK seq 120 ack 900 ts 400000 5023
@@ -55,16 +59,9 @@ delay S 10ms
 +11ms S > C PONG 4 @client
 +65s C > S RST,ACK seq 121 ack 900 ts 700000 5023
 `, "undecided possible", "silent-drop possible", "undecided possible"},
-	{"an outage that passed, and another connection that sits it out", `
+	{"an outage that passed, and another connection that sits it out", loggedIn + `
 D 192.0.2.1:40001
-delay C 10ms
-delay S 10ms
 delay D 10ms
-0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
-+11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
-+11ms C > S ACK     seq 100 ack 900 ts 1022 5000
-+1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
-+11ms S > C ACK     seq 900 ack 121 ts 5023 1023
 +1s    D > S SYN     seq 4999 mss 1460
 +11ms  S > D SYN,ACK seq 7999 ack 5000 mss 1460
 +11ms  D > S ACK     seq 5000 ack 8000
@@ -95,14 +92,7 @@ drop nothing
 +10s  D > S PSH,ACK seq 5022 ack 8000 len 11
 +11ms S > D ACK     seq 8000 ack 5033
 `, "capture-gap possible", "undecided possible", "idle"},
-	{"pings that were answered die with it, and the server's file ends", `
-delay C 10ms
-delay S 10ms
-0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
-+11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
-+11ms C > S ACK     seq 100 ack 900 ts 1022 5000
-+1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
-+11ms S > C ACK     seq 900 ack 121 ts 5023 1023
+	{"pings that were answered die with it, and the server's file ends", loggedIn + `
 +10s C > S PING 1
 +11ms S > C PONG 1
 +50s C > S PING 2
@@ -119,14 +109,7 @@ drop both
 +60s C > S RST,ACK seq 121 ack 900 ts 640000 5023
 +10s C > S PING 7
 `, "silent-drop possible idle-expiry possible", "undecided possible", "idle"},
-	{"the server's own keepalives stay away before its RST", `
-delay C 10ms
-delay S 10ms
-0     C > S SYN     seq 99  mss 1460 sackok ts 1000 0 wscale 7
-+11ms S > C SYN,ACK seq 899 ack 100 mss 1460 sackok ts 5000 1000 wscale 7
-+11ms C > S ACK     seq 100 ack 900 ts 1022 5000
-+1ms  C > S PSH,ACK seq 100 ack 900 ts 1023 5000 data "SSH-2.0-OpenSSH_9.7\r\n"
-+11ms S > C ACK     seq 900 ack 121 ts 5023 1023
+	{"the server's own keepalives stay away before its RST", loggedIn + `
 +60s  S > C ACK     seq 899 ack 121 ts 65033 1023
 +11ms C > S ACK     seq 121 ack 900 ts 61055 65033
 +60s  S > C ACK     seq 899 ack 121 ts 125044 61055

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
@@ -28,14 +27,7 @@ delay S 20ms
 60131.5ms  C > S PSH,ACK seq 1818 ack 54401 len 400 ts 160131 700115   # crosses the RST
 60151.6ms  S > C RST     seq 54401 win 0 id 0
 `, "closed", "closed", "closed"}, "RST"},
-	{conversation{"a server's RST that crosses an upload", `
-S 198.51.100.2:80 win 509
-delay C 20ms
-delay S 20ms
-0ms     C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
-20.1ms  S > C SYN,ACK seq 50000 ack 1001 mss 1460 sackok wscale 7 ts 700020 100000
-40.2ms  C > S ACK     seq 1001 ack 50001 ts 100040 700020
-40.3ms  C > S ACK     seq 1001 ack 50001 len 1448 ts 100040 700020
+	{conversation{"a server's RST that crosses an upload", farServer + `40.3ms  C > S ACK     seq 1001 ack 50001 len 1448 ts 100040 700020
 40.4ms  C > S ACK     seq 2449 ack 50001 len 1448 ts 100040 700020
 40.5ms  C > S ACK     seq 3897 ack 50001 len 1448 ts 100040 700020
 40.6ms  C > S ACK     seq 5345 ack 50001 len 1448 ts 100040 700020
@@ -45,14 +37,7 @@ delay S 20ms
 81.1ms  C > S ACK     seq 8241 ack 50001 len 1448 ts 100081 700060
 81.2ms  C > S ACK     seq 9689 ack 50001 len 1448 ts 100081 700060
 `, "closed", "closed", "closed"}, "The server's application ended the connection with a RST."},
-	{conversation{"a download that the client breaks off", `
-S 198.51.100.2:80 win 509
-delay C 20ms
-delay S 20ms
-0ms     C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
-20.1ms  S > C SYN,ACK seq 50000 ack 1001 mss 1460 sackok wscale 7 ts 700020 100000
-40.2ms  C > S ACK     seq 1001 ack 50001 ts 100040 700020
-40.3ms  C > S PSH,ACK seq 1001 ack 50001 len 300 ts 100040 700020
+	{conversation{"a download that the client breaks off", farServer + `40.3ms  C > S PSH,ACK seq 1001 ack 50001 len 300 ts 100040 700020
 61.0ms  S > C ACK     seq 50001 ack 1301 len 1448 ts 700061 100040
 61.1ms  S > C ACK     seq 51449 ack 1301 len 1448 ts 700061 100040
 61.2ms  S > C ACK     seq 52897 ack 1301 len 1448 ts 700061 100040
@@ -62,11 +47,7 @@ delay S 20ms
 81.3ms  C > S RST     seq 1301 win 0 id 0
 81.4ms  C > S RST     seq 1301 win 0 id 0
 `, "closed", "closed", "closed"}, "The client's application ended the connection with a RST."},
-	{conversation{"a SYN that an older connection's ACK answers first", `
-S 198.51.100.2:80
-delay C 10ms
-delay S 10ms
-0ms      C > S PING 1
+	{conversation{"a SYN that an older connection's ACK answers first", nearServer + `0ms      C > S PING 1
 10.1ms   S > C PONG 1
 2000ms   C > S SYN seq 500000 mss 1460 sackok wscale 7
 2010.1ms S > C ACK seq 7000 ack 700000000
@@ -86,11 +67,7 @@ delay S 10ms
 7200ms   C > S PING 2
 7210.1ms S > C PONG 2
 `, "healthy", "healthy", "healthy"}, "Open at the end of the capture"},
-	{conversation{"SYNs that only an older connection's ACK answers", `
-S 198.51.100.2:80
-delay C 10ms
-delay S 10ms
-0ms      C > S PING 1
+	{conversation{"SYNs that only an older connection's ACK answers", nearServer + `0ms      C > S PING 1
 10.1ms   S > C PONG 1
 2000ms   C > S SYN seq 500000 mss 1460 sackok wscale 7
 2010.1ms S > C ACK seq 7000 ack 700000000
@@ -104,11 +81,7 @@ delay S 10ms
 9000ms   C > S PING 2
 9010.1ms   S > C PONG 2
 `, "not-established proven unknown", "not-established proven unknown", "not-established proven unknown"}, "acknowledgment of another connection on these ports"},
-	{conversation{"a full queue of connections to accept", `
-S 198.51.100.2:80
-delay C 10ms
-delay S 10ms
-0ms         C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
+	{conversation{"a full queue of connections to accept", nearServer + `0ms         C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
 10.1ms      S > C SYN,ACK seq 50000 ack 1001 mss 1460 sackok wscale 7 ts 700010 100000
 20.2ms      C > S ACK     seq 1001 ack 50001 ts 100020 700010
 20.4ms      C > S PSH,ACK seq 1001 ack 50001 len 300 ts 100020 700010
@@ -149,11 +122,7 @@ clock server +1500ms
 300000.000ms C > S PSH,ACK seq 1001 ack 50001 ts 400000 700010 len 517
 300010.100ms S > C RST seq 50001 win 0 id 0
 `, "not-established possible unknown", "not-established possible unknown", "not-established possible unknown"}, "Nothing shows that the server ever took the connection"},
-	{conversation{"a check whether a port is open", `
-S 198.51.100.2:80
-delay C 10ms
-delay S 10ms
-0ms    C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
+	{conversation{"a check whether a port is open", nearServer + `0ms    C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
 10.1ms S > C SYN,ACK seq 50000 ack 1001 mss 1460 sackok wscale 7 ts 700010 100000
 20.2ms C > S RST     seq 1001 win 0 id 0
 `, "not-established proven unknown", "not-established proven unknown", "not-established proven unknown"}, "turned the connection down with a RST"},
@@ -176,14 +145,33 @@ func TestVerdictsOfBusyServers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			client, server := c.judge(t)
 			for _, captures := range [][]string{{client, server}, {client}, {server}} {
-				f := ask(t, captures...).Flows[0]
+				f := sessionOf(t, "session", captures...)
+				if f == nil {
+					continue
+				}
 				if !strings.Contains(f.Verdict.Summary, c.says) {
 					t.Errorf("%d captures: %q, want %q", len(captures), f.Verdict.Summary, c.says)
 				}
-				if slices.ContainsFunc(f.Findings, func(x struct{ Rule string }) bool { return x.Rule == "capture-quality" }) {
-					t.Errorf("%d captures: frames are said to be missing, and none are", len(captures))
-				}
+				notices(t, "whole captures", "!capture-quality", captures...)
 			}
 		})
 	}
 }
+
+const (
+	// nearServer is a web server 10 ms away, as far as it is described before anything is sent.
+	nearServer = `
+S 198.51.100.2:80
+delay C 10ms
+delay S 10ms
+`
+	// farServer is one 20 ms away, and a handshake with it.
+	farServer = `
+S 198.51.100.2:80 win 509
+delay C 20ms
+delay S 20ms
+0ms     C > S SYN     seq 1000 mss 1460 sackok wscale 7 ts 100000 0
+20.1ms  S > C SYN,ACK seq 50000 ack 1001 mss 1460 sackok wscale 7 ts 700020 100000
+40.2ms  C > S ACK     seq 1001 ack 50001 ts 100040 700020
+`
+)
