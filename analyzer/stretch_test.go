@@ -58,3 +58,13 @@ func TestWhatCameFarthestTellsWhereTheRestIsLost(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeSegmentsVanishBehindWhatOneOfThemCameTo(t *testing.T) {
+	s := &Subject{Pair: &pairing.Pair{Path: []int{0, 1, 2}}}
+	for _, between := range [][2]int{{0, 1}, {1, 2}, {0, 1}} { // the capture in the middle misses two of three
+		s.Passages = append(s.Passages, Passage{From: flows.Client, Kind: flows.Data, Event: &flows.Event{Len: 1448}, Refs: make([]pairing.Ref, 1), Known: true, How: pairing.Lost, Between: between})
+	}
+	if got := s.sizes(flows.Client).between; got != [2]int{1, 2} {
+		t.Errorf("between %v, want behind the one in the middle", got)
+	}
+}
