@@ -117,10 +117,10 @@ func (p *pcap) lineUp(r *reader, w *row) {
 	n, soonest := 0, max(w.last, 1)
 	for n < len(pkts) && at+16+plainRoom <= len(buf) {
 		h := (*[16]byte)(buf[at : at+16])
-		size := le32(h[8:])
+		size, wire := le32(h[8:]), le32(h[12:])
 		next := at + 16 + int(size)
 		when := tcp.Instant(int64(le32(h[0:]))*1_000_000_000 + int64(le32(h[4:]))*tick)
-		if size != le32(h[12:]) || size > maxRecord || next > len(buf) || when < soonest {
+		if size > wire || size > maxRecord || next > len(buf) || when < soonest {
 			break
 		}
 		k := &pkts[n]
@@ -128,6 +128,9 @@ func (p *pcap) lineUp(r *reader, w *row) {
 		*k = Packet{}
 		k.At, k.Ord, k.Iface, k.Rec = when, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+16, size
+		if size < wire {
+			k.Note = NoteCut
+		}
 		soonest, at = when, next
 	}
 	w.n, w.at = n, at

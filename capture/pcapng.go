@@ -182,9 +182,9 @@ func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
 	n, soonest := 0, max(w.last, 1)
 	for n < len(pkts) && at <= len(buf) && len(buf)-at >= blockHead+plainRoom {
 		h := (*[blockHead]byte)(buf[at : at+blockHead : at+blockHead])
-		size, held := le32(h[4:]), le32(h[20:])
+		size, held, wire := le32(h[4:]), le32(h[20:]), le32(h[24:])
 		stamp := uint64(le32(h[12:]))<<32 | uint64(le32(h[16:]))
-		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held != le32(h[24:]) || held > maxRecord || size != blockHead+blockTail+(held+3)&^3 ||
+		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held > wire || held > maxRecord || size != blockHead+blockTail+(held+3)&^3 ||
 			len(buf)-at < int(size) || le32(buf[at+int(size)-blockTail:]) != size || stamp > most || tcp.Instant(stamp*mul) < soonest {
 			break
 		}
@@ -194,6 +194,9 @@ func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
 		soonest = tcp.Instant(stamp * mul)
 		k.At, k.Ord, k.Iface, k.Rec = soonest, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+blockHead, held
+		if held < wire {
+			k.Note = NoteCut
+		}
 		at += int(size)
 	}
 	w.n, w.at = n, at

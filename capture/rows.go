@@ -6,8 +6,8 @@ import (
 	"kaflow/tcp"
 )
 
-// Most frames of most captures are plain: whole Ethernet frames with at most one tag,
-// IPv4 without options or IPv6 without extension headers, TCP. Records of such
+// Most frames of most captures are plain: Ethernet frames with at most one tag,
+// IPv4 without options or IPv6 without extension headers, a TCP header that is whole. Records of such
 // frames that stand in a row are taken some at a time: a container lines them up
 // (lineUp), then their frames are decoded (plainRow). Both are short loops whose
 // values stay in registers, and what the next rows need of the file is asked for
@@ -115,7 +115,7 @@ func plainRow(buf []byte, pkts []Packet) int {
 		fragment, flags := le32(h[20:]), be32(h[46:])
 		header := flags >> 26 & 0x3c // of TCP
 		total := uint32(be16(h[16:]))
-		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 14+total > size {
+		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 34+header > size {
 			if !plain6(buf, p) && !plainTagged(buf, pkts[i:i+1]) {
 				return i
 			}
@@ -130,7 +130,7 @@ func plainRow(buf []byte, pkts []Packet) int {
 			readOptions(s, buf[base+54:base+34+header])
 		}
 		s.Len = total - header - 20
-		p.Data, p.DataLen = base+34+header, s.Len
+		p.Data, p.DataLen = base+34+header, min(s.Len, size-34-header) // less where the snap length cut the frame
 		x := bits.RotateLeft64(be64(h[38:]), 32)
 		s.Seq, s.Ack = tcp.Seq(x), tcp.Seq(x>>32)
 		s.Flags, s.Win = tcp.Flags(flags>>16&0x1ff), uint16(flags)
@@ -182,7 +182,7 @@ func plain6(buf []byte, p *Packet) bool {
 	base := p.Data
 	h := (*[plainMost]byte)(buf[base:])
 	total, size := uint32(be16(h[18:20])), uint32(h[66]>>4)*4
-	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+total > p.DataLen {
+	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+size > p.DataLen {
 		return false
 	}
 	s := &p.Seg
@@ -197,7 +197,7 @@ func plain6(buf []byte, p *Packet) bool {
 		readOptions(s, buf[base+74:base+54+size])
 	}
 	s.Len = total - size
-	p.Data, p.DataLen = base+54+size, total-size
+	p.Data, p.DataLen = base+54+size, min(s.Len, p.DataLen-54-size)
 	p.HeaderLen, p.Proto = uint8(size), TCP
 	s.Seq, s.Ack = tcp.Seq(be32(h[58:])), tcp.Seq(be32(h[62:]))
 	flagsWin := be32(h[66:])

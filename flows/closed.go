@@ -185,6 +185,10 @@ func (t *Table) closedRow(row *Closed, p *pool, slot uint32) {
 	row.Longest, row.LongestFrom = 0, 0
 	if r.young() { // it went on without a pause, and ended
 		row.End[0], row.End[1] = EndFIN, EndFIN
+		if rst := h.tsval[0] & (youngRST | youngRST<<1); rst != 0 {
+			row.End[0], row.End[1] = EndReset, EndReset
+			row.End[client^int(rst/youngRST>>1)] = EndRST
+		}
 		return
 	}
 	row.End[0], row.End[1] = h.ending(client), h.ending(1-client)

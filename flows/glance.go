@@ -88,7 +88,7 @@ func (t *Table) Glance(id FlowID) (Glance, bool) {
 func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
-	young := r.young() && h.tsval[0]&youngEnded != 0 // what it would come to if it grew up is known
+	young := r.young() && h.tsval[0]&(youngEnded|youngRST|youngRST<<1) == youngEnded // what it would come to if it grew up is known
 	*g = Glance{}
 	p.writeKey(slot, &g.Key)
 	g.ID, g.First, g.Last = id, c.first, h.last
@@ -237,7 +237,11 @@ func (c *cold) kept(evs []event) int {
 // SomeOfHosts returns up to limit flows between the two hosts of a key: the
 // first ones, and mostly the last, among which a fresh login would be.
 func (t *Table) SomeOfHosts(k *capture.Key, limit int) []FlowID {
-	handles := t.flowsOf(k)
+	all := t.between(k)
+	if all == nil {
+		return nil
+	}
+	handles := all.handles
 	if len(handles) > limit {
 		early := limit / 4
 		handles = append(slices.Clone(handles[:early]), handles[len(handles)-(limit-early):]...)

@@ -271,25 +271,61 @@ func (t *hostTable) flow(p *pool, r *record, slot uint32) {
 // HostPair returns what was seen between the two hosts of a key, over all
 // protocols; false where nothing was.
 func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
-	row := hostRow{}
+	var seen hostRow
+	if all := t.between(k); all != nil {
+		seen = all.seen
+	}
 	if r := t.hosts.rows[hostKey{k.Lo, k.Hi}]; r != nil {
-		row = *r
-	}
-	for _, i := range t.flowsOf(k) {
-		p, slot := t.at(i)
-		h, c := p.hot(slot), p.cold(slot)
 		for end := range 2 {
-			row.saw(end, c.first, h.last, uint64(p.record(slot).sent(end)))
+			seen.saw(end, r.first[end], r.last[end], r.frames[end])
 		}
+		seen.controls, seen.thinned = r.controls, r.thinned
 	}
-	if row.frames[0]+row.frames[1] == 0 {
+	if seen.frames[0]+seen.frames[1] == 0 {
 		return HostPair{}, false
 	}
 	return HostPair{
 		A: capture.Addr(k.Lo), B: capture.Addr(k.Hi),
-		First: row.first, Last: row.last, Frames: row.frames,
-		Controls: append([]Control(nil), row.controls...), Thinned: row.thinned,
+		First: seen.first, Last: seen.last, Frames: seen.frames,
+		Controls: append([]Control(nil), seen.controls...), Thinned: seen.thinned,
 	}, true
+}
+
+// between is what the table holds of two hosts' flows.
+type between struct {
+	handles []uint32 // in the order in which the flows began
+	seen    hostRow  // of them alone
+}
+
+// manyBetween is how many flows of two hosts make what was found out about them
+// worth keeping until the table changes: a report asks for each flow, and all
+// connections of a test are of the same two hosts.
+const manyBetween = 32
+
+// between looks the flows of two hosts up; nil where the table is empty.
+func (t *Table) between(k *capture.Key) *between {
+	if !t.ready {
+		return nil
+	}
+	hosts := hostKey{k.Lo, k.Hi}
+	if all := t.byHosts.told[hosts]; all != nil {
+		return all
+	}
+	all := &between{handles: t.flowsOf(k)}
+	for _, handle := range all.handles {
+		p, slot := t.at(handle)
+		r := p.record(slot)
+		for end := range 2 {
+			all.seen.saw(end, r.cold.first, r.hot.last, uint64(r.sent(end)))
+		}
+	}
+	if len(all.handles) >= manyBetween {
+		if t.byHosts.told == nil {
+			t.byHosts.told = map[hostKey]*between{}
+		}
+		t.byHosts.told[hosts] = all
+	}
+	return all
 }
 
 // flowsOf looks the host pair up in an index that is made when it is asked for
@@ -298,8 +334,6 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 func (t *Table) flowsOf(k *capture.Key) []uint32 {
 	x := &t.byHosts
 	switch {
-	case !t.ready:
-		return nil
 	case !x.asked:
 		x.asked = true
 		return t.scanHosts(k)
@@ -321,8 +355,9 @@ func (t *Table) flowsOf(k *capture.Key) []uint32 {
 // each hash of a host pair.
 type byHosts struct {
 	asked bool
-	heads []uint32  // nil: not made yet
-	links [2][]link // by slot, narrow and wide
+	heads []uint32             // nil: not made yet
+	links [2][]link            // by slot, narrow and wide
+	told  map[hostKey]*between // what was found out of those with many, since the table changed last
 }
 
 // link is a flow's place in its chain: its neighbours' handles plus 1, 0 at

@@ -13,7 +13,7 @@ import (
 // bare reports whether a segment is an acknowledgment and nothing else.
 func bare(pkt *capture.Packet) bool {
 	seg := &pkt.Seg
-	return seg.Flags == tcp.ACK && seg.Len == 0 && seg.Opts&^tcp.OptTimestamps == 0 && seg.Win != 0 && pkt.Note&steadyNotes == 0 && pkt.Way == 0
+	return seg.Flags == tcp.ACK && seg.Len == 0 && seg.Opts&^tcp.OptTimestamps == 0 && seg.Win != 0 && pkt.Note&steadyNotes == 0
 }
 
 // join begins a flow whose first segment is a bare one, and reports whether it did.
@@ -78,6 +78,7 @@ func (r *record) firstOf(d int, state uint16, pkt *capture.Packet) {
 	h, c, seg := &r.hot, &r.cold, &pkt.Seg
 	c.segments[d] = 1
 	c.ttl[d], c.ttlMin[d], c.ttlMax[d], c.ipid[d] = seg.TTL, seg.TTL, seg.TTL, seg.IPID
+	c.way[d] = pkt.Way
 	if seg.Opts != 0 {
 		state |= stTimestamps
 	}
@@ -100,7 +101,7 @@ func (t *Table) jot(handle uint32, c *cold, d int, kind Kind, bits uint8, b *cap
 	if pkt.Seg.Opts != 0 {
 		ev.bits |= evTS
 	}
-	if pkt.WrongTCPSum(b.Buf) {
+	if pkt.Note&capture.NoteBadIPSum != 0 || pkt.WrongTCPSum(b.Buf) {
 		ev.note = NoteBadSum
 	}
 	return ev

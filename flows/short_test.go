@@ -25,7 +25,12 @@ func unruly(t *rapid.T) []capture.Packet {
 	una, id, stamp := next, [2]uint16{1, 5000}, [2]uint32{100, 9000}
 	stamped := rapid.Bool().Draw(t, "timestamps")
 	sameID := rapid.Bool().Draw(t, "constant ID")
+	octet, reported := uint32(rapid.IntRange(0, 1).Draw(t, "octets of a probe")), rapid.Bool().Draw(t, "reported")
 	tagged, way := rapid.Bool().Draw(t, "tagged"), [2]uint16{}
+	notes := [2]capture.Note{ // a card that fills checksums in, a snap length
+		rapid.SampledFrom([]capture.Note{0, 0, capture.NoteBadIPSum, capture.NoteCut, capture.NoteClockStep}).Draw(t, "notes of Lo"),
+		rapid.SampledFrom([]capture.Note{0, 0, capture.NoteBadIPSum}).Draw(t, "notes of Hi"),
+	}
 	send := func(d int, flags tcp.Flags, seq tcp.Seq, n uint32, after int64) *capture.Packet {
 		at += tcp.Instant(after)
 		if !sameID {
@@ -38,7 +43,7 @@ func unruly(t *rapid.T) []capture.Packet {
 		if tagged && rapid.IntRange(0, 20).Draw(t, "another way") == 0 {
 			way[d] = rapid.SampledFrom([]uint16{0, 7, 8}).Draw(t, "way")
 		}
-		p.Way = way[d]
+		p.Way, p.Note = way[d], notes[d]
 		if n > 0 && n < 100 { // captured whole
 			p.DataLen = n
 		}
@@ -87,8 +92,9 @@ func unruly(t *rapid.T) []capture.Packet {
 		case 7:
 			send(d, tcp.ACK, next[d], 0, pause).Seg.TTL = 63
 		case 8:
-			send(d, tcp.ACK|tcp.FIN, next[d], 0, pause)
-			next[d]++
+			n := rapid.SampledFrom([]uint32{0, 52, 700}).Draw(t, "octets with it")
+			send(d, tcp.ACK|tcp.FIN, next[d], n, pause)
+			next[d] += tcp.Seq(n) + 1
 		case 9:
 			send(d, tcp.RST|tcp.ACK, next[d], 0, pause)
 		case 10:
@@ -104,9 +110,13 @@ func unruly(t *rapid.T) []capture.Packet {
 			p := send(d, tcp.ACK, next[d], 0, pause)
 			p.Seg.Ack += 5
 		case 14, 15, 16, 17, 18, 19, 20:
-			send(d, tcp.ACK, next[d]-1, 0, pause)
+			send(d, tcp.ACK, next[d]-1, octet, pause)
 			una[d] = next[d]
-			send(1-d, tcp.ACK, next[1-d], 0, 1e7)
+			answer := send(1-d, tcp.ACK, next[1-d], 0, 1e7)
+			if octet > 0 && reported { // RFC 2883
+				answer.Seg.Opts |= tcp.OptSACK
+				answer.Seg.SackL, answer.Seg.SackR = next[d]-1, next[d]
+			}
 		case 21, 22:
 			send(d, tcp.ACK, next[d], 0, pause)
 		case 31:
@@ -121,7 +131,7 @@ func unruly(t *rapid.T) []capture.Packet {
 			una[1-d] = next[1-d]
 			send(d, tcp.ACK, next[d], 0, 1e7)
 		case 32:
-			send(d, tcp.RST, next[d], 0, pause)
+			send(d, tcp.RST, next[d], 0, pause).Seg.Win = 0
 		case 33:
 			for _, e := range [2]int{d, 1 - d} { // the end
 				send(e, tcp.ACK|tcp.FIN, next[e], 0, max(pause, 1000))

@@ -54,7 +54,8 @@ type cold struct {
 	runOrd    uint32 // ordinal of the last answer, the lower half
 	runTS     uint32 // TSval of the last answered probe
 	runEcho   uint32 // its TSecr
-	beats     uint32 // answered probes that are counted nowhere yet
+	beats     uint16 // answered probes that are counted nowhere yet
+	probe     uint8  // what the short way's last probe was like, and its answer: bits below
 	segments  [2]uint32
 	open      [2]uint16 // keepalive probes not answered
 	way       [2]uint16 // capture.Packet.Way of the last segment
@@ -151,6 +152,13 @@ const (
 	coldRun                          // the record keeps the newest of a run in the story
 	coldRunHi                        // with coldRun: the run is of the Hi end's probes
 	coldQuiet                        // with coldWaits: a silence was before the probe
+)
+
+// Bits of cold.probe.
+const (
+	probeOctet  uint8 = 1 << iota // it carries an octet, the one before next
+	probeBadSum                   // its IP checksum is wrong
+	probeDSACK                    // its answer says that the octet came twice (RFC 2883)
 )
 
 // span is a range of durations in seconds; a max of 0 means nothing was

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"math"
 	"time"
 
 	"kaflow/capture"
@@ -18,7 +19,7 @@ import (
 const unsteady = stTentative | stFIN | stRST | stShut | stChallenge | stWindowMode | stIdleMode | stLate
 
 // steadyNotes are oddities of a packet that the long way must look at.
-const steadyNotes = capture.NoteCut | capture.NoteHeaderCut | capture.NoteBadIPSum | capture.NoteBadTCPSum | capture.NoteFragment | capture.NoteClockStep
+const steadyNotes = capture.NoteHeaderCut | capture.NoteBadTCPSum | capture.NoteFragment | capture.NoteClockStep
 
 // steadyRTT bounds the round trip, in seconds, on the short way: where it may be
 // longer, a probe can look like a segment that was overtaken (see rto).
@@ -27,7 +28,7 @@ const steadyRTT = 0.45
 // steady tries the short way and reports whether the packet is done with.
 func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	seg := &pkt.Seg
-	if seg.Len != 0 || seg.Flags != tcp.ACK || seg.Opts&^tcp.OptTimestamps != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
+	if seg.Len > 1 || seg.Flags != tcp.ACK || seg.Opts&^(tcp.OptTimestamps|tcp.OptSACK) != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
 		return false
 	}
 	h, c, d := &r.hot, &r.cold, 0
@@ -37,7 +38,7 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	e := 1 - d
 	const settled = stKnown | stAcked | stSeen
 	const stamped = stTimestamps / uint16(tcp.OptTimestamps)
-	if h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != uint16(seg.Opts)*stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
+	if h.win[d] != seg.Win || seg.Ack != h.next[e] || pkt.At < h.last || h.state[d]&stTimestamps != uint16(seg.Opts&tcp.OptTimestamps)*stamped || int32(seg.TSVal-h.tsval[d]) < 0 ||
 		seg.TTL != c.ttl[d] || pkt.Way != c.way[d] {
 		return false
 	}
@@ -52,16 +53,20 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	switch seg.Seq {
 	case h.next[d] - 1:
 		// Behind an answer of the short way nothing has changed but the time.
-		if flags&coldWaits != 0 || behind && !pause || !behind && !t.expects(c, d, h, pkt.At) {
+		if flags&coldWaits != 0 || behind && !pause || !behind && !t.expects(c, d, h, pkt) || seg.Opts&tcp.OptSACK != 0 {
 			return false
 		}
-		h.echo = seg.TSEcr
+		probe := uint8(seg.Len) | uint8(pkt.Note&capture.NoteBadIPSum)*(probeBadSum/uint8(capture.NoteBadIPSum))
+		if behind && (probe^c.probe)&probeOctet != 0 {
+			return false
+		}
+		c.probe, h.echo = probe, seg.TSEcr
 		flags |= coldWaits
 		if pause {
 			flags |= coldQuiet
 		}
 	case h.next[d]:
-		if !behind || flags&coldWaits == 0 || !t.answered(c, e, h, pkt) {
+		if !behind || flags&coldWaits == 0 || seg.Len > 0 || seg.Opts&tcp.OptSACK != 0 && !r.twice(e, seg) || !t.answered(c, e, h, pkt) {
 			return false
 		}
 		flags = c.flags &^ (coldWaits | coldQuiet)
@@ -76,6 +81,16 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	c.flags = flags&^coldSteadyHi | coldSteady | coldSteadyHi*uint16(d)
 	h.tsval[d] = seg.TSVal
 	h.last, h.ord = pkt.At, pkt.Ord
+	return true
+}
+
+// twice notes that an answer says that the octet of the waiting probe of end e came
+// twice, and reports whether it says that and nothing else.
+func (r *record) twice(e int, seg *tcp.Segment) bool {
+	if r.cold.probe&probeOctet == 0 || seg.SackL != r.hot.next[e]-1 || seg.SackR != r.hot.next[e] {
+		return false
+	}
+	r.cold.probe |= probeDSACK
 	return true
 }
 
@@ -109,7 +124,7 @@ func (t *Table) steadyRun(c *cold, d int) (head, last *event) {
 }
 
 // expects reports whether a probe of end d is what its run would have next.
-func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
+func (t *Table) expects(c *cold, d int, h *hot, pkt *capture.Packet) bool {
 	head, tl := t.steadyRun(c, d)
 	if tl == nil || c.rtt[d].wide().max > steadyRTT {
 		return false
@@ -118,7 +133,7 @@ func (t *Table) expects(c *cold, d int, h *hot, at tcp.Instant) bool {
 	if c.keeps(d) {
 		last = c.runAt
 	}
-	return head.seq == h.next[d]-1 && head.ack == h.next[1-d] && head.count == 0 && head.win != 0 && at.Sub(last) >= gapMin
+	return head.seq == h.next[d]-1 && head.ack == h.next[1-d] && head.count == pkt.Seg.Len && head.win != 0 && pkt.At.Sub(last) >= gapMin
 }
 
 // answered takes an answer to the waiting probe of end e into its run, where
@@ -142,7 +157,7 @@ func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
 		c.load(tail{tl}, e)
 	}
 	period := inSeconds(time.Duration(pkt.At - c.runAt)) // off the pace where it wraps
-	if !onPace(c.runPeriod, period) {
+	if !onPace(c.runPeriod, period) || c.beats == math.MaxUint16 {
 		return false
 	}
 	c.runPeriod.add(period)
@@ -176,9 +191,9 @@ func (t *Table) store(c *cold) {
 	since := c.runOrd - tl.ord // a run does not pause for four thousand million frames
 	tl.setOrdinal(tl.ordinal() + tcp.Ordinal(since))
 	tl.at, tl.tsval, tl.next = c.runAt, c.runTS, c.runEcho
-	tl.count += c.beats
-	c.probes[e] += c.beats
-	c.answered[e] += c.beats
+	tl.count += uint32(c.beats)
+	c.probes[e] += uint32(c.beats)
+	c.answered[e] += uint32(c.beats)
 	c.rtt[e].add(c.runRTT.min)
 	c.rtt[e].add(c.runRTT.max)
 	c.beats = 0
@@ -216,10 +231,15 @@ func (t *Table) flush(p *pool, slot uint32) {
 		last.Opts = tcp.OptTimestamps
 	}
 	if !waits {
+		if c.probe&probeDSACK != 0 {
+			last.Opts |= tcp.OptSACK
+			last.SackL, last.SackR = last.Ack-1, last.Ack
+		}
 		t.copies.put(p.handle(slot), d, &last, h.last)
 		return
 	}
 	last.Seq--
+	last.Len = uint32(c.probe & probeOctet)
 	t.copies.put(p.handle(slot), d, &last, h.last)
 	s := &step{t: t, pool: p, slot: slot, handle: p.handle(slot), h: h, c: c, d: d, p: 1 - d, seg: &last, at: h.last,
 		pkt: &capture.Packet{At: h.last, Ord: h.ord, Seg: last}}
@@ -228,5 +248,8 @@ func (t *Table) flush(p *pool, slot uint32) {
 	}
 	c.probes[d]++
 	c.open[d]++
+	if c.probe&probeBadSum != 0 {
+		s.note = NoteBadSum
+	}
 	s.append(KeepaliveProbe)
 }

@@ -54,7 +54,7 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 		tried = false
 	}
 	if t.ways = t.ways || pkt.Way != 0; ok && t.ways {
-		if pkt.Way != 0 {
+		if r := p.record(slot); r.young() && r.hot.tsval[0]>>youngWay != uint32(pkt.Way) {
 			t.grow(p, slot) // else there is nothing to hold the segment against
 		}
 		if alt, split := t.apart(p, slot, pkt); split {
@@ -68,7 +68,7 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 	}
 	if t.short && !tried {
 		if !ok {
-			if !t.ways && (t.bear(p, hash, b, i) || t.join(p, hash, b, pkt)) {
+			if pkt == &b.Pkts[i] && (t.bear(p, hash, b, i) || t.join(p, hash, b, pkt)) { // one that is told apart has a story from the start
 				return
 			}
 		} else if r := p.record(slot); t.steady(r, pkt) || t.otherwise(p, r, slot, b, pkt) {

@@ -99,6 +99,7 @@ func (t *Table) Add(b *capture.Batch) {
 		}
 		t.holes = append(t.holes, h)
 	}
+	t.byHosts.told = nil
 	t.room()
 	t.prepare(b)
 	now, seen := t.now, 0 // the latest of so many packets and before, where that is asked

@@ -8,7 +8,7 @@ import (
 )
 
 // The short way for connections that come and go. Most of the connections of a
-// busy server live for a dozen segments, end well, and are never asked about.
+// busy server live for some dozen segments, end well, and are never asked about.
 // From its SYN on a connection is young: its segments are put down as they come
 // and nothing is made of them, as long as each is the next in order. One that
 // ends so leaves its row and has cost little. At anything else, and when
@@ -21,14 +21,15 @@ import (
 //	state     zero, which it is for no other flow with a story
 //	echo      the place of its last segment in the nursery
 //	win       segments so far, by end
-//	tsval[0]  the bits below
+//	tsval[0]  the bits below, and in its upper half the capture.Packet.Way of all of them
 //	tsval[1]  its place in the cradle, and the chunk of the nursery in which it began
 //
 // Of cold it uses what open sets, the client, app, and what the SYNs announce.
 
 const (
-	youngMost  = 16   // segments of a young flow
-	youngFlows = 8192 // that are young at a time and have not ended; the oldest grow up
+	youngMost   = 32    // segments of a young flow
+	youngEvents = 16    // that it counts as: most have fewer segments
+	youngFlows  = 32768 // that are young at a time and have not ended; the oldest grow up
 )
 
 // Bits of a young flow's tsval[0]. Those of the Hi end are the next ones.
@@ -36,6 +37,9 @@ const (
 	youngFIN   uint32 = 1 << 0 // it has sent a FIN
 	youngHeard uint32 = 1 << 2 // what it speaks is known, or asked no longer
 	youngEnded uint32 = 1 << 4
+	youngRST   uint32 = 1 << 5 // it has sent the RST that ended the flow
+
+	youngWay = 16 // from here on its way
 )
 
 // cradled returns a young flow's place in the cradle, bornIn the chunk of the nursery in which
@@ -67,7 +71,7 @@ type youngSegment struct {
 const (
 	youngHi     uint8 = 1 << iota // sent by the Hi end
 	youngOctet                    // octet is known
-	youngBadSum                   // its checksum is wrong; known of those that become events of their own
+	youngBadSum                   // its IP checksum is wrong, or that of TCP, which is known of those that become events of their own
 )
 
 func (y *youngSegment) from() int { return int(y.bits & youngHi) }
@@ -76,9 +80,10 @@ func (y *youngSegment) from() int { return int(y.bits & youngHi) }
 func (y *youngSegment) put(pkt *capture.Packet, d int, buf []byte) {
 	y.seg = pkt.Seg // by itself: several assignments in one statement go by way of the stack
 	y.at, y.ord = pkt.At, uint32(pkt.Ord)
-	y.octet, y.bits = 0, uint8(d)
+	y.octet, y.bits = 0, uint8(d)|uint8(pkt.Note&capture.NoteBadIPSum)*(youngBadSum/uint8(capture.NoteBadIPSum))
 	if pkt.Seg.Len > 0 && pkt.DataLen == pkt.Seg.Len {
-		y.octet, y.bits = buf[pkt.Data+pkt.DataLen-1], uint8(d)|youngOctet
+		y.octet = buf[pkt.Data+pkt.DataLen-1]
+		y.bits |= youngOctet
 	}
 }
 
@@ -99,8 +104,8 @@ type nursery struct {
 }
 
 const (
-	nurseryChunk = 4096                                                  // segments
-	nurseryMost  = (youngFlows + wholeClosed) * youngMost / nurseryChunk // chunks, before flows grow up to make room
+	nurseryChunk = 4096 // segments
+	nurseryMost  = 64   // chunks, before flows grow up to make room
 )
 
 // at returns the segment at a place; places are counted from 1.
@@ -158,7 +163,7 @@ func (t *Table) infancy(h *hot) []youngSegment {
 // outgrow takes a young flow out of the nursery and the cradle.
 func (t *Table) outgrow(h *hot) {
 	t.nursery.births[h.bornIn()]--
-	t.arena.held -= youngMost
+	t.arena.held -= youngEvents
 	if h.tsval[0]&youngEnded == 0 {
 		t.cradle[h.cradled()] = 0
 	}
@@ -205,10 +210,10 @@ func (t *Table) growOld() {
 func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	pkt := &b.Pkts[i]
 	seg := &pkt.Seg
-	if t.arena.held+youngMost > t.arena.limit/2 { // the room that segments are put down in is wanted
+	if t.arena.held+youngEvents > t.arena.limit/2 { // the room that segments are put down in is wanted
 		return false
 	}
-	if seg.Flags != tcp.SYN || seg.Len != 0 || seg.Opts&^synOptions != 0 || pkt.Note&steadyNotes != 0 || pkt.Way != 0 || seg.Win == 0 || pkt.Key.Lo == pkt.Key.Hi {
+	if seg.Flags != tcp.SYN || seg.Len != 0 || seg.Opts&^synOptions != 0 || pkt.Note&steadyNotes != 0 || seg.Win == 0 || pkt.Key.Lo == pkt.Key.Hi {
 		return false
 	}
 	if t.cradle == nil {
@@ -220,8 +225,8 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	slot := t.open(p, hash, &pkt.Key, 0, false, pkt)
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
-	t.arena.held += youngMost // they count as events
-	place := t.born           // in the cradle
+	t.arena.held += youngEvents
+	place := t.born // in the cradle
 	t.cradle[place] = p.handle(slot) + 1
 	t.born = (t.born + 1) % youngFlows
 	d := 0
@@ -233,7 +238,7 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	c.announce(d, seg)
 	h.last, h.ord, h.win[d] = pkt.At, pkt.Ord, 1
 	t.nursery.next(h).put(pkt, d, b.Buf)
-	h.tsval[1] = place | t.nursery.chunk()<<16
+	h.tsval[0], h.tsval[1] = uint32(pkt.Way)<<youngWay, place|t.nursery.chunk()<<16
 	t.nursery.births[h.bornIn()]++
 	if pkt.WrongTCPSum(b.Buf) {
 		t.nursery.at(h.echo).bits |= youngBadSum
@@ -269,9 +274,9 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	}
 	e, n, bits := 1-d, uint8(h.win[0]+h.win[1]), h.tsval[0]
 	fresh, open := uint32(seg.Ack-h.una[e]), uint32(h.next[e]-h.una[e]) // what it acknowledges, of what there is
-	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|uint32(pkt.Way)|bits&youngEnded|uint32((pkt.Ord-h.ord)>>32) != 0 ||
+	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|(uint32(pkt.Way)^bits>>youngWay)|bits&youngEnded|uint32((pkt.Ord-h.ord)>>32) != 0 ||
 		n == youngMost || fresh > open {
-		return false
+		return seg.Flags&tcp.RST != 0 && t.broken(p, r, slot, b, pkt)
 	}
 	left := uint8(0)
 	switch {
@@ -296,12 +301,20 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 				left |= youngSpeaks
 			}
 		}
-	case seg.Flags&^tcp.PSH == tcp.FIN|tcp.ACK && seg.Len == 0 && bits&(youngFIN<<d) == 0:
-		h.next[d]++
+	case seg.Flags&^tcp.PSH == tcp.FIN|tcp.ACK && bits&(youngFIN<<d) == 0:
+		if seg.Len > 0 {
+			if t.digests(seg) {
+				return false
+			}
+			if bits&(youngHeard<<d) == 0 {
+				left |= youngSpeaks
+			}
+		}
+		h.next[d] += tcp.Seq(seg.Len) + 1
 		bits |= youngFIN << d
 		h.tsval[0] = bits
 	default:
-		return false
+		return seg.Flags&tcp.RST != 0 && t.broken(p, r, slot, b, pkt)
 	}
 	h.una[e] = seg.Ack
 	h.last, h.ord = pkt.At, pkt.Ord
@@ -350,7 +363,7 @@ func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 		if pkt.Reversed {
 			d = 1
 		}
-		octets := uint32(h.next[d] - c.isn[d] - 1)
+		octets := h.carried(c, d)
 		if octets <= askedOctets {
 			c.app[d] = t.speaks(b.Buf[pkt.Data : pkt.Data+pkt.DataLen])
 		}
@@ -359,11 +372,45 @@ func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 		}
 	}
 	if left&youngEnds != 0 {
-		t.cradle[h.cradled()] = 0
-		h.tsval[0] |= youngEnded
-		c.flags |= coldEnded
-		t.finished(p, slot)
+		t.die(p, r, slot)
 	}
+}
+
+// carried returns how many octets an end of a young flow has sent behind the handshake.
+func (h *hot) carried(c *cold, d int) uint32 {
+	return uint32(h.next[d]-c.isn[d]) - 1 - h.tsval[0]>>d&youngFIN
+}
+
+// die notes that a young flow has ended well.
+func (t *Table) die(p *pool, r *record, slot uint32) {
+	t.cradle[r.hot.cradled()] = 0
+	r.hot.tsval[0] |= youngEnded
+	r.cold.flags |= coldEnded
+	t.finished(p, slot)
+}
+
+// broken takes the RST that ends a young flow, and reports whether it did: the peer takes
+// it, for it is next in order, and nobody would ask about it (see endedOddly).
+func (t *Table) broken(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet) bool {
+	h, c, seg, d := &r.hot, &r.cold, &pkt.Seg, 0
+	if pkt.Reversed {
+		d = 1
+	}
+	n, bits := h.win[0]+h.win[1], h.tsval[0]
+	if seg.Flags&^(tcp.ACK|tcp.PSH) != tcp.RST || seg.Seq != h.next[d] || seg.Len != 0 || seg.Opts&^tcp.OptTimestamps != 0 || n <= 2 || n == youngMost ||
+		uint64(pkt.At-h.last) >= uint64(gapMin) || uint32(pkt.Note&steadyNotes)|(uint32(pkt.Way)^bits>>youngWay)|bits&youngEnded|uint32((pkt.Ord-h.ord)>>32) != 0 ||
+		h.carried(c, 0)+h.carried(c, 1) == 0 {
+		return false
+	}
+	h.last, h.ord = pkt.At, pkt.Ord
+	h.win[d]++
+	h.tsval[0] |= youngRST << d
+	t.nursery.next(h).put(pkt, d, b.Buf)
+	if pkt.WrongTCPSum(b.Buf) {
+		t.nursery.at(h.echo).bits |= youngBadSum
+	}
+	t.die(p, r, slot)
+	return true
 }
 
 // grow makes of a young flow one like all others.
@@ -374,14 +421,14 @@ func (t *Table) grow(p *pool, slot uint32) {
 	}
 	segments, pkt := t.infancy(&r.hot), &t.replay.pkt // a flow that grows up makes no other one do so
 	t.outgrow(&r.hot)
-	was := r.cold
+	was, way := r.cold, uint16(r.hot.tsval[0]>>youngWay)
 	key, ord := p.key(slot), was.firstOrd
 	r.hot = hot{lo: r.hot.lo, hi: r.hot.hi, ports: r.hot.ports}
 	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app}
 	for i := range segments {
 		y := &segments[i]
 		ord += tcp.Ordinal(y.ord - uint32(ord))
-		*pkt = capture.Packet{At: y.at, Ord: ord, Proto: capture.TCP, Key: key, Reversed: y.from() == 1}
+		*pkt = capture.Packet{At: y.at, Ord: ord, Proto: capture.TCP, Key: key, Way: way, Reversed: y.from() == 1}
 		pkt.Seg = y.seg
 		s := &t.step
 		*s = step{t: t, pool: p, pkt: pkt, seg: &pkt.Seg, at: y.at, d: y.from(), p: 1 - y.from(), replayed: y}
