@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -187,12 +188,44 @@ func matches(h *Heartbeat, prefixes []string, lens []int, head []byte, length in
 // that begins with head has, sent to or from one of the ports; false where it
 // is none that is known.
 func HeartbeatIn(head []byte, length int, ports ...uint16) (Heartbeat, bool) {
-	for i := range heartbeats {
+	for _, i := range beginningAs(head) {
 		if heartbeats[i].Matches(head, length, ports...) {
 			return heartbeats[i], true
 		}
 	}
 	return Heartbeat{}, false
+}
+
+// beginners are the heartbeats that begin with an octet, by it, and last those that an
+// empty payload may be: few payloads begin as any does.
+var beginners struct {
+	once sync.Once
+	of   [257][]int
+}
+
+// beginningAs returns which heartbeats a payload may be by its first octet.
+func beginningAs(head []byte) []int {
+	beginners.once.Do(func() {
+		of := &beginners.of
+		for i := range heartbeats {
+			for _, prefix := range heartbeats[i].Prefixes {
+				for octet := range of {
+					if n := len(of[octet]); (octet == firstOf([]byte(prefix)) || prefix == "") && (n == 0 || of[octet][n-1] != i) {
+						of[octet] = append(of[octet], i)
+					}
+				}
+			}
+		}
+	})
+	return beginners.of[firstOf(head)]
+}
+
+// firstOf returns the first octet of a payload, 256 where it is empty.
+func firstOf(head []byte) int {
+	if len(head) == 0 {
+		return 256
+	}
+	return int(head[0])
 }
 
 // HeartbeatAnswerIn is HeartbeatIn for the answer to a heartbeat.

@@ -62,35 +62,78 @@ func sshLine(b []byte) []byte {
 // direction of a connection, other than SSH. It returns "" where they fit nothing
 // that it knows.
 func application(b []byte) tcp.Untrusted {
-	switch {
-	case len(b) >= 6 && b[0] == 22 && b[1] == 3 && b[2] <= 4 && (b[5] == 1 || b[5] == 2):
-		return "tls"
-	case isHTTP(b):
-		return "http"
-	case bytes.HasPrefix(b, []byte("PRI * HTTP/2")):
-		return "http2"
-	case len(b) >= 14 && b[0] == 0x10 && bytes.Contains(b[:min(len(b), 16)], []byte("MQTT")):
-		return "mqtt"
-	case bytes.HasPrefix(b, []byte("AMQP")):
-		return "amqp"
-	case len(b) >= 19 && bytes.Equal(b[:16], bgpMarker):
-		return "bgp"
-	case bytes.HasPrefix(b, []byte("220 ")) || bytes.HasPrefix(b, []byte("EHLO ")) || bytes.HasPrefix(b, []byte("HELO ")):
-		return "smtp or ftp"
-	case bytes.HasPrefix(b, []byte("*1\r\n$")) || bytes.HasPrefix(b, []byte("*2\r\n$")) || bytes.HasPrefix(b, []byte("*3\r\n$")):
-		return "redis"
-	case len(b) >= 8 && b[0] == 0 && b[4] == 0 && b[5] == 3 && b[6] == 0 && b[7] == 0:
-		return "postgresql"
-	case len(b) >= 9 && b[4] == 0xfe && b[5] == 'S' && b[6] == 'M' && b[7] == 'B', len(b) >= 8 && b[4] == 0xff && b[5] == 'S' && b[6] == 'M':
+	if len(b) == 0 {
+		return ""
+	}
+	switch b[0] { // of most payloads it fits nothing, and then that is all that is looked at
+	case 'G', 'H', 'P', 'D', 'O', 'C', 'E':
+		switch {
+		case isHTTP(b):
+			return "http"
+		case begins(b, "PRI * HTTP/2"):
+			return "http2"
+		case begins(b, "EHLO ", "HELO "):
+			return "smtp or ftp"
+		}
+	case '2':
+		if begins(b, "220 ") {
+			return "smtp or ftp"
+		}
+	case 22:
+		if len(b) >= 6 && b[1] == 3 && b[2] <= 4 && (b[5] == 1 || b[5] == 2) {
+			return "tls"
+		}
+	case 0x10:
+		if len(b) >= 14 && bytes.Contains(b[:min(len(b), 16)], []byte("MQTT")) {
+			return "mqtt"
+		}
+	case 'A':
+		if begins(b, "AMQP") {
+			return "amqp"
+		}
+	case '*':
+		if begins(b, "*1\r\n$", "*2\r\n$", "*3\r\n$") {
+			return "redis"
+		}
+	case 0:
+		if len(b) >= 8 && b[4] == 0 && b[5] == 3 && b[6] == 0 && b[7] == 0 {
+			return "postgresql"
+		}
+	case 0xff:
+		switch {
+		case len(b) >= 19 && bytes.Equal(b[:16], bgpMarker):
+			return "bgp"
+		case len(b) >= 3 && b[1] >= 0xfb && b[1] <= 0xfe && !isSMB(b):
+			return "telnet"
+		}
+	case 'R':
+		if begins(b, "RFB 0") {
+			return "vnc"
+		}
+	case 3:
+		if len(b) >= 7 && b[1] == 0 && b[5] == 0xe0 {
+			return "rdp or tpkt"
+		}
+	}
+	if isSMB(b) {
 		return "smb"
-	case len(b) >= 3 && b[0] == 0xff && b[1] >= 0xfb && b[1] <= 0xfe:
-		return "telnet"
-	case bytes.HasPrefix(b, []byte("RFB 0")):
-		return "vnc"
-	case len(b) >= 7 && b[0] == 3 && b[1] == 0 && b[5] == 0xe0:
-		return "rdp or tpkt"
 	}
 	return ""
+}
+
+// begins reports whether octets begin with one of some words.
+func begins(b []byte, words ...string) bool {
+	for _, word := range words {
+		if len(b) >= len(word) && string(b[:len(word)]) == word {
+			return true
+		}
+	}
+	return false
+}
+
+// isSMB looks behind the four octets of a session service's header, whose first may be any.
+func isSMB(b []byte) bool {
+	return len(b) >= 9 && b[4] == 0xfe && b[5] == 'S' && b[6] == 'M' && b[7] == 'B' || len(b) >= 8 && b[4] == 0xff && b[5] == 'S' && b[6] == 'M'
 }
 
 // PublicWords returns the stretches of a payload, as offsets, by which its

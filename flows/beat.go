@@ -63,12 +63,20 @@ func (s *step) isBeat() bool {
 	if _, ok := facts.HeartbeatIn(s.payload, int(s.seg.Len), s.ports()...); ok && len(s.payload) > 0 {
 		return true
 	}
-	request, _ := facts.EncryptedBeat(sshPort, int(s.seg.Len))
-	if !(request && s.isSSH() || s.isSmallRecord()) || !s.onBeat() {
+	if !s.isSSHBeat() && !s.isSmallRecord() || !s.onBeat() {
 		return false
 	}
 	s.conf = Inferred
 	return true
+}
+
+// isSSHBeat reports whether a segment has the size of a heartbeat of SSH, and is of it.
+func (s *step) isSSHBeat() bool {
+	if !s.isSSH() {
+		return false
+	}
+	request, _ := facts.EncryptedBeat(sshPort, int(s.seg.Len))
+	return request
 }
 
 // smallRecord is the most that a record of TLS holds which is a heartbeat: a ping

@@ -19,6 +19,7 @@ func (s *step) skipped(from, to tcp.Seq) {
 		list = slices.Delete(list, 0, 1)
 	}
 	r.holes[s.d] = append(list, hole{from, to, s.at})
+	s.c.holed = true
 }
 
 // isHole reports whether a segment brings octets that are missing so far.
@@ -82,8 +83,12 @@ func (s *step) fill(from, to tcp.Seq) bool {
 		}
 	}
 	r.holes[s.d] = left
+	s.c.holed = r.holed()
 	return filled
 }
+
+// holed reports whether octets of either end are missing so far.
+func (r *rare) holed() bool { return len(r.holes[0])+len(r.holes[1]) > 0 }
 
 // dropBelow forgets holes that the peer has acknowledged: they arrived, the
 // capture only misses them.

@@ -42,7 +42,7 @@ func (s *step) locate(hash, slot uint32, ok bool) (stale bool) {
 }
 
 func (s *step) use(slot uint32) {
-	s.slot, s.handle = slot, s.pool.handle(slot)
+	s.slot, s.handle, s.side = slot, s.pool.handle(slot), nil
 	s.h, s.c = s.pool.hot(slot), s.pool.cold(slot)
 }
 

@@ -11,7 +11,7 @@ import (
 // whose answers are known (TestTheShortWayIsTheSame, FuzzTable).
 
 // disorder are the flags of a flow that end this short way.
-const disorder = coldEnded | coldRare | coldSteady | coldBeat | coldBeatHi
+const disorder = coldEnded | coldSteady | coldBeat | coldBeatHi
 
 // orderly tries this short way and reports whether the packet is done with.
 func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture.Packet) bool {
@@ -29,8 +29,8 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	quiet, ahead := pkt.At.Sub(h.last), seg.Ack.Sub(h.next[e])
 	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled ||
 		pkt.Way != c.way[d] || quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
-		c.flags&disorder != 0 || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
-		c.flags&(coldMidway|coldHandshake) == 0 || seg.Len > 0 && c.app[d] == 0 && c.octets[d] <= askedOctets || t.digests(seg) {
+		c.flags&disorder != 0 || c.holed || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
+		c.flags&(coldMidway|coldHandshake) == 0 || t.digests(seg) {
 		return false
 	}
 	evs := t.arena.events(c.story)
@@ -73,6 +73,9 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 		if pkt.DataLen == seg.Len {
 			c.lastOctet[d] = b.Buf[pkt.Data+pkt.DataLen-1]
 			h.state[d] |= stOctet
+		}
+		if c.app[d] == 0 && c.octets[d] <= askedOctets {
+			c.app[d] = t.speaks(b.Buf[pkt.Data : pkt.Data+pkt.DataLen])
 		}
 	}
 	if seg.Ack.After(h.una[e]) {

@@ -69,6 +69,7 @@ type cold struct {
 	rtt         [2]half   // from this end's SYN or probe to its answer: minimum and maximum
 	afterGap    uint8     // so many further segments are kept as events of their own
 	rsts, icmps uint8     // saturated
+	holed       bool      // rare.holes may hold some
 	stream      uint32
 	first       tcp.Instant
 	firstOrd    tcp.Ordinal

@@ -44,7 +44,7 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	}
 	if c.flags&coldSteady == 0 && // else it was so, and the short way changes none of it
 		((h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled || h.una != h.next ||
-			c.flags&(coldEnded|coldRare) != 0 || c.open != [2]uint16{}) {
+			c.flags&coldEnded != 0 || c.holed || c.open != [2]uint16{}) {
 		return false
 	}
 	pause := uint64(pkt.At-h.last) >= uint64(gapMin) // it is not negative

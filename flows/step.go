@@ -27,6 +27,7 @@ type step struct {
 	conf    Confidence
 	note    Note
 	answers tcp.Ordinal
+	side    *rare // the flow's side notes, once they were looked up
 
 	touched  bool          // the flow has changed
 	replayed *youngSegment // of a young flow that grows up: what was put down of the segment; nil for one that comes
@@ -132,10 +133,18 @@ func (s *step) rareIf() *rare {
 	if s.c.flags&coldRare == 0 {
 		return nil
 	}
-	return s.t.rare[s.handle]
+	if s.side == nil {
+		s.side = s.t.rare[s.handle]
+	}
+	return s.side
 }
 
-func (s *step) rare() *rare { return s.t.rareOf(s.handle, s.c) }
+func (s *step) rare() *rare {
+	if s.side == nil || s.c.flags&coldRare == 0 {
+		s.side = s.t.rareOf(s.handle, s.c)
+	}
+	return s.side
+}
 
 // learn returns the flow's Prior to write into.
 func (s *step) learn() *Prior {
@@ -433,6 +442,7 @@ func (s *step) tellAck(kind Kind) {
 	if h.state[p]&stAcked == 0 || seg.Ack.After(h.una[p]) {
 		if r := s.rareIf(); r != nil {
 			r.holes[p] = dropBelow(r.holes[p], seg.Ack)
+			s.c.holed = r.holed()
 		}
 		h.una[p] = seg.Ack
 		h.state[p] |= stAcked
