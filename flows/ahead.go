@@ -81,6 +81,20 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 }
 
+// anew notes that a flow has taken the ports of another one: what the plan says of
+// the older one holds for it.
+func (w *plan) anew(older, slot uint32) {
+	if w.turns { // of which nothing is written down
+		w.short = false
+		return
+	}
+	for i := range w.slot {
+		if w.slot[i] == older+1 {
+			w.slot[i] = slot + 1
+		}
+	}
+}
+
 // takeTurns reports whether the flows of a batch of n packets are to be looked for
 // in turn, as those of the one before were.
 func (t *Table) takeTurns(n int) bool {

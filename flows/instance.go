@@ -38,7 +38,7 @@ func (s *step) locate(hash, slot uint32, ok bool) (stale bool) {
 	if s.adoptsPending(hash, k) {
 		return false
 	}
-	return s.amiss() || s.isStale()
+	return s.amiss() || s.t.isStale(s.pool, s.slot, s.seg, s.d)
 }
 
 func (s *step) use(slot uint32) {
@@ -204,38 +204,35 @@ func (s *step) amiss() bool {
 	return h.state[asker]&stSYN != 0 && h.state[1-asker]&stSYN == 0 && h.next[asker] == c.isn[asker]+1 && c.flags&coldEnded == 0 && (off < 0 || off > unseenMost)
 }
 
-// isStale reports whether the segment continues an earlier instance of the
-// ports and not this one.
-func (s *step) isStale() bool {
-	if s.c.older == 0 || s.seg.Flags&tcp.SYN != 0 {
+// isStale reports whether a segment of end d continues an earlier instance of the
+// ports and not the one at slot.
+func (t *Table) isStale(p *pool, slot uint32, seg *tcp.Segment, d int) bool {
+	r := p.record(slot)
+	if r.cold.older == 0 || seg.Flags&tcp.SYN != 0 {
 		return false
 	}
-	k := &s.pkt.Key
-	slot := s.c.older - 1
-	for range knownInstances {
-		if !s.t.isOlder(s.pool, slot, k) {
+	k, here := p.key(slot), r.distance(seg, d)
+	for older := r.cold.older; older != 0; {
+		if here/16 == 0 || !p.isOlder(older-1, &k) {
 			return false
 		}
-		old, oc := s.pool.hot(slot), s.pool.cold(slot)
-		if far := s.distance(old); far < seqClose && far < s.distance(s.h)/16 {
+		old := p.record(older - 1)
+		if far := old.distance(seg, d); far < seqClose && far < here/16 {
 			return true
 		}
-		if oc.older == 0 {
-			return false
-		}
-		slot = oc.older - 1
+		older = old.cold.older
 	}
 	return false
 }
 
-// distance is how far the segment's numbers lie from where an instance stands.
-func (s *step) distance(h *hot) int {
-	far := 0
-	if h.state[s.d]&(stKnown|stTentative) != 0 {
-		far = abs(s.seg.Seq.Sub(h.next[s.d]))
+// distance is how far the numbers of a segment of end d lie from where an instance stands.
+func (r *record) distance(seg *tcp.Segment, d int) int {
+	far, h, young := 0, &r.hot, r.young()
+	if young || h.state[d]&(stKnown|stTentative) != 0 {
+		far = abs(seg.Seq.Sub(h.next[d]))
 	}
-	if s.seg.Flags&tcp.ACK != 0 && h.state[s.p]&(stKnown|stTentative) != 0 {
-		far = max(far, abs(s.seg.Ack.Sub(h.next[s.p])))
+	if seg.Flags&tcp.ACK != 0 && (young || h.state[1-d]&(stKnown|stTentative) != 0) {
+		far = max(far, abs(seg.Ack.Sub(h.next[1-d])))
 	}
 	return far
 }

@@ -29,7 +29,7 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	quiet, ahead := pkt.At.Sub(h.last), seg.Ack.Sub(h.next[e])
 	if (h.state[0]|h.state[1])&unsteady != 0 || h.state[0]&h.state[1]&settled != settled ||
 		pkt.Way != c.way[d] || quiet < 0 || quiet >= gapMin || seg.Seq != h.next[d] || ahead > 0 || ahead < -(1<<30) ||
-		c.flags&disorder != 0 || c.holed || c.older != 0 || c.afterGap != 0 || c.open != [2]uint16{} ||
+		c.flags&disorder != 0 || c.holed || c.older != 0 && ahead != 0 && t.staleAt(handle, seg, d) || c.afterGap != 0 || c.open != [2]uint16{} ||
 		c.flags&(coldMidway|coldHandshake) == 0 || t.digests(seg) {
 		return false
 	}
@@ -86,6 +86,12 @@ func (t *Table) orderly(r *record, handle uint32, b *capture.Batch, pkt *capture
 	}
 	tail{tl}.lengthen(d, seg, pkt)
 	return true
+}
+
+// staleAt is isStale by a handle.
+func (t *Table) staleAt(handle uint32, seg *tcp.Segment, d int) bool {
+	p, slot := t.at(handle)
+	return t.isStale(p, slot, seg, d)
 }
 
 // digests reports whether digests of a segment's octets are asked for.

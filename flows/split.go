@@ -34,7 +34,7 @@ func (t *Table) apart(p *pool, slot uint32, pkt *capture.Packet) (alt capture.Ke
 	for i := range n {
 		alt = pkt.Key
 		alt.Overlay = splitBit | i
-		if at, found := t.wide.find(t.wide.index.hash(&alt), &alt); found && s.distance(t.wide.hot(at)) < seqNear {
+		if at, found := t.wide.find(t.wide.index.hash(&alt), &alt); found && t.wide.record(at).distance(&pkt.Seg, d) < seqNear {
 			return alt, true
 		}
 	}

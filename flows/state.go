@@ -157,9 +157,10 @@ const (
 
 // Bits of cold.probe.
 const (
-	probeOctet  uint8 = 1 << iota // it carries an octet, the one before next
-	probeBadSum                   // its IP checksum is wrong
-	probeDSACK                    // its answer says that the octet came twice (RFC 2883)
+	probeOctet    uint8 = 1 << iota // it carries an octet, the one before next
+	probeBadSum                     // its IP checksum is wrong
+	probeDSACK                      // its answer says that the octet came twice (RFC 2883)
+	probeInferred                   // what it carries does not prove it to be one
 )
 
 // span is a range of durations in seconds; a max of 0 means nothing was

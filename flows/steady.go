@@ -60,6 +60,13 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 		if behind && (probe^c.probe)&probeOctet != 0 {
 			return false
 		}
+		if seg.Len > 0 {
+			what, ok := r.octetOf(d, pkt, t.buf)
+			if !ok {
+				return false
+			}
+			probe |= what
+		}
 		c.probe, h.echo = probe, seg.TSEcr
 		flags |= coldWaits
 		if pause {
@@ -82,6 +89,22 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	h.tsval[d] = seg.TSVal
 	h.last, h.ord = pkt.At, pkt.Ord
 	return true
+}
+
+// octetOf looks at the octet of what may be a probe of end d, and reports whether it can be
+// one's. See lastOctetAgain.
+func (r *record) octetOf(d int, pkt *capture.Packet, buf []byte) (what uint8, ok bool) {
+	if pkt.DataLen != 1 {
+		return probeInferred, true
+	}
+	octet, known := buf[pkt.Data], r.hot.state[d]&stOctet != 0
+	switch {
+	case !known || octet != r.cold.lastOctet[d]:
+		return 0, true
+	case octet == 0:
+		return probeInferred, true
+	}
+	return 0, false
 }
 
 // twice notes that an answer says that the octet of the waiting probe of end e came
@@ -250,6 +273,9 @@ func (t *Table) flush(p *pool, slot uint32) {
 	c.open[d]++
 	if c.probe&probeBadSum != 0 {
 		s.note = NoteBadSum
+	}
+	if c.probe&probeInferred != 0 {
+		s.conf = Inferred
 	}
 	s.append(KeepaliveProbe)
 }

@@ -69,14 +69,14 @@ func (t *Table) segment(b *capture.Batch, i int, p *pool) {
 	}
 	if t.short && !tried {
 		if !ok {
-			if pkt == &b.Pkts[i] && (t.bear(p, hash, b, i) || t.join(p, hash, b, pkt)) { // one that is told apart has a story from the start
+			if pkt == &b.Pkts[i] && (t.bear(p, hash, b, i, 0, false) || t.join(p, hash, b, pkt)) { // one that is told apart has a story from the start
 				return
 			}
 		} else if r := p.record(slot); t.steady(r, pkt) || t.otherwise(p, r, slot, b, pkt) {
 			return
 		}
 	}
-	if t.short && ok && t.joined(p.record(slot), p.handle(slot), b, pkt) {
+	if t.short && ok && (pkt.Seg.Flags == tcp.SYN && pkt == &b.Pkts[i] && t.reborn(p, hash, slot, b, i) || t.joined(p.record(slot), p.handle(slot), b, pkt)) {
 		return
 	}
 	t.taken(b, i, pkt, p, hash, slot, ok)

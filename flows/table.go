@@ -49,7 +49,8 @@ type Table struct {
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
-	plan         plan // for the batch at hand
+	plan         plan   // for the batch at hand
+	buf          []byte // its octets
 	nursery      nursery
 	replay       struct { // of the young flow that grows up
 		told [youngMost]youngSegment
@@ -99,7 +100,7 @@ func (t *Table) Add(b *capture.Batch) {
 		}
 		t.holes = append(t.holes, h)
 	}
-	t.byHosts.told = nil
+	t.byHosts.told, t.buf = nil, b.Buf
 	t.room()
 	t.prepare(b)
 	now, seen := t.now, 0 // the latest of so many packets and before, where that is asked
@@ -338,7 +339,8 @@ func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlde
 		t.indexHost(p, slot, k)
 	}
 	if hasOlder {
-		t.again, t.plan.short = true, false // slots may be of the older one
+		t.again = true
+		t.plan.anew(older, slot)
 		c.older = older + 1
 		p.index.replace(hash, older, slot)
 		p.cut(slot)
@@ -395,7 +397,7 @@ func (t *Table) drop(p *pool, slot uint32) {
 // chain of instances.
 func (t *Table) unlink(p *pool, hash, slot uint32) {
 	k, c := p.key(slot), p.cold(slot)
-	if c.older != 0 && t.isOlder(p, c.older-1, &k) && p.index.replace(hash, slot, c.older-1) || p.index.remove(hash, slot) {
+	if c.older != 0 && p.isOlder(c.older-1, &k) && p.index.replace(hash, slot, c.older-1) || p.index.remove(hash, slot) {
 		return // it was the current instance of its key
 	}
 	if current, ok := p.find(hash, &k); ok {
@@ -404,8 +406,9 @@ func (t *Table) unlink(p *pool, hash, slot uint32) {
 }
 
 // isOlder reports whether slot still holds an instance of the key.
-func (t *Table) isOlder(p *pool, slot uint32, k *capture.Key) bool {
-	return p.cold(slot).flags&coldUsed != 0 && p.key(slot) == *k
+func (p *pool) isOlder(slot uint32, k *capture.Key) bool {
+	r := p.record(slot)
+	return p.holds(r, slot, k) && r.cold.flags&coldUsed != 0
 }
 
 // unchain takes slot out of the chain of instances that begins at current.

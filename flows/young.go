@@ -205,9 +205,23 @@ func (t *Table) growOld() {
 	}
 }
 
+// reborn is bear where the ports are those of a flow that is at slot: it has ended, and the
+// SYN can be none of its own (see opensAnew).
+func (t *Table) reborn(p *pool, hash, slot uint32, b *capture.Batch, i int) bool {
+	pkt, r, d := &b.Pkts[i], p.record(slot), 0
+	if pkt.Reversed {
+		d = 1
+	}
+	const seen = stSeen | stSYN
+	if r.cold.flags&(coldEnded|coldRare) != coldEnded || r.cold.isn[d] == pkt.Seg.Seq || !r.young() && r.hot.state[0]&r.hot.state[1]&seen != seen {
+		return false
+	}
+	return t.bear(p, hash, b, i, slot, true)
+}
+
 // bear begins a flow young, where its first segment is a SYN as all are, and
-// reports whether it did.
-func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
+// reports whether it did. See open for older.
+func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int, older uint32, hasOlder bool) bool {
 	pkt := &b.Pkts[i]
 	seg := &pkt.Seg
 	if t.arena.held+youngEvents > t.arena.limit/2 { // the room that segments are put down in is wanted
@@ -222,7 +236,7 @@ func (t *Table) bear(p *pool, hash uint32, b *capture.Batch, i int) bool {
 	if handle := t.cradle[t.born]; handle != 0 {
 		t.grow(t.at(handle - 1))
 	}
-	slot := t.open(p, hash, &pkt.Key, 0, false, pkt)
+	slot := t.open(p, hash, &pkt.Key, older, hasOlder, pkt)
 	r := p.record(slot)
 	h, c := &r.hot, &r.cold
 	t.arena.held += youngEvents
@@ -280,6 +294,8 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	}
 	left := uint8(0)
 	switch {
+	case fresh != open && r.cold.older != 0: // it might be of the connection before
+		return false
 	case n <= 2:
 		if fresh != open || !r.greets(d, seg) {
 			return false
@@ -424,7 +440,7 @@ func (t *Table) grow(p *pool, slot uint32) {
 	was, way := r.cold, uint16(r.hot.tsval[0]>>youngWay)
 	key, ord := p.key(slot), was.firstOrd
 	r.hot = hot{lo: r.hot.lo, hi: r.hot.hi, ports: r.hot.ports}
-	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app}
+	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app, older: was.older}
 	for i := range segments {
 		y := &segments[i]
 		ord += tcp.Ordinal(y.ord - uint32(ord))
