@@ -120,7 +120,7 @@ func (p *pcap) lineUp(r *reader, w *row) {
 		size, wire := le32(h[8:]), le32(h[12:])
 		next := at + 16 + int(size)
 		when := tcp.Instant(int64(le32(h[0:]))*1_000_000_000 + int64(le32(h[4:]))*tick)
-		if size > wire || size > maxRecord || next > len(buf) || when < soonest {
+		if size > maxRecord || next > len(buf) || when < soonest {
 			break
 		}
 		k := &pkts[n]
@@ -128,7 +128,11 @@ func (p *pcap) lineUp(r *reader, w *row) {
 		*k = Packet{}
 		k.At, k.Ord, k.Iface, k.Rec = when, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+16, size
-		if size < wire {
+		if size != wire {
+			if size > wire {
+				n--
+				break
+			}
 			k.Note = NoteCut
 		}
 		soonest, at = when, next

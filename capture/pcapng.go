@@ -184,7 +184,7 @@ func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
 		h := (*[blockHead]byte)(buf[at : at+blockHead : at+blockHead])
 		size, held, wire := le32(h[4:]), le32(h[20:]), le32(h[24:])
 		stamp := uint64(le32(h[12:]))<<32 | uint64(le32(h[16:]))
-		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held > wire || held > maxRecord || size != blockHead+blockTail+(held+3)&^3 ||
+		if le32(h[0:]) != blockEnhanced || le32(h[8:]) != number || held > maxRecord || size != blockHead+blockTail+(held+3)&^3 ||
 			len(buf)-at < int(size) || le32(buf[at+int(size)-blockTail:]) != size || stamp > most || tcp.Instant(stamp*mul) < soonest {
 			break
 		}
@@ -194,7 +194,11 @@ func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
 		soonest = tcp.Instant(stamp * mul)
 		k.At, k.Ord, k.Iface, k.Rec = soonest, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+blockHead, held
-		if held < wire {
+		if held != wire {
+			if held > wire {
+				n--
+				break
+			}
 			k.Note = NoteCut
 		}
 		at += int(size)

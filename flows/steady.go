@@ -28,7 +28,8 @@ const steadyRTT = 0.45
 // steady tries the short way and reports whether the packet is done with.
 func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	seg := &pkt.Seg
-	if seg.Len > 1 || seg.Flags != tcp.ACK || seg.Opts&^(tcp.OptTimestamps|tcp.OptSACK) != 0 || seg.Win == 0 || pkt.Note&steadyNotes != 0 {
+	const few = tcp.OptTimestamps | tcp.OptSACK
+	if seg.Len&^1|uint32(seg.Flags^tcp.ACK)|uint32(seg.Opts&^few)|uint32(pkt.Note&steadyNotes) != 0 || seg.Win == 0 {
 		return false
 	}
 	h, c, d := &r.hot, &r.cold, 0
@@ -53,27 +54,17 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	switch seg.Seq {
 	case h.next[d] - 1:
 		// Behind an answer of the short way nothing has changed but the time.
-		if flags&coldWaits != 0 || behind && !pause || !behind && !t.expects(c, d, h, pkt) || seg.Opts&tcp.OptSACK != 0 {
+		if flags&coldWaits != 0 || behind && !pause || !behind && !t.expects(c, d, h, pkt) ||
+			seg.Len|uint32(seg.Opts&tcp.OptSACK)|uint32(pkt.Note)|uint32(c.probe) != 0 && !r.unusual(d, behind, pkt, t.buf) {
 			return false
 		}
-		probe := uint8(seg.Len) | uint8(pkt.Note&capture.NoteBadIPSum)*(probeBadSum/uint8(capture.NoteBadIPSum))
-		if behind && (probe^c.probe)&probeOctet != 0 {
-			return false
-		}
-		if seg.Len > 0 {
-			what, ok := r.octetOf(d, pkt, t.buf)
-			if !ok {
-				return false
-			}
-			probe |= what
-		}
-		c.probe, h.echo = probe, seg.TSEcr
+		h.echo = seg.TSEcr
 		flags |= coldWaits
 		if pause {
 			flags |= coldQuiet
 		}
 	case h.next[d]:
-		if !behind || flags&coldWaits == 0 || seg.Len > 0 || seg.Opts&tcp.OptSACK != 0 && !r.twice(e, seg) || !t.answered(c, e, h, pkt) {
+		if !behind || flags&coldWaits == 0 || seg.Len|uint32(seg.Opts&tcp.OptSACK) != 0 && !r.twice(e, seg) || !t.answered(c, e, h, pkt) {
 			return false
 		}
 		flags = c.flags &^ (coldWaits | coldQuiet)
@@ -91,26 +82,31 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	return true
 }
 
-// octetOf looks at the octet of what may be a probe of end d, and reports whether it can be
-// one's. See lastOctetAgain.
-func (r *record) octetOf(d int, pkt *capture.Packet, buf []byte) (what uint8, ok bool) {
-	if pkt.DataLen != 1 {
-		return probeInferred, true
+// unusual notes what a probe of end d is like that is not empty and right, or comes behind
+// such a one, and reports whether it is one for certain (see lastOctetAgain) and like the one before.
+func (r *record) unusual(d int, behind bool, pkt *capture.Packet, buf []byte) bool {
+	c, like := &r.cold, uint8(pkt.Seg.Len)
+	if behind && (like^c.probe)&probeOctet != 0 || pkt.Seg.Opts&tcp.OptSACK != 0 {
+		return false
 	}
-	octet, known := buf[pkt.Data], r.hot.state[d]&stOctet != 0
-	switch {
-	case !known || octet != r.cold.lastOctet[d]:
-		return 0, true
-	case octet == 0:
-		return probeInferred, true
+	if pkt.Note&capture.NoteBadIPSum != 0 {
+		like |= probeBadSum
 	}
-	return 0, false
+	switch same := pkt.DataLen == 1 && r.hot.state[d]&stOctet != 0 && buf[pkt.Data] == c.lastOctet[d]; {
+	case pkt.Seg.Len == 0:
+	case same && buf[pkt.Data] != 0:
+		return false
+	case same || pkt.DataLen != 1:
+		like |= probeInferred
+	}
+	c.probe = like
+	return true
 }
 
 // twice notes that an answer says that the octet of the waiting probe of end e came
 // twice, and reports whether it says that and nothing else.
 func (r *record) twice(e int, seg *tcp.Segment) bool {
-	if r.cold.probe&probeOctet == 0 || seg.SackL != r.hot.next[e]-1 || seg.SackR != r.hot.next[e] {
+	if r.cold.probe&probeOctet == 0 || seg.Len > 0 || seg.SackL != r.hot.next[e]-1 || seg.SackR != r.hot.next[e] {
 		return false
 	}
 	r.cold.probe |= probeDSACK
