@@ -26,6 +26,8 @@ type desk struct {
 
 	plainHosts map[hostsKey][]int      // of Result.Plain
 	plainRead  map[hostsKey][]*Subject // those that were opened last
+	besideOf   hostsKey                // whose connections were asked for last
+	beside     []*Subject              // these
 
 	stirred  map[hostsKey]bool // hosts of connections to which something happened
 	period   time.Duration     // longest of a connection to which nothing did
@@ -202,7 +204,10 @@ func (d *desk) fetch(id flows.FlowID) *Subject {
 // others returns connections between two hosts, as controls for each other.
 func (d *desk) others(k hostsKey) []*Subject {
 	if !d.single() {
-		return append(slices.Clip(d.byHosts[k]), d.plainOf(k)...)
+		if d.besideOf != k || d.beside == nil {
+			d.besideOf, d.beside = k, append(slices.Clip(d.byHosts[k]), d.plainOf(k)...)
+		}
+		return d.beside
 	}
 	if list, ok := d.byHosts[k]; ok {
 		return list
@@ -236,7 +241,7 @@ func (d *desk) plainOf(k hostsKey) []*Subject {
 		return list
 	}
 	some := d.plainHosts[k]
-	if most := maxControls - min(len(d.byHosts[k]), maxControls); len(some) > most {
+	if most := max(maxControls-len(d.byHosts[k]), maxControls/4); len(some) > most {
 		some = append(slices.Clone(some[:most/4]), some[len(some)-(most-most/4):]...)
 	}
 	for _, i := range some {

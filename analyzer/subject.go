@@ -30,6 +30,9 @@ type Subject struct {
 	renamed  func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
 	alone    bool                      // it cannot be the continuation of another (see desk.alone)
 	part     bool                      // of a subject of several captures, as one of them has it (see seenAt)
+	id       sighting
+	refusal  refusal
+	edges    []edge
 }
 
 // Flow returns the connection as the first vantage point saw it.
@@ -134,6 +137,7 @@ func (c clockwork) step(base, v int, at tcp.Instant) (tcp.Instant, bool) {
 // newSubject gathers what there is to know about a pair.
 func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pair, spans []span) *Subject {
 	s := &Subject{Pair: pair, Points: points, Clocks: clocks, Base: pair.Seen[0].Vantage, flow: pair.Seen[0].Flow}
+	s.id = sighting{s.Base, s.flow.ID}
 	c := clockwork(clocks)
 	for i, sp := range spans {
 		if sp.last == 0 || !slices.ContainsFunc(pair.Seen, func(x pairing.Sighting) bool { return x.Vantage == i }) {
@@ -153,7 +157,7 @@ func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pa
 func (s *Subject) seenAt(vantage int) *Subject {
 	one := s.partAt(vantage)
 	one.others = func(hostsKey) (list []*Subject) {
-		for _, other := range s.others(hostsOf(s.Pair)) {
+		for _, other := range someOf(s.others(hostsOf(s.Pair)), maxControls) {
 			if other.sightingAt(vantage) != nil {
 				list = append(list, other.partAt(vantage))
 			}

@@ -52,6 +52,9 @@ func (s *Subject) takenOver(o *onset) (f Finding, announced, ok bool) {
 	return f, false, false
 }
 
+// maxKinRead is of how many other connections all segments are read.
+const maxKinRead = 256
+
 // otherDistance compares how many routers a host's frames had passed before a
 // moment and since, as one vantage point saw them in all connections of the
 // hosts: both must have been constant.
@@ -77,7 +80,11 @@ func (s *Subject) otherDistance(seen *pairing.Sighting, side uint8, at tcp.Insta
 		}
 	}
 	read(seen)
+	n := 0
 	for o := range s.kin {
+		if n++; n > maxKinRead {
+			break
+		}
 		for i := range o.Seen {
 			if o.Seen[i].Vantage == seen.Vantage {
 				read(&o.Seen[i])

@@ -47,16 +47,12 @@ func turnedAway(s *Subject) Answer {
 	n := 0
 	var first *Passage
 	for o := range s.kin {
-		syn := o.firstOf(flows.SYN)
-		if syn < 0 || o.flow.Sides[flows.Server].Addr != s.flow.Sides[flows.Server].Addr || o.Passages[syn].From != flows.Client {
+		syn, end := o.refused()
+		if end < 0 || o.flow.Sides[flows.Server].Addr != s.flow.Sides[flows.Server].Addr || o.Passages[syn].From != flows.Client {
 			continue
 		}
 		at := c.to(s.Base, o.Base, o.Passages[syn].At)
 		if at <= since || asked != nil && at >= asked.At {
-			continue
-		}
-		end := o.turnedAwayBy()
-		if end < 0 {
 			continue
 		}
 		n++
@@ -115,6 +111,25 @@ func (s *Subject) forgotByClient() (rst, asked *Passage) {
 		}
 	}
 	return nil, nil
+}
+
+// refusal is what refused has found out about a connection: a hundred others ask.
+type refusal struct {
+	asked    bool
+	syn, end int
+}
+
+// refused returns the SYN of a connection that was turned away and the passage by which it
+// was, which is -1 of any other.
+func (s *Subject) refused() (syn, end int) {
+	r := &s.refusal
+	if !r.asked {
+		r.asked, r.syn, r.end = true, s.firstOf(flows.SYN), -1
+		if r.syn >= 0 {
+			r.end = s.turnedAwayBy()
+		}
+	}
+	return r.syn, r.end
 }
 
 // turnedAwayBy returns the passage by which the server ended a connection right

@@ -14,17 +14,18 @@ import (
 // maxKin bounds the connections between two hosts that one is held against.
 const maxKin = 4096
 
+// sighting names a connection by what one vantage point has of it.
+type sighting struct {
+	vantage int
+	flow    flows.FlowID
+}
+
 // kin yields the other connections between the same hosts, as each vantage
 // point knows them, at most maxKin.
 func (s *Subject) kin(yield func(*Subject) bool) {
 	if s.others == nil {
 		return
 	}
-	type sighting struct {
-		vantage int
-		id      flows.FlowID
-	}
-	name := func(o *Subject) sighting { return sighting{o.Seen[0].Vantage, o.Seen[0].Flow.ID} }
 	asked := make([]hostsKey, 0, 1)
 	for i := range s.Seen {
 		if k := (hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}); !slices.Contains(asked, k) {
@@ -35,7 +36,7 @@ func (s *Subject) kin(yield func(*Subject) bool) {
 	if len(asked) > 1 {
 		known = map[sighting]bool{}
 	}
-	me, n := name(s), 0
+	n := 0
 	for _, k := range asked {
 		list := s.others(k)
 		if s.renamed != nil {
@@ -45,12 +46,11 @@ func (s *Subject) kin(yield func(*Subject) bool) {
 			if n == maxKin {
 				return
 			}
-			its := name(o)
-			if its == me || known[its] {
+			if o.id == s.id || known[o.id] {
 				continue
 			}
 			if known != nil {
-				known[its] = true
+				known[o.id] = true
 			}
 			if n++; !yield(o) {
 				return
@@ -69,10 +69,12 @@ func natRebind(s *Subject) Answer {
 	if !s.mayContinue() {
 		return s.renamedAbroad()
 	}
+	mine := s.ends()
 	for o := range s.kin {
+		its := o.ends()
 		for i := range s.Seen {
 			for j := range o.Seen {
-				if s.Seen[i].Vantage != o.Seen[j].Vantage {
+				if s.Seen[i].Vantage != o.Seen[j].Vantage || !mine[i].meets(&its[j]) && !its[j].meets(&mine[i]) {
 					continue
 				}
 				if side, ok := continues(&s.Seen[i], &o.Seen[j]); ok {
@@ -85,6 +87,38 @@ func natRebind(s *Subject) Answer {
 		}
 	}
 	return s.renamedAbroad()
+}
+
+// edge is what continues asks first of a connection, as one vantage point has it: all
+// others between the hosts ask.
+type edge struct {
+	midway bool
+	seq    tcp.Seq    // of its first segment
+	next   [2]tcp.Seq // where each side stood last
+}
+
+// ends returns the edges of what each vantage point has of the connection.
+func (s *Subject) ends() []edge {
+	if s.edges == nil {
+		s.edges = make([]edge, len(s.Seen))
+		for i := range s.Seen {
+			f, shift := s.Seen[i].Flow, &s.Seen[i].Shift
+			e := &s.edges[i]
+			for side := range e.next {
+				e.next[side] = f.Sides[side].SndNxt + tcp.Seq(shift[side])
+			}
+			if f.Midway && len(f.Events) > 0 && f.Events[0].From <= flows.Server {
+				e.midway, e.seq = true, f.Events[0].Seq+tcp.Seq(shift[f.Events[0].From])
+			}
+		}
+	}
+	return s.edges
+}
+
+// meets reports whether another connection begins with the number at which one side of this
+// one stood, or the one below.
+func (e *edge) meets(after *edge) bool {
+	return after.midway && (e.next[0]-after.seq <= 1 || e.next[1]-after.seq <= 1)
 }
 
 // mayContinue reports whether a capture of the connection holds any that began without a

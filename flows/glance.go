@@ -56,7 +56,13 @@ const idleClosing = 10 * time.Second
 // that ends at end. One that was silent at the end is not settled: whether it
 // was idle or dead has to be weighed.
 func (g *Glance) Settled(end tcp.Instant) bool {
-	return g.Plain && g.Answered && (g.Closed && g.Closing < idleClosing || end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period)
+	if !g.Plain || !g.Answered {
+		return false
+	}
+	if g.Closed {
+		return g.Closing < idleClosing
+	}
+	return end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period
 }
 
 // Glances yields a glance at every flow that the table holds whole, in stream
