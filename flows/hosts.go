@@ -15,7 +15,8 @@ import (
 // Live flows are added when somebody asks, so that a segment costs nothing
 // here.
 type hostTable struct {
-	rows    map[hostKey]*hostRow
+	rows    []*hostRow // as the pairs came
+	index   index      // of them
 	recent  [256]*hostRow            // of rows, by a hash of the addresses: the same hosts come again
 	asked   map[netip.Addr][]Control // for a host's hardware address, by the host
 	cards   map[netip.Addr]uint32    // a digest of the hardware address that a host named last
@@ -63,20 +64,30 @@ func (t *hostTable) row(a, b [4]uint32) *hostRow {
 	if r := *recent; r != nil && r.key == k {
 		return r
 	}
-	r := t.rows[k]
+	r, hash := t.find(&k)
 	if r == nil {
 		if len(t.rows) >= maxHosts {
 			t.dropped++
 			return nil
 		}
-		if t.rows == nil {
-			t.rows = make(map[hostKey]*hostRow)
-		}
 		r = &hostRow{key: k, is4: (&capture.Key{Lo: a}).Is4()}
-		t.rows[k] = r
+		t.index.put(hash, uint32(len(t.rows)))
+		t.rows = append(t.rows, r)
 	}
 	*recent = r
 	return r
+}
+
+// find returns the row of two hosts, nil where there is none, and the hash that it has in the index.
+func (t *hostTable) find(k *hostKey) (*hostRow, uint32) {
+	if t.index.entries == nil {
+		t.index.init()
+	}
+	hash := t.index.hash(&capture.Key{Lo: k.a, Hi: k.b})
+	if at, ok := t.index.find(hash, func(at uint32) bool { return t.rows[at].key == *k }); ok {
+		return t.rows[at], hash
+	}
+	return nil, hash
 }
 
 // row4 is row for IPv4 addresses. It does not make a key of them where they came
@@ -275,7 +286,7 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 	if all := t.between(k); all != nil {
 		seen = all.seen
 	}
-	if r := t.hosts.rows[hostKey{k.Lo, k.Hi}]; r != nil {
+	if r, _ := t.hosts.find(&hostKey{k.Lo, k.Hi}); r != nil {
 		for end := range 2 {
 			seen.saw(end, r.first[end], r.last[end], r.frames[end])
 		}

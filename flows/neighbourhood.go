@@ -48,8 +48,8 @@ func (t *Table) spells(host netip.Addr) []capture.Interval {
 	}
 	var list []capture.Interval
 	add := func(from, to tcp.Instant) { list = append(list, capture.Interval{From: from, To: to}) }
-	for k, r := range t.hosts.rows {
-		for end, words := range [2][4]uint32{k.a, k.b} {
+	for _, r := range t.hosts.rows {
+		for end, words := range [2][4]uint32{r.key.a, r.key.b} {
 			if capture.Addr(words) == host {
 				r.spells(end, add)
 			}
