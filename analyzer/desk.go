@@ -66,7 +66,7 @@ func plainOrClosed(closed bool) plainKind {
 // in the end are counted at a glance: a million of them would
 // take as long as the reading. What only a close look tells, as that another
 // connection took one up under a new port, is told of that other one. Of SYNs
-// that nobody answered the first mostInDanger get that look, and of single
+// that nobody answered, or a RST did, the first mostInDanger get that look, and of single
 // segments of connections of which nothing else was seen.
 const manyFlows = 50_000
 
@@ -101,9 +101,9 @@ func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 
 // crowd counts the connections of a kind that comes in floods.
 type crowd struct {
-	unanswered, lone int
-	now              tcp.Instant // when the capture ends, or a live one is asked
-	oneWay           bool        // it may hold one direction only
+	unanswered, refused, lone int
+	now                       tcp.Instant // when the capture ends, or a live one is asked
+	oneWay                    bool        // it may hold one direction only
 }
 
 // atGlance returns what one of very many connections comes to without a close
@@ -118,6 +118,9 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 		}
 		c.unanswered++
 		return plainUnanswered, c.unanswered > mostInDanger
+	case g.Refused:
+		c.refused++
+		return plainUnanswered, c.refused > mostInDanger
 	case g.Lone != flows.NotLone:
 		c.lone++
 		return loneAtGlance(g, end), c.lone > mostInDanger

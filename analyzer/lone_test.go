@@ -1,9 +1,11 @@
 package analyzer
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,23 +63,89 @@ func TestLoneSegmentsAtAGlance(t *testing.T) {
 		}
 	}
 	point := pointOf("flood", &table, begin, crowd)
-	want := map[string]int{}
 	lone := 0
-	for g := range table.Glances() {
+	want := sameAtAGlance(t, point, func(g *flows.Glance) {
+		if g.Lone != flows.NotLone {
+			lone++
+		}
+	})
+	if lone < crowd*8/10 || len(want) < 3 {
+		t.Errorf("%d of %d are single segments, of %v: the test tests nothing", lone, crowd, want)
+	}
+}
+
+// sameAtAGlance compares what a report counts the connections of a point as with what a close
+// look at each says, which it returns.
+func sameAtAGlance(t *testing.T, point pairing.Point, each func(*flows.Glance)) map[string]int {
+	t.Helper()
+	want := map[string]int{}
+	for g := range point.Table.Glances() {
 		d, ok := One(point, g.ID)
 		if !ok {
 			t.Fatal("a flow is gone")
 		}
 		want[d.Verdict.ID]++
-		if g.Lone != flows.NotLone {
-			lone++
-		}
+		each(g)
 	}
 	got := Diagnose([]pairing.Point{point}, nil, Options{MaxListed: 10}).Totals.ByVerdict
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("counted %v, a close look at each says %v", got, want)
 	}
-	if lone < crowd*8/10 || len(want) < 3 {
-		t.Errorf("%d of %d are single segments, of %v: the test tests nothing", lone, crowd, want)
+	return want
+}
+
+// Of connections that were turned down, as those of a port scan are, most are counted at a
+// glance, too.
+func TestRefusalsAtAGlance(t *testing.T) {
+	const crowd, seconds = manyFlows + mostInDanger + 5000, 10
+	rng := rand.New(rand.NewPCG(5, 6))
+	var table flows.Table
+	var b capture.Batch
+	b.Buf = make([]byte, 64)
+	begin := tcp.Instant(1_700_000_000e9)
+	var pkts []capture.Packet
+	for n := range crowd {
+		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, uint16(1+n%1000)), 0)
+		at, isn := begin.Add(time.Duration(n)*seconds*time.Second/crowd), tcp.Seq(rng.Uint32())
+		send := func(back bool, after time.Duration, seg tcp.Segment) {
+			seg.TTL, seg.IPID = 60, uint16(rng.Uint32())
+			pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed != back, Seg: seg, At: at.Add(after)})
+		}
+		rst, after := tcp.Segment{Ack: isn + 1, Flags: tcp.RST | tcp.ACK}, time.Millisecond
+		send(false, 0, tcp.Segment{Seq: isn, Win: 1024, Flags: tcp.SYN})
+		switch rng.IntN(12) {
+		case 0, 1:
+			send(false, time.Second, tcp.Segment{Seq: isn, Win: 1024, Flags: tcp.SYN})
+			after += time.Second
+		case 2:
+			rst.Ack++
+		case 3:
+			rst.Flags, rst.Ack = tcp.RST, 0
+		case 4:
+			send(true, after, tcp.Segment{Seq: 77, Ack: isn + 1, Win: 1024, Flags: tcp.SYN | tcp.ACK})
+			rst.Seq = 78
+		case 5:
+			after = 3 * time.Second
+		}
+		send(true, after, rst)
+	}
+	slices.SortStableFunc(pkts, func(a, b capture.Packet) int { return cmp.Compare(a.At, b.At) })
+	for i := range pkts {
+		pkts[i].Ord = tcp.Ordinal(i + 1)
+		pkts[i].Settle()
+		b.Pkts[b.N] = pkts[i]
+		if b.N++; b.N == capture.BatchSize || i == len(pkts)-1 {
+			table.Add(&b)
+			b.N = 0
+		}
+	}
+	refused := 0
+	want := sameAtAGlance(t, pointOf("scan", &table, begin, len(pkts)), func(g *flows.Glance) {
+		if g.Refused {
+			refused++
+		}
+	})
+	if refused < crowd*5/10 || refused == crowd || want[NotEstablished] == 0 {
+		t.Errorf("%d of %d are turned down, of %v: the test tests nothing", refused, crowd, want)
 	}
 }

@@ -23,6 +23,7 @@ type Glance struct {
 	Answered    bool          // somebody answered somebody
 	Closing     time.Duration // silence before the first FIN
 	Unanswered  bool          // a SYN, perhaps sent again, and nothing else by anybody
+	Refused     bool          // likewise, but for the RST that turns it down
 	Lone        Lone          // whether one segment that is neither SYN nor FIN is all there is
 
 	// What other vantage points can know it by. Indexes are Client and Server.
@@ -133,7 +134,11 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 		}
 	}
 	if !g.Plain { // nobody answered
-		g.Unanswered = g.RolesKnown && g.ISNKnown[Client] && g.Segments[Server] == 0 && c.flags&(coldRare|coldMidway) == 0 && t.onlySYNs(c)
+		if g.RolesKnown && g.ISNKnown[Client] && c.flags&(coldRare|coldMidway) == 0 {
+			evs := t.arena.events(c.story)
+			g.Unanswered = g.Segments[Server] == 0 && onlySYNs(evs)
+			g.Refused = g.Segments[Server] == 1 && refused(evs, g.ISN[Client])
+		}
 		g.Lone = t.lone(c)
 	}
 }
@@ -183,9 +188,19 @@ func (t *Table) lone(c *cold) Lone {
 	return LoneOther
 }
 
-// onlySYNs reports whether a story holds nothing but SYNs without data.
-func (t *Table) onlySYNs(c *cold) bool {
-	evs := t.arena.events(c.story)
+// refused reports whether a story holds nothing but SYNs without data and behind them a RST
+// that turns down the one with this number (RFC 9293, section 3.10.7.1).
+func refused(evs []event, isn tcp.Seq) bool {
+	n := len(evs) - 1
+	if n < 1 || !onlySYNs(evs[:n]) {
+		return false
+	}
+	rst := &evs[n]
+	return rst.kind == RST && rst.from() != evs[0].from() && tcp.Flags(rst.flags).Has(tcp.ACK) && rst.ack == isn+1 && rst.bits&evTail == 0
+}
+
+// onlySYNs reports whether events are nothing but SYNs without data.
+func onlySYNs(evs []event) bool {
 	for i := range evs {
 		if ev := &evs[i]; ev.kind != SYN || ev.count > 0 || ev.bits&evTail != 0 {
 			return false

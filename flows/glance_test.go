@@ -2,6 +2,7 @@ package flows_test
 
 import (
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -115,15 +116,19 @@ func TestGlancesOfTheYoungAreThoseOfTheGrown(t *testing.T) {
 	})
 }
 
-// A SYN that nobody answered is told from all that looks like it.
+// A SYN that nobody answered, and one that was turned down, are told from all that looks like them.
 func TestGlanceTellsUnansweredSYNs(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
-		want       bool
+		want       bool // unanswered; refused, where the name says so
 	}{
 		{"a SYN", "0 C > S SYN seq 99", true},
 		{"a SYN, sent again", "0 C > S SYN seq 99\n+1s C > S SYN seq 99\n+2s C > S SYN seq 99", true},
 		{"refused", "0 C > S SYN seq 99\n+1ms S > C RST,ACK seq 0 ack 100", false},
+		{"refused when sent again", "0 C > S SYN seq 99\n+1s C > S SYN seq 99\n+1ms S > C RST,ACK seq 0 ack 100", false},
+		{"a RST of another number", "0 C > S SYN seq 99\n+1ms S > C RST,ACK seq 0 ack 101", false},
+		{"a RST that acknowledges nothing", "0 C > S SYN seq 99\n+1ms S > C RST seq 0", false},
+		{"two RSTs", "0 C > S SYN seq 99\n+1ms S > C RST,ACK seq 0 ack 100\n+1s S > C RST,ACK seq 0 ack 100", false},
 		{"answered and left there", "0 C > S SYN seq 99\n+1ms S > C SYN,ACK seq 899 ack 100", false},
 		{"a SYN with data", "0 C > S SYN seq 99 data \"hello\"", false},
 		{"taken back", "0 C > S SYN seq 99\n+1ms C > S RST seq 100", false},
@@ -147,6 +152,9 @@ func TestGlanceTellsUnansweredSYNs(t *testing.T) {
 		for g := range table.Glances() {
 			if n++; g.Unanswered != c.want {
 				t.Errorf("%s: unanswered is %v", c.name, g.Unanswered)
+			}
+			if g.Refused != strings.HasPrefix(c.name, "refused") {
+				t.Errorf("%s: refused is %v", c.name, g.Refused)
 			}
 		}
 		if n != 1 {

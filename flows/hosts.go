@@ -15,8 +15,8 @@ import (
 // Live flows are added when somebody asks, so that a segment costs nothing
 // here.
 type hostTable struct {
-	rows    []*hostRow // as the pairs came
-	index   index      // of them
+	rows    []*hostRow               // as the pairs came
+	index   index                    // of them
 	recent  [256]*hostRow            // of rows, by a hash of the addresses: the same hosts come again
 	asked   map[netip.Addr][]Control // for a host's hardware address, by the host
 	cards   map[netip.Addr]uint32    // a digest of the hardware address that a host named last
