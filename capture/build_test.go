@@ -168,8 +168,13 @@ func (g *ngFile) iface(link uint16, snap uint32, options ...[]byte) *ngFile {
 func (g *ngFile) stamp(units uint64) []byte { return g.words(uint32(units>>32), uint32(units)) }
 
 func (g *ngFile) packet(index uint32, units uint64, data []byte, options ...[]byte) *ngFile {
+	return g.cut(index, units, data, len(data), options...)
+}
+
+// cut appends a packet of which data was captured, and wire octets were there.
+func (g *ngFile) cut(index uint32, units uint64, data []byte, wire int, options ...[]byte) *ngFile {
 	body := append(g.words(index), g.stamp(units)...)
-	body = append(body, g.words(uint32(len(data)), uint32(len(data)))...)
+	body = append(body, g.words(uint32(len(data)), uint32(wire))...)
 	body = append(append(body, data...), make([]byte, -len(data)&3)...)
 	return g.block(blockEnhanced, append(body, bytes.Join(options, nil)...))
 }

@@ -107,8 +107,13 @@ func drawPcap(t *rapid.T) []byte {
 	for range rapid.IntRange(0, 300).Draw(t, "frames") {
 		data, when := frameOf(t), ticks(t, &at)
 		wire := uint32(len(data))
-		if rapid.IntRange(0, 20).Draw(t, "cut") == 0 {
+		switch rapid.IntRange(0, 20).Draw(t, "cut") {
+		case 0:
 			wire += 10
+		case 1:
+			wire -= min(wire, 10)
+		case 2, 3, 4:
+			data = data[:rapid.IntRange(0, len(data)).Draw(t, "snap length")]
 		}
 		p.record(uint32(when/1_000_000), uint32(when%1_000_000), uint32(len(data)), wire, data)
 	}
@@ -150,6 +155,12 @@ func drawPcapng(t *rapid.T) []byte {
 			g.packet(index, ticks(t, &at), frameOf(t), g.option(epbDropCount, []byte{3, 0, 0, 0, 0, 0, 0, 0}))
 		case 3:
 			g.block(0x0bad, []byte("of another kind"))
+		case 5, 6, 7:
+			data := frameOf(t)
+			g.cut(index, ticks(t, &at), data[:rapid.IntRange(0, len(data)).Draw(t, "snap length")], len(data))
+		case 8:
+			data := frameOf(t)
+			g.cut(index, ticks(t, &at), data, len(data)/2)
 		case 4:
 			g.section(order)
 			ifaces = 0

@@ -14,10 +14,23 @@ import (
 	"kaflow/tcp"
 )
 
-// brief draws a short connection as most are: nothing is lost, hardly anybody
-// pauses, and mostly both ends close it.
-func brief(t *rapid.T) (out []capture.Packet) {
+// briefs draws a few short connections on the same ports, one after the other.
+func briefs(t *rapid.T) (out []capture.Packet) {
+	for range rapid.SampledFrom([]int{1, 1, 2, 3}).Draw(t, "connections") {
+		out = brief(t, out)
+	}
+	return out
+}
+
+// brief draws a short connection as most are, and appends it to others: nothing is lost,
+// hardly anybody pauses, and mostly both ends close it, or one ends it with a RST.
+func brief(t *rapid.T, out []capture.Packet) []capture.Packet {
 	at, client := tcp.Instant(1_700_000_000e9), rapid.IntRange(0, 1).Draw(t, "client")
+	if len(out) > 0 {
+		at = out[len(out)-1].At
+	}
+	way, ways := uint16(0), rapid.SampledFrom([][]uint16{{0}, {0}, {7}, {7, 7, 7, 7, 7, 7, 7, 7, 7, 8}}).Draw(t, "ways")
+	notes := rapid.SampledFrom([]capture.Note{0, 0, capture.NoteBadIPSum, capture.NoteCut}).Draw(t, "notes")
 	next := [2]tcp.Seq{tcp.Seq(rapid.Uint32().Draw(t, "isn lo")), tcp.Seq(rapid.Uint32().Draw(t, "isn hi"))}
 	told := next // what each has acknowledged
 	stamped := [2]bool{rapid.Bool().Draw(t, "lo stamps"), rapid.Bool().Draw(t, "hi stamps")}
@@ -31,6 +44,11 @@ func brief(t *rapid.T) (out []capture.Packet) {
 		p := capture.Packet{At: at, Ord: tcp.Ordinal(len(out) + 1), Proto: capture.TCP, Reversed: d == 1}
 		p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
 		p.Seg = tcp.Segment{Seq: next[d], Len: n, Flags: flags, Win: 500, IPID: uint16(len(out)), TTL: 64}
+		way = rapid.SampledFrom(ways).Draw(t, "way")
+		p.Way, p.Note = way, notes
+		if flags.Has(tcp.RST) && rapid.Bool().Draw(t, "shut") {
+			p.Seg.Win = 0
+		}
 		if flags.Has(tcp.ACK) {
 			told[d] = next[1-d]
 			p.Seg.Ack = told[d]
@@ -53,13 +71,18 @@ func brief(t *rapid.T) (out []capture.Packet) {
 	send(1-client, tcp.SYN|tcp.ACK, 0)
 	send(client, tcp.ACK, 0)
 	closed := [2]bool{}
-	for range rapid.IntRange(0, 16).Draw(t, "turns") {
+	for range rapid.SampledFrom([]int{0, 2, 4, 8, 12, 16, 26, 30, 40}).Draw(t, "turns") {
 		d := rapid.IntRange(0, 1).Draw(t, "who")
-		switch what := rapid.IntRange(0, 9).Draw(t, "what"); {
+		switch what := rapid.IntRange(0, 13).Draw(t, "what"); {
 		case what == 0 && !closed[d]:
-			send(d, tcp.FIN|tcp.ACK, 0)
+			send(d, tcp.FIN|tcp.ACK, rapid.SampledFrom([]uint32{0, 0, 40, 700}).Draw(t, "octets with it"))
 			closed[d] = true
-		case what < 6 && !closed[d]:
+		case what == 7 && rapid.IntRange(0, 3).Draw(t, "breaks off") == 0:
+			send(d, rapid.SampledFrom([]tcp.Flags{tcp.RST, tcp.RST | tcp.ACK}).Draw(t, "how"), 0)
+			if rapid.IntRange(0, 3).Draw(t, "goes on") > 0 {
+				return out
+			}
+		case (what < 6 || what > 9) && !closed[d]:
 			send(d, tcp.ACK|tcp.PSH, rapid.SampledFrom([]uint32{1, 40, 700, 1448, 1448}).Draw(t, "octets"))
 		case what == 6: // behind its own FIN, too, which no stack does
 			send(d, tcp.ACK|tcp.PSH, 40)
@@ -84,7 +107,7 @@ func brief(t *rapid.T) (out []capture.Packet) {
 // only tells what the long way would have made of it, and so does the view.
 func TestGlancesOfTheYoungAreThoseOfTheGrown(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		pkts := brief(t)
+		pkts := briefs(t)
 		short, long := shortAndLong(pkts, len(pkts), false)
 		var got, want []flows.Glance
 		for g := range short.Glances() {
@@ -97,14 +120,16 @@ func TestGlancesOfTheYoungAreThoseOfTheGrown(t *testing.T) {
 			t.Fatalf("glances (-grown +young):\n%s", diff)
 		}
 		var carried [2]uint64 // by end; neither SYN nor FIN is an octet
+		plain := true         // one connection, by one way, of which nothing is sent behind a RST
 		for i := range pkts {
 			end := 0
 			if pkts[i].Reversed {
 				end = 1
 			}
 			carried[end] += uint64(pkts[i].Seg.Len)
+			plain = plain && pkts[i].Seg.Flags&tcp.RST == 0 && pkts[i].Way == pkts[0].Way && (i == 0 || pkts[i].Seg.Flags != tcp.SYN)
 		}
-		if g := &got[0]; len(got) == 1 {
+		if g := &got[0]; len(got) == 1 && plain {
 			if g.ClientHi {
 				carried[0], carried[1] = carried[1], carried[0]
 			}

@@ -266,6 +266,40 @@ func TestShortWaysTellTheSameStory(t *testing.T) {
 	})
 }
 
+// TestBriefConnectionsLeaveTheSameRows: of thousands that ended in every way that they do,
+// what remains of the older ones is what the long way leaves.
+func TestBriefConnectionsLeaveTheSameRows(t *testing.T) {
+	var pkts []capture.Packet
+	draw := rapid.Custom(briefs)
+	for n := range 9000 {
+		begin := tcp.Instant(n) * 1e7
+		for _, p := range draw.Example(n) {
+			p.At += begin
+			p.Ord, p.Key.Ports = tcp.Ordinal(len(pkts)+1), uint32(1024+n)<<16|22
+			pkts = append(pkts, p)
+		}
+	}
+	short, long := shortAndLong(pkts, capture.BatchSize, false)
+	rows := func(table *flows.Table) (rows []flows.Closed) {
+		for row := range table.ClosedFlows() {
+			rows = append(rows, *row)
+		}
+		return rows
+	}
+	got, want := rows(short), rows(long)
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
+		t.Errorf("rows (-long way +short ways):\n%.2000s", diff)
+	}
+	ends := map[flows.Ending]int{}
+	for i := range got {
+		ends[got[i].End[0]]++
+	}
+	if len(got) < 1000 || ends[flows.EndRST] < 50 || ends[flows.EndFIN] < 50 {
+		t.Errorf("%d rows, ended so: %v: the test tests nothing", len(got), ends)
+	}
+	sameStory(t, short, long)
+}
+
 // TestShortWaysLeaveTheSameRows: connections that end well leave their rows, and
 // those beyond the limit of young ones grow up.
 func TestShortWaysLeaveTheSameRows(t *testing.T) {

@@ -53,6 +53,7 @@ const (
 	clients      = 60_000
 	servers      = 250
 	firstPort    = 1024
+	pairPorts    = 60_000
 )
 
 // frames makes the octets of segments: a template for every kind and direction,
@@ -61,6 +62,7 @@ type frames struct {
 	seed      uint64
 	ipv6      bool
 	nat       bool
+	pair      bool
 	shift     bool
 	ip        int // where the IP header begins
 	port      uint16
@@ -78,7 +80,7 @@ type template struct {
 }
 
 func newFrames(c *Config) *frames {
-	f := &frames{seed: mix(c.Seed ^ 0x6b61666c6f77), ipv6: c.IPv6, nat: c.NAT, shift: c.Shift, ip: 14, port: 22}
+	f := &frames{seed: mix(c.Seed ^ 0x6b61666c6f77), ipv6: c.IPv6, nat: c.NAT, pair: c.Pair, shift: c.Shift, ip: 14, port: 22}
 	if c.Shape == Churn {
 		f.port = 80
 	}
@@ -168,6 +170,9 @@ func (f *frames) put(b []byte, seg *segment) {
 	t := f.template(seg)
 	copy(b, t.octets)
 	client, server, port := ends(seg.flow)
+	if f.pair {
+		client, server, port = 1, 1, uint16(firstPort+seg.flow%pairPorts)
+	}
 	if f.nat {
 		client, port = public(seg.flow)
 		client -= netClient

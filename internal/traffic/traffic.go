@@ -111,6 +111,7 @@ type Config struct {
 	Interval time.Duration // of Keepalive, from probe to probe of one flow; 60 s
 	RTT      time.Duration // as the client sees it; 200 µs
 	Gap      time.Duration // of Bulk and Churn, from frame to frame at the client; 10 µs, more where the RTT asks for it
+	Pair     bool          // all flows are of one client and one server, which use a port again after 60,000 others
 	Scatter  bool          // of Keepalive: later rounds visit the flows in another order than the first, so that neighbours in memory are none in time
 
 	ServerSide bool          // the capture taken at the server instead of at the client
@@ -172,6 +173,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("interval %v is not longer than the RTT %v", c.Interval, c.RTT)
 	case int(c.Shape) >= len(shapeWords) || int(c.Begin) >= len(beginWords) || int(c.Format) >= len(formatWords):
 		return c, fmt.Errorf("unknown shape, beginning or format: %d, %d, %d", c.Shape, c.Begin, c.Format)
+	case c.Pair && (c.NAT || c.Flows > pairPorts):
+		return c, fmt.Errorf("one pair of hosts has %d ports, and no NAT", pairPorts)
 	case c.NAT && c.IPv6:
 		return c, fmt.Errorf("the source NAT has no IPv6 addresses")
 	case c.VLAN > 4094:

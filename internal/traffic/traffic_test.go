@@ -25,6 +25,7 @@ var small = []Config{
 	{Shape: Bulk, Flows: 1, Packets: 31, IPv6: true, VLAN: 9, Format: PCAPNG},
 	{Shape: Churn, Flows: 10, Packets: 120},
 	{Shape: Churn, Flows: 95, Packets: 5000, Format: PCAPNG},
+	{Shape: Churn, Flows: 20, Packets: 700, Pair: true},
 }
 
 func name(c Config) string {
@@ -351,7 +352,7 @@ func TestTsharkAgrees(t *testing.T) {
 
 func TestWhatMakesNoTrafficIsRefused(t *testing.T) {
 	for _, c := range []Config{
-		{Flows: -1}, {Packets: -1}, {VLAN: 4095}, {Shape: 9}, {Begin: 9}, {Format: 9},
+		{Flows: -1}, {Packets: -1}, {VLAN: 4095}, {Flows: 60_001, Pair: true}, {Pair: true, NAT: true}, {Shape: 9}, {Begin: 9}, {Format: 9},
 		{Interval: -1}, {RTT: time.Second, OneWay: time.Second / 2}, {Flows: 1000, Interval: 500 * time.Nanosecond},
 		{Interval: time.Millisecond, RTT: time.Second},
 	} {

@@ -69,7 +69,7 @@ func (b *bench) cpuRow(r row) error {
 	if len(r.against) > 1 {
 		name = "the sum of the single runs"
 	} else if r.against[0][0] == b.kaflow {
-		name = "kaflow on pcap with IPv4"
+		name = "kaflow on those above"
 	}
 	fmt.Fprintf(b.out, "| %s | %d | %s | %s | %s | %s | ≤ %s |\n", r.what, r.packets, per(costs[0]), name, per(peer), readable(ratio(costs[0], peer)), r.most)
 	return nil
@@ -126,15 +126,22 @@ func (b *bench) plain() ([]row, error) {
 // variants are the same conversations in other clothes.
 func (b *bench) variants() ([]row, error) {
 	var rows []row
-	base := b.dir + "/a3.pcap"
+	keepalives, churn := keepalive(1000, 5_000_000), traffic.Config{Shape: traffic.Churn, Flows: 1000, Packets: 5_000_000}
 	for _, c := range []struct {
 		what, file string
+		config     traffic.Config
 		change     func(*traffic.Config)
 	}{
-		{"the same as pcapng", "a3.pcapng", func(c *traffic.Config) { c.Format = traffic.PCAPNG }},
-		{"the same over IPv6", "a3v6.pcap", func(c *traffic.Config) { c.IPv6 = true }},
+		{"the same as pcapng", "a3.pcapng", keepalives, func(c *traffic.Config) { c.Format = traffic.PCAPNG }},
+		{"the same over IPv6", "a3v6.pcap", keepalives, func(c *traffic.Config) { c.IPv6 = true }},
+		{"the same of one client and one server", "a3pair.pcap", keepalives, func(c *traffic.Config) { c.Pair = true }},
+		{"short connections of one client and one server", "cpair.pcap", churn, func(c *traffic.Config) { c.Pair = true }},
+		{"short connections with a VLAN tag", "cvlan.pcap", churn, func(c *traffic.Config) { c.VLAN = 7 }},
 	} {
-		config := keepalive(1000, 5_000_000)
+		base, config := b.dir+"/a3.pcap", c.config
+		if config.Shape == traffic.Churn {
+			base = b.dir + "/c.pcap"
+		}
 		c.change(&config)
 		path, n, err := b.capture(c.file, config)
 		if err != nil {

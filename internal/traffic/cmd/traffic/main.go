@@ -59,6 +59,7 @@ func parseFlags(args []string, stderr io.Writer) (c traffic.Config, file string,
 	vlan := set.Uint("vlan", 0, "802.1Q tag; 0 is none")
 	set.DurationVar(&c.Interval, "interval", 0, "of keepalive: from probe to probe of a flow (default 60s)")
 	set.DurationVar(&c.RTT, "rtt", 0, "round trip as the client sees it (default 200µs)")
+	set.BoolVar(&c.Pair, "pair", false, "all flows of one client and one server")
 	set.BoolVar(&c.Scatter, "scatter", false, "of keepalive: later rounds in another order of flows")
 	set.BoolVar(&c.ServerSide, "server-side", false, "as captured at the server")
 	set.DurationVar(&c.OneWay, "one-way", 0, "delay between client and server (default RTT/2 - 10µs)")
