@@ -26,8 +26,7 @@ type desk struct {
 
 	plainHosts map[hostsKey][]int      // of Result.Plain
 	plainRead  map[hostsKey][]*Subject // those that were opened last
-	besideOf   hostsKey                // whose connections were asked for last
-	beside     []*Subject              // these
+	beside     map[hostsKey][]*Subject // these and the others, as others told them last
 
 	stirred  map[hostsKey]bool // hosts of connections to which something happened
 	period   time.Duration     // longest of a connection to which nothing did
@@ -207,10 +206,15 @@ func (d *desk) fetch(id flows.FlowID) *Subject {
 // others returns connections between two hosts, as controls for each other.
 func (d *desk) others(k hostsKey) []*Subject {
 	if !d.single() {
-		if d.besideOf != k || d.beside == nil {
-			d.besideOf, d.beside = k, append(slices.Clip(d.byHosts[k]), d.plainOf(k)...)
+		list, ok := d.beside[k]
+		if !ok {
+			if d.beside == nil || len(d.beside) > 64 { // bounded: hosts come in runs
+				d.beside = map[hostsKey][]*Subject{}
+			}
+			list = append(slices.Clip(d.byHosts[k]), d.plainOf(k)...)
+			d.beside[k] = list
 		}
-		return d.beside
+		return list
 	}
 	if list, ok := d.byHosts[k]; ok {
 		return list

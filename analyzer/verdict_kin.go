@@ -32,31 +32,31 @@ func (s *Subject) kin(yield func(*Subject) bool) {
 			asked = append(asked, k)
 		}
 	}
-	var known map[sighting]bool // under one pair of addresses each is there once
-	if len(asked) > 1 {
-		known = map[sighting]bool{}
-	}
 	n := 0
-	for _, k := range asked {
-		list := s.others(k)
+	for i, k := range asked {
+		lists := [2][]*Subject{s.others(k)}
 		if s.renamed != nil {
-			list = append(slices.Clip(list), s.renamed(k)...)
+			lists[1] = s.renamed(k)
 		}
-		for _, o := range list {
-			if n == maxKin {
-				return
-			}
-			if o.id == s.id || known[o.id] {
-				continue
-			}
-			if known != nil {
-				known[o.id] = true
-			}
-			if n++; !yield(o) {
-				return
+		for _, list := range lists {
+			for _, o := range list {
+				if n == maxKin {
+					return
+				}
+				if o.id == s.id || i > 0 && o.isOf(asked[:i]) {
+					continue
+				}
+				if n++; !yield(o) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// isOf reports whether any vantage point knows the connection as one between some hosts.
+func (s *Subject) isOf(hosts []hostsKey) bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return slices.Contains(hosts, hostsKey{x.Flow.Key.Lo, x.Flow.Key.Hi}) })
 }
 
 // natRebind holds where the connection goes on under another address or port:
