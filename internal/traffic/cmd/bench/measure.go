@@ -91,6 +91,10 @@ func (b *bench) write(name string, c traffic.Config, through func(*os.File) io.W
 		f.Close()
 		return "", 0, err
 	}
+	if err := f.Sync(); err != nil { // else the system writes it out beside the first measurements
+		f.Close()
+		return "", 0, err
+	}
 	return path, c.Packets, f.Close()
 }
 
