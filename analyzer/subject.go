@@ -14,7 +14,7 @@ import (
 
 // Subject is what rules are asked about: one connection at one or more vantage
 // points, with all that may speak for or against a reading of it. Rules change
-// nothing in it.
+// nothing in it; what many of them ask is kept once it was found out.
 type Subject struct {
 	*pairing.Pair
 	Points   []pairing.Point
@@ -31,8 +31,8 @@ type Subject struct {
 	alone    bool                      // it cannot be the continuation of another (see desk.alone)
 	part     bool                      // of a subject of several captures, as one of them has it (see seenAt)
 	id       sighting
-	refusal  refusal
-	edges    []edge
+	refusal  refusal // see refused
+	edges    []edge  // see ends
 }
 
 // Flow returns the connection as the first vantage point saw it.

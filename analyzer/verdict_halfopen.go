@@ -113,7 +113,7 @@ func (s *Subject) forgotByClient() (rst, asked *Passage) {
 	return nil, nil
 }
 
-// refusal is what refused has found out about a connection: a hundred others ask.
+// refusal is what refused has found out about a connection: all others ask.
 type refusal struct {
 	asked    bool
 	syn, end int

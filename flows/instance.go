@@ -212,15 +212,15 @@ func (t *Table) isStale(p *pool, slot uint32, seg *tcp.Segment, d int) bool {
 		return false
 	}
 	k, here := p.key(slot), r.distance(seg, d)
-	for older := r.cold.older; older != 0; {
-		if here/16 == 0 || !p.isOlder(older-1, &k) {
+	for range knownInstances {
+		older := r.cold.older
+		if older == 0 || here/16 == 0 || !p.isOlder(older-1, &k) {
 			return false
 		}
-		old := p.record(older - 1)
-		if far := old.distance(seg, d); far < seqClose && far < here/16 {
+		r = p.record(older - 1)
+		if far := r.distance(seg, d); far < seqClose && far < here/16 {
 			return true
 		}
-		older = old.cold.older
 	}
 	return false
 }

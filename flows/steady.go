@@ -28,8 +28,8 @@ const steadyRTT = 0.45
 // steady tries the short way and reports whether the packet is done with.
 func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 	seg := &pkt.Seg
-	const few = tcp.OptTimestamps | tcp.OptSACK
-	if seg.Len&^1|uint32(seg.Flags^tcp.ACK)|uint32(seg.Opts&^few)|uint32(pkt.Note&steadyNotes) != 0 || seg.Win == 0 {
+	const usual = tcp.OptTimestamps | tcp.OptSACK
+	if seg.Len&^1|uint32(seg.Flags^tcp.ACK)|uint32(seg.Opts&^usual)|uint32(pkt.Note&steadyNotes) != 0 || seg.Win == 0 {
 		return false
 	}
 	h, c, d := &r.hot, &r.cold, 0
