@@ -49,7 +49,7 @@ func (s *Subject) gatherControls(others []*Subject, quiet, since tcp.Instant, su
 
 // someOf returns at most so many connections of a list: the first ones, and mostly the
 // last, among which a fresh login would be.
-func someOf(list []*Subject, most int) []*Subject {
+func someOf[T any](list []T, most int) []T {
 	if len(list) <= most {
 		return list
 	}

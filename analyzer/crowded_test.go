@@ -1,9 +1,7 @@
 package analyzer
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -55,20 +53,7 @@ func pool(connections int, vantage int) (table *flows.Table, frames int) {
 			at = at.Add(300 * time.Millisecond << try)
 		}
 	}
-	slices.SortStableFunc(pkts, func(a, b capture.Packet) int { return cmp.Compare(a.At, b.At) })
-	var b capture.Batch
-	b.Buf = make([]byte, 64)
-	table = &flows.Table{}
-	for i := range pkts {
-		pkts[i].Ord = tcp.Ordinal(i + 1)
-		pkts[i].Settle()
-		b.Pkts[b.N] = pkts[i]
-		if b.N++; b.N == capture.BatchSize || i == len(pkts)-1 {
-			table.Add(&b)
-			b.N = 0
-		}
-	}
-	return table, len(pkts)
+	return tableOf(pkts), len(pkts)
 }
 
 // All connections of a pool between one client and one server that die are told of, with two

@@ -247,11 +247,7 @@ func (d *desk) plainOf(k hostsKey) []*Subject {
 	if read {
 		return list
 	}
-	some := d.plainHosts[k]
-	if most := max(maxControls-len(d.byHosts[k]), maxControls/4); len(some) > most {
-		some = append(slices.Clone(some[:most/4]), some[len(some)-(most-most/4):]...)
-	}
-	for _, i := range some {
+	for _, i := range someOf(d.plainHosts[k], max(maxControls-len(d.byHosts[k]), maxControls/4)) {
 		list = append(list, d.open(&d.result.Plain[i]))
 	}
 	if len(d.plainRead) > 64 { // bounded: hosts come in runs

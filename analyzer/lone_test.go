@@ -26,14 +26,29 @@ func pointOf(name string, table *flows.Table, begin tcp.Instant, frames int) pai
 	return pairing.Point{Name: name, Table: table, Files: []capture.File{file}, Frame: func(o tcp.Ordinal) (int, uint64) { return 0, uint64(o) }}
 }
 
+// tableOf is a table that has read packets in the order of their times.
+func tableOf(pkts []capture.Packet) *flows.Table {
+	slices.SortStableFunc(pkts, func(a, b capture.Packet) int { return cmp.Compare(a.At, b.At) })
+	var table flows.Table
+	b := capture.Batch{Buf: make([]byte, 64)}
+	for i := range pkts {
+		pkts[i].Ord = tcp.Ordinal(i + 1)
+		pkts[i].Settle()
+		b.Pkts[b.N] = pkts[i]
+		if b.N++; b.N == capture.BatchSize || i == len(pkts)-1 {
+			table.Add(&b)
+			b.N = 0
+		}
+	}
+	return &table
+}
+
 // A capture full of single segments, as of a scan or a flood, counts most of
 // them at a glance. What they are counted as is what a close look at each says.
 func TestLoneSegmentsAtAGlance(t *testing.T) {
 	const crowd, seconds = manyFlows + mostInDanger + 5000, 10
 	rng := rand.New(rand.NewPCG(3, 4))
-	var table flows.Table
-	var b capture.Batch
-	b.Buf = make([]byte, 64)
+	var pkts []capture.Packet
 	begin := tcp.Instant(1_700_000_000e9)
 	for n := range crowd {
 		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, 443), 0)
@@ -55,14 +70,10 @@ func TestLoneSegmentsAtAGlance(t *testing.T) {
 		if n%2 == 0 {
 			reversed = !reversed
 		}
-		b.Pkts[b.N] = capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed, Seg: seg, DataLen: seg.Len,
-			At: begin.Add(time.Duration(n) * seconds * time.Second / crowd), Ord: tcp.Ordinal(n + 1)}
-		if b.N++; b.N == capture.BatchSize || n == crowd-1 {
-			table.Add(&b)
-			b.N = 0
-		}
+		pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed, Seg: seg, DataLen: seg.Len,
+			At: begin.Add(time.Duration(n) * seconds * time.Second / crowd)})
 	}
-	point := pointOf("flood", &table, begin, crowd)
+	point := pointOf("flood", tableOf(pkts), begin, crowd)
 	lone := 0
 	want := sameAtAGlance(t, point, func(g *flows.Glance) {
 		if g.Lone != flows.NotLone {
@@ -99,9 +110,6 @@ func sameAtAGlance(t *testing.T, point pairing.Point, each func(*flows.Glance)) 
 func TestRefusalsAtAGlance(t *testing.T) {
 	const crowd, seconds = manyFlows + mostInDanger + 5000, 10
 	rng := rand.New(rand.NewPCG(5, 6))
-	var table flows.Table
-	var b capture.Batch
-	b.Buf = make([]byte, 64)
 	begin := tcp.Instant(1_700_000_000e9)
 	var pkts []capture.Packet
 	for n := range crowd {
@@ -129,18 +137,8 @@ func TestRefusalsAtAGlance(t *testing.T) {
 		}
 		send(true, after, rst)
 	}
-	slices.SortStableFunc(pkts, func(a, b capture.Packet) int { return cmp.Compare(a.At, b.At) })
-	for i := range pkts {
-		pkts[i].Ord = tcp.Ordinal(i + 1)
-		pkts[i].Settle()
-		b.Pkts[b.N] = pkts[i]
-		if b.N++; b.N == capture.BatchSize || i == len(pkts)-1 {
-			table.Add(&b)
-			b.N = 0
-		}
-	}
 	refused := 0
-	want := sameAtAGlance(t, pointOf("scan", &table, begin, len(pkts)), func(g *flows.Glance) {
+	want := sameAtAGlance(t, pointOf("scan", tableOf(pkts), begin, len(pkts)), func(g *flows.Glance) {
 		if g.Refused {
 			refused++
 		}

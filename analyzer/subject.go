@@ -17,22 +17,22 @@ import (
 // nothing in it; what many of them ask is kept once it was found out.
 type Subject struct {
 	*pairing.Pair
-	Points   []pairing.Point
-	Clocks   []pairing.Clock
-	Base     int       // vantage point whose clock the subject's instants are on
-	Passages []Passage // every segment and run, with what became of it, by time
-	Controls []Control // signs of life or death between the same hosts, by time
-	Others   []*pairing.Pair
-	Ends     [2]tcp.Instant // first and last instant of all captures, on Base's clock
-	Verdict  *Verdict       // nil until one is found
-	flow     *flows.Flow    // at Base
-	others   func(hostsKey) []*Subject
-	renamed  func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
-	alone    bool                      // it cannot be the continuation of another (see desk.alone)
-	part     bool                      // of a subject of several captures, as one of them has it (see seenAt)
-	id       sighting
-	refusal  refusal // see refused
-	edges    []edge  // see ends
+	Points    []pairing.Point
+	Clocks    []pairing.Clock
+	Base      int       // vantage point whose clock the subject's instants are on
+	Passages  []Passage // every segment and run, with what became of it, by time
+	Controls  []Control // signs of life or death between the same hosts, by time
+	Others    []*pairing.Pair
+	Ends      [2]tcp.Instant // first and last instant of all captures, on Base's clock
+	Verdict   *Verdict       // nil until one is found
+	flow      *flows.Flow    // at Base
+	others    func(hostsKey) []*Subject
+	renamed   func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
+	alone     bool                      // it cannot be the continuation of another (see desk.alone)
+	part      bool                      // of a subject of several captures, as one of them has it (see seenAt)
+	id        sighting
+	dismissal dismissal // see dismissed
+	edges     []edge    // see ends
 }
 
 // Flow returns the connection as the first vantage point saw it.

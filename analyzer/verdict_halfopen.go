@@ -47,7 +47,7 @@ func turnedAway(s *Subject) Answer {
 	n := 0
 	var first *Passage
 	for o := range s.kin {
-		syn, end := o.refused()
+		syn, end := o.dismissed()
 		if end < 0 || o.flow.Sides[flows.Server].Addr != s.flow.Sides[flows.Server].Addr || o.Passages[syn].From != flows.Client {
 			continue
 		}
@@ -113,16 +113,16 @@ func (s *Subject) forgotByClient() (rst, asked *Passage) {
 	return nil, nil
 }
 
-// refusal is what refused has found out about a connection: all others ask.
-type refusal struct {
+// dismissal is what dismissed has found out about a connection: all others ask.
+type dismissal struct {
 	asked    bool
 	syn, end int
 }
 
-// refused returns the SYN of a connection that was turned away and the passage by which it
+// dismissed returns the SYN of a connection that was turned away and the passage by which it
 // was, which is -1 of any other.
-func (s *Subject) refused() (syn, end int) {
-	r := &s.refusal
+func (s *Subject) dismissed() (syn, end int) {
+	r := &s.dismissal
 	if !r.asked {
 		r.asked, r.syn, r.end = true, s.firstOf(flows.SYN), -1
 		if r.syn >= 0 {
