@@ -328,6 +328,7 @@ func (t *Table) Holds(id FlowID) bool {
 func (t *Table) open(p *pool, hash uint32, k *capture.Key, older uint32, hasOlder bool, pkt *capture.Packet) uint32 {
 	if t.narrow.live+t.wide.live >= t.Options.MaxFlows {
 		t.evict()
+		hasOlder = hasOlder && p.isOlder(older, k) // else it was the one that had to leave
 	}
 	slot := p.take(k)
 	c := p.cold(slot)
