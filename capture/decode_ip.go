@@ -278,9 +278,12 @@ func (w *walk) setKey(sport, dport uint16) {
 	}
 }
 
+// words reads the IPv6 address at an offset.
+func (w *walk) words(at int) [4]uint32 { return words(w.b[at : at+16]) }
+
 // words reads an IPv6 address.
-func (w *walk) words(at int) [4]uint32 {
-	b := w.b[at : at+16]
+func words(b []byte) [4]uint32 {
+	_ = b[15]
 	return [4]uint32{be32(b), be32(b[4:]), be32(b[8:]), be32(b[12:])}
 }
 

@@ -279,12 +279,13 @@ func TestStraightCaseAndWalkAgree(t *testing.T) {
 }
 
 // TestPlainCasesAndWalkAgree changes every octet of plain frames in many ways:
-// what plain and plain6 take must be what walk makes of it.
+// what plainRow takes must be what walk makes of it.
 func TestPlainCasesAndWalkAgree(t *testing.T) {
 	stamps := "0101080a 00001111 00002222"
 	header := "c822 0016 00001000 00002000 8018 01f5 0000 0000" + stamps
 	bare := "c822 0016 00001000 00002000 5018 01f5 0000 0000"
 	syn := "c822 0016 00001000 00000000 a002 faf0 0000 0000 0204 05b4 0402 080a 00001111 00000000 0103 0307"
+	inner := eth("0800", ip4(6, client4, server4, header))
 	taken := 0
 	for _, frame := range [][]byte{
 		eth("0800", ip4(6, client4, server4, header, "aabbcc")), eth("0800", ip4(6, server4, client4, bare, "aabbccddeeff00112233445566778899")),
@@ -293,6 +294,9 @@ func TestPlainCasesAndWalkAgree(t *testing.T) {
 		eth("86dd", ip6(6, client6, client6, header)), eth("86dd", ip6(6, server6, client6, header), "000000"),
 		eth("0800", ip4(6, client4, server4, syn)), eth("86dd", ip6(6, client6, server6, syn, "aabbcc")),
 		eth("8100", "0007 0800", ip4(6, client4, server4, header, "aabbcc")), eth("8100", "e007 86dd", ip6(6, client6, server6, header, "aabbcc")),
+		eth("0800", ip4(17, client4, server4, udp(4788, 40_000, "0800 0000 00 00 07 00", inner))), eth("0800", ip4(17, server4, client4, udp(53, 40_000), "000000")),
+		eth("86dd", ip6(17, server6, client6, udp(40_000, 2153, "30 ff 0024 00000001", ip4(6, client4, server4, header)))),
+		eth("8100", "0007 0800", ip4(17, client4, client4, udp(53, 40_000, "aabb"))), eth("8100", "0007 86dd", ip6(17, client6, client6, udp(443, 40_000, "aabb"))),
 	} {
 		for at := range frame {
 			for value := range 256 {

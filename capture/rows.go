@@ -7,7 +7,7 @@ import (
 )
 
 // Most frames of most captures are plain: Ethernet frames with at most one tag,
-// IPv4 without options or IPv6 without extension headers, a TCP header that is whole. Records of such
+// IPv4 without options or IPv6 without extension headers, a TCP header that is whole, or UDP. Records of such
 // frames that stand in a row are taken some at a time: a container lines them up
 // (lineUp), then their frames are decoded (plainRow). Both are short loops whose
 // values stay in registers, and what the next rows need of the file is asked for
@@ -39,7 +39,7 @@ type row struct {
 // for each, with all that a record changes in registers. Where none was plain
 // lately it takes none for a while.
 func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next int) {
-	n, w := b.N, &r.row
+	n, others, w := b.N, false, &r.row // others than segments were among them
 	w.at, w.last = r.at, f.last
 	if r.single++; r.single < r.others {
 		return r.at
@@ -49,6 +49,13 @@ func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 		w.pkts, w.ord, w.n = b.Pkts[n:min(n+max(1, r.inRow), BatchSize)], r.ord+tcp.Ordinal(n-b.N), 0
 		lineUp(w)
 		plain := plainRow(r.buf, w.pkts[:w.n])
+		for plain > 0 && w.pkts[plain-1].Proto != TCP {
+			others = true
+			more := plainRow(r.buf, w.pkts[plain:w.n])
+			if plain += more; more == 0 {
+				break
+			}
+		}
 		n += plain
 		if plain > 0 {
 			w.last = w.pkts[plain-1].At
@@ -67,6 +74,9 @@ func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 		r.others = 0
 	} else {
 		r.others = min(2*r.others+2, mostOthers)
+	}
+	if b.N == 0 && !others {
+		b.Sorted = n
 	}
 	r.took(b, f, n, w.last)
 	return w.at
@@ -88,9 +98,6 @@ func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 	if n > b.N && f.first == 0 {
 		f.first = b.Pkts[b.N].At
 	}
-	if b.N == 0 {
-		b.Sorted = n
-	}
 	f.last = last
 	r.frames += uint64(n - b.N)
 	r.ord += tcp.Ordinal(n - b.N)
@@ -98,8 +105,8 @@ func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 }
 
 // plainRow decodes frames of buf that are plain, which lie where their packets'
-// Data and DataLen say, until one is not, and returns how many were. Behind the
-// beginning of each buf holds at least plainRoom octets.
+// Data and DataLen say, until one is not or is no segment, and returns how many were. Behind
+// the beginning of each buf holds at least plainRoom octets.
 func plainRow(buf []byte, pkts []Packet) int {
 	const (
 		ipv4Plain = 0x450008   // EtherType and the first octet of the header, as they lie in memory
@@ -116,10 +123,13 @@ func plainRow(buf []byte, pkts []Packet) int {
 		header := flags >> 26 & 0x3c // of TCP
 		total := uint32(be16(h[16:]))
 		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 34+header > size {
-			if !plain6(buf, p) && !plainTagged(buf, pkts[i:i+1]) {
-				return i
+			switch one := pkts[i : i+1]; plainOtherwise(buf, one) {
+			case TCP:
+				continue
+			case Other:
+				return i + 1
 			}
-			continue
+			return i
 		}
 		s := &p.Seg
 		if header == 32 && le32(h[54:]) == stamps {
@@ -157,6 +167,16 @@ func plainRow(buf []byte, pkts []Packet) int {
 	return len(pkts)
 }
 
+// plainOtherwise decodes one frame that is plain in another way, and returns what it is; of
+// one that is not plain it writes nothing.
+func plainOtherwise(buf []byte, one []Packet) Proto {
+	p := &one[0]
+	if plain6(buf, p) || plainOther(buf, p) || plainTagged(buf, one) {
+		return p.Proto
+	}
+	return Undecoded
+}
+
 // plainTagged decodes one frame that is plain but for a VLAN tag, and reports
 // whether it is such a one; of any other it writes nothing.
 func plainTagged(buf []byte, one []Packet) bool {
@@ -173,6 +193,39 @@ func plainTagged(buf []byte, one []Packet) bool {
 	}
 	p.VLAN = be16(h[14:]) & 0x0fff
 	p.Way = p.VLAN
+	return true
+}
+
+// plainOther decodes one frame that is plain but for UDP that is no tunnel, and reports
+// whether it is such a one; of any other it writes nothing. It is in between the
+// segments of most captures.
+func plainOther(buf []byte, p *Packet) bool {
+	base, size := p.Data, p.DataLen
+	h := (*[plainMost]byte)(buf[base:])
+	switch be16(h[12:]) {
+	case etherIPv4:
+		total := be16(h[16:])
+		if h[14] != 0x45 || h[23] != protoUDP || be16(h[20:])&0x3fff != 0 || total < 28 || size < 42 || tunnelPorts(be32(h[34:])) {
+			return false
+		}
+		src, dst := be32(h[26:]), be32(h[30:])
+		p.Key.SetIPv4(min(src, dst), max(src, dst), 0)
+		p.Reversed = src > dst
+		p.Seg.TTL, p.Seg.IPID, p.Seg.Len = h[22], be16(h[18:]), uint32(total)-20
+		if !straightSum((*[20]byte)(h[14:34])) {
+			p.Note |= NoteBadIPSum
+		}
+	case etherIPv6:
+		length := be16(h[18:])
+		if h[14]>>4 != 6 || h[20] != protoUDP || length < 8 || size < 62 || tunnelPorts(be32(h[54:])) {
+			return false
+		}
+		p.Key, p.Reversed = canonical(words(h[22:38]), words(h[38:54]), 0, 0, 0)
+		p.Seg.TTL, p.Seg.Len = h[21], uint32(length)
+	default:
+		return false
+	}
+	p.Proto, p.Data, p.DataLen = Other, 0, 0
 	return true
 }
 

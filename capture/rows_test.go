@@ -62,6 +62,8 @@ func frameOf(t *rapid.T) []byte {
 		eth("86dd", ip6(6, client6, server6, tcpHeader, "aabbcc")),
 		eth("0800", ip4(6, client4, server4, tcpHeader), "000000"),
 		eth("0800", ip4(17, client4, server4, udp(53, 53, "aabb"))),
+		eth("86dd", ip6(17, server6, client6, udp(443, 40_000, "aabbccdd"))),
+		eth("0800", ip4(17, client4, server4, udp(40_000, portVXLAN, "0800 0000 000007 00", eth("0800", ip4(6, client4, server4, tcpHeader))))),
 		eth("0806", "0001 0800 06 04 0001 020000000001 c0000201 000000000000 c0000202"),
 		eth("8100", "0007 0800", ip4(6, client4, server4, tcpHeader)),
 		eth("0800", ip4(6, client4, server4, tcpHeader))[:40],

@@ -156,6 +156,20 @@ func (w *walk) udp(at int) (layer, int) {
 	return done, 0
 }
 
+// tunnelPorts reports whether UDP between two ports, source << 16 | destination, may
+// be a tunnel: see walk.udp.
+func tunnelPorts(ports uint32) bool {
+	return isTunnel(uint16(ports>>16)) || isTunnel(uint16(ports))
+}
+
+func isTunnel(port uint16) bool {
+	switch port {
+	case portVXLAN, portVXLANLinux, portGeneve, portGTPU, portTeredo, portAYIYA:
+		return true
+	}
+	return false
+}
+
 // channelMix spreads the numbers of tunnels over 32 bits (2^32 divided by the
 // golden ratio).
 const channelMix = 0x9e3779b9

@@ -31,7 +31,7 @@ type plan struct {
 	hash  [capture.BatchSize]uint32
 	entry [capture.BatchSize]uint64 // of the index, where the search for the hash begins
 	slot  [capture.BatchSize]uint32 // plus 1; 0: none was found
-	pool  *pool                     // of all packets, if they are TCP segments of one; nil while turns are taken
+	pool  *pool                     // of all segments, if they are of one; nil while turns are taken
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
 	turns     bool      // the slots are found in turn, while the work goes on, and nothing was hashed
@@ -62,13 +62,16 @@ func (t *Table) prepare(b *capture.Batch) {
 			hash := hash4(seed, p.Key.Lo[3], p.Key.Hi[3], p.Key.Ports)
 			w.hash[i], w.entry[i] = hash, entries[hash&mask]
 			plain++
+		} else {
+			w.entry[i] = 0
 		}
 	}
 	w.turns = false
-	if plain == len(pkts) {
+	if plain > 0 {
 		w.look(entries, len(pkts))
-	} else {
-		t.lookMixed(pkts)
+	}
+	if plain < len(pkts) {
+		t.lookMixed(pkts, plain)
 	}
 	if sample {
 		if w.inOrder = nil; w.pool != nil && w.short && !t.again && w.ordered(pkts) {
@@ -130,11 +133,15 @@ func (w *plan) outOfTurn(pkt *capture.Packet) uint32 {
 	return 0
 }
 
-// ordered reports whether most packets of a batch come in the order of their
+// ordered reports whether most segments of a batch come in the order of their
 // flows' slots.
 func (w *plan) ordered(pkts []capture.Packet) bool {
-	found := 0
+	found, segments := 0, 0
 	for i := range pkts {
+		if pkts[i].Proto != capture.TCP {
+			continue
+		}
+		segments++
 		d := 0
 		if pkts[i].Reversed {
 			d = 1
@@ -146,7 +153,7 @@ func (w *plan) ordered(pkts []capture.Packet) bool {
 			w.next[d] = slot
 		}
 	}
-	return 4*found > 3*len(pkts)
+	return 4*found > 3*segments
 }
 
 // hashOf returns the hash of a segment's key in its pool.
@@ -171,23 +178,26 @@ func (w *plan) look(entries []uint64, n int) {
 	}
 }
 
-// lookMixed is look for packets of any kind.
-func (t *Table) lookMixed(pkts []capture.Packet) {
+// lookMixed is look for the packets that are not plain, where so many are.
+func (t *Table) lookMixed(pkts []capture.Packet, plain int) {
 	w, segments := &t.plan, [2]int{}
+	segments[t.narrow.number()] = plain
 	for i := range pkts {
 		p := &pkts[i]
-		w.slot[i] = 0
-		if p.Proto != capture.TCP {
+		if p.Plain {
 			continue
 		}
-		in := t.poolOf(&p.Key)
-		w.hash[i] = in.index.hash(&p.Key)
-		w.slot[i] = in.index.look(w.hash[i])
-		segments[in.number()]++
+		w.slot[i] = 0
+		if p.Proto == capture.TCP {
+			in := t.poolOf(&p.Key)
+			w.hash[i] = in.index.hash(&p.Key)
+			w.slot[i] = in.index.look(w.hash[i])
+			segments[in.number()]++
+		}
 	}
-	switch len(pkts) {
-	case segments[t.narrow.number()]:
-	case segments[t.wide.number()]:
+	switch narrow, wide := segments[t.narrow.number()], segments[t.wide.number()]; {
+	case wide == 0:
+	case narrow == 0:
 		w.pool = &t.wide
 	default:
 		w.pool = nil

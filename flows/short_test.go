@@ -69,7 +69,7 @@ func unruly(t *rapid.T) []capture.Packet {
 	for range rapid.IntRange(1, 120).Draw(t, "turns") {
 		d := rapid.IntRange(0, 1).Draw(t, "who")
 		pause := rapid.SampledFrom([]int64{1e4, 1e6, 1e7, 3e8, 2e9, 60e9, 60e9, 60.5e9, -1e6}).Draw(t, "pause")
-		switch what := rapid.IntRange(0, 34).Draw(t, "what"); what {
+		switch what := rapid.IntRange(0, 35).Draw(t, "what"); what {
 		case 0:
 			send(d, tcp.ACK, next[d]-1, 0, pause) // a probe whose answer is missing
 		case 1:
@@ -143,6 +143,11 @@ func unruly(t *rapid.T) []capture.Packet {
 			p := send(d, tcp.ACK, next[d]-1, 0, pause)
 			p.Key = capture.Key{Lo: capture.V4Words(0xc0000201), Hi: capture.V4Words(0xc6336402), Ports: 40000<<16 | 22}
 			p.Proto, p.ICMP, p.Reversed = capture.ICMPError, 0x0301, d == 1
+		case 35: // what is no segment stands between them
+			p := send(d, 0, 0, 0, pause)
+			p.Key.Ports, p.Way, p.Seg = 0, 0, tcp.Segment{}
+			p.Proto = rapid.SampledFrom([]capture.Proto{capture.Other, capture.Echo, capture.ARP, capture.Undecoded}).Draw(t, "proto")
+			p.ICMP = rapid.SampledFrom([]uint16{0, 1, 2, 0x0800}).Draw(t, "type")
 		default:
 			n := rapid.SampledFrom([]uint32{1, 40, 52, 700, 1448, 60_000}).Draw(t, "octets")
 			send(d, tcp.ACK|tcp.PSH, next[d], n, pause)
@@ -189,6 +194,18 @@ func sameStory(t interface{ Fatalf(string, ...any) }, short, long *flows.Table) 
 	if diff := cmp.Diff(viewsOf(long), viewsOf(short), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})); diff != "" {
 		t.Fatalf("views (-long way +short ways):\n%.3000s", diff)
 	}
+	for id := range long.Flows() {
+		f, _ := long.Flow(id)
+		if diff := cmp.Diff(hostsOf(long, f), hostsOf(short, f), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Fatalf("hosts of %v (-long way +short ways):\n%.3000s", f.Key, diff)
+		}
+	}
+}
+
+// hostsOf returns what a table knows of the hosts of a flow.
+func hostsOf(table *flows.Table, f *flows.Flow) flows.HostPair {
+	pair, _ := table.HostPair(&f.Key)
+	return pair
 }
 
 // A young connection is grown up when a segment of the same ports comes by a VLAN:

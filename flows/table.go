@@ -108,13 +108,13 @@ func (t *Table) Add(b *capture.Batch) {
 		if i = t.shortly(b, i); i == b.N {
 			break
 		}
-		p := t.plan.pool
-		if p == nil || !t.plan.short {
+		p, segment := t.plan.pool, b.Pkts[i].Proto == capture.TCP
+		if p == nil || !t.plan.short || !segment {
 			for ; seen <= i; seen++ {
 				now = max(now, b.Pkts[seen].At)
 			}
 			t.now, t.last = now, b.Pkts[i].Ord
-			if b.Pkts[i].Proto != capture.TCP {
+			if !segment {
 				t.other(b, i)
 				continue
 			}
@@ -126,6 +126,9 @@ func (t *Table) Add(b *capture.Batch) {
 		t.now, t.last = max(now, b.Latest()), b.Pkts[b.N-1].Ord
 	}
 }
+
+// noSlot is what the plan's 0 comes to.
+const noSlot = ^uint32(0)
 
 // shortly takes the packets of a batch from i on that go one of the short ways, and
 // returns the first that goes none. No short way begins a flow, so what the plan says
@@ -142,14 +145,14 @@ func (t *Table) shortly(b *capture.Batch, i int) int {
 	slots := w.slot[i:][:len(rest)]
 	for k := range rest {
 		pkt, slot := &rest[k], slots[k]-1
-		if w.pool == nil {
-			if pkt.Proto != capture.TCP {
-				return i + k
+		if slot == noSlot {
+			if t.beside(pkt) {
+				continue
 			}
-			p = t.poolOf(&pkt.Key)
-		}
-		if slot >= p.used {
 			return i + k
+		}
+		if w.pool == nil {
+			p = t.poolOf(&pkt.Key)
 		}
 		r := p.record(slot)
 		if !p.holds(r, slot, &pkt.Key) {
@@ -181,7 +184,10 @@ func (t *Table) inTurn(b *capture.Batch, i int) int {
 			r = p.record(slot)
 		}
 		if r == nil || !p.mayHold(pkt) || !p.holds(r, slot, &pkt.Key) {
-			if slot = w.outOfTurn(pkt) - 1; slot >= p.used {
+			if t.beside(pkt) {
+				continue
+			}
+			if slot = w.outOfTurn(pkt) - 1; slot == noSlot {
 				w.slot[i+k] = 0
 				return i + k
 			}
@@ -207,12 +213,20 @@ func (t *Table) otherwise(p *pool, r *record, slot uint32, b *capture.Batch, pkt
 
 // other takes a frame that is no TCP segment.
 func (t *Table) other(b *capture.Batch, i int) {
-	switch pkt := &b.Pkts[i]; pkt.Proto {
-	case capture.ICMPError:
+	if !t.beside(&b.Pkts[i]) {
 		t.icmpError(b, i)
+	}
+}
+
+// beside takes a frame that concerns no flow, and reports whether it is one.
+func (t *Table) beside(pkt *capture.Packet) bool {
+	switch pkt.Proto {
+	case capture.TCP, capture.ICMPError:
+		return false
 	case capture.Echo, capture.ARP, capture.Other:
 		t.hosts.add(pkt)
 	}
+	return true
 }
 
 // Advance tells the table that packet time has come to now without a packet:
