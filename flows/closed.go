@@ -183,7 +183,8 @@ func (t *Table) closedRow(row *Closed, p *pool, slot uint32) {
 	row.ISN[0], row.ISN[1], row.Fingerprint = isns[0], isns[1], c.fingerprint[client]
 	row.First, row.Last, row.Stream, row.Reversed = c.first, h.last, c.stream, client == 1
 	row.Longest, row.LongestFrom = 0, 0
-	if r.young() { // it went on without a pause, and ended
+	if r.young() {
+		row.Longest, row.LongestFrom = r.pause(), c.runAt
 		row.End[0], row.End[1] = EndFIN, EndFIN
 		if rst := h.tsval[0] & (youngRST | youngRST<<1); rst != 0 {
 			row.End[0], row.End[1] = EndReset, EndReset

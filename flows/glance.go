@@ -103,7 +103,9 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	if young {
 		segments = t.infancy(h)
 		g.Plain, g.Closed, g.Answered = true, true, true
+		g.Survived = r.pause()
 		g.Period, g.Closing = youngPauses(segments)
+		g.Period = max(g.Period, g.Survived)
 	} else {
 		t.grow(p, slot)
 		bits := h.state[0] | h.state[1]
@@ -143,8 +145,8 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	}
 }
 
-// youngPauses is pauses for a flow that ended while it was young: nothing that it
-// survived was as long as an idle gap.
+// youngPauses is pauses for a flow that ended while it was young; what it survived is
+// kept apart (see record.pause).
 func youngPauses(segments []youngSegment) (longest, closing time.Duration) {
 	closed := false
 	const event = tcp.SYN | tcp.FIN // of its own; what stands between is a run

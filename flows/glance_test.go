@@ -23,7 +23,7 @@ func briefs(t *rapid.T) (out []capture.Packet) {
 }
 
 // brief draws a short connection as most are, and appends it to others: nothing is lost,
-// hardly anybody pauses, and mostly both ends close it, or one ends it with a RST.
+// few pause for long, and mostly both ends close it, or one ends it with a RST.
 func brief(t *rapid.T, out []capture.Packet) []capture.Packet {
 	at, client := tcp.Instant(1_700_000_000e9), rapid.IntRange(0, 1).Draw(t, "client")
 	if len(out) > 0 {
@@ -37,8 +37,8 @@ func brief(t *rapid.T, out []capture.Packet) []capture.Packet {
 	stamp := [2]uint32{rapid.Uint32().Draw(t, "stamp lo"), rapid.Uint32().Draw(t, "stamp hi")}
 	send := func(d int, flags tcp.Flags, n uint32) {
 		pause := rapid.SampledFrom([]int64{0, 1e3, 1e6, 3e8, 999_999_999}).Draw(t, "pause")
-		if rapid.IntRange(0, 50).Draw(t, "a gap") == 0 {
-			pause = 1e9
+		if rapid.IntRange(0, 25).Draw(t, "a gap") == 0 {
+			pause = rapid.SampledFrom([]int64{1e9, 5e9, 5e9, 75e9}).Draw(t, "of")
 		}
 		at += tcp.Instant(pause)
 		p := capture.Packet{At: at, Ord: tcp.Ordinal(len(out) + 1), Proto: capture.TCP, Reversed: d == 1}

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kaflow/capture"
+	"kaflow/facts"
 	"kaflow/flows"
 	"kaflow/internal/traffic"
 	"kaflow/tcp"
@@ -26,6 +27,7 @@ func unruly(t *rapid.T) []capture.Packet {
 	stamped := rapid.Bool().Draw(t, "timestamps")
 	sameID := rapid.Bool().Draw(t, "constant ID")
 	octet, reported := uint32(rapid.IntRange(0, 1).Draw(t, "octets of a probe")), rapid.Bool().Draw(t, "reported")
+	whole := rapid.Bool().Draw(t, "captured whole")
 	tagged, way := rapid.Bool().Draw(t, "tagged"), [2]uint16{}
 	notes := [2]capture.Note{ // a card that fills checksums in, a snap length
 		rapid.SampledFrom([]capture.Note{0, 0, capture.NoteBadIPSum, capture.NoteCut, capture.NoteClockStep}).Draw(t, "notes of Lo"),
@@ -44,7 +46,7 @@ func unruly(t *rapid.T) []capture.Packet {
 			way[d] = rapid.SampledFrom([]uint16{0, 7, 8}).Draw(t, "way")
 		}
 		p.Way, p.Note = way[d], notes[d]
-		if n > 0 && n < 100 { // captured whole
+		if n > 0 && (n < 100 || n < 1000 && whole) {
 			p.DataLen = n
 		}
 		if flags.Has(tcp.ACK) {
@@ -351,5 +353,59 @@ func TestShortWaysLeaveTheSameRows(t *testing.T) {
 				t.Errorf("views (-long way +short ways):\n%.3000s", diff)
 			}
 		})
+	}
+}
+
+// A heartbeat behind a pause is one, however much it carries: a young connection that pauses
+// leaves nothing to tell it by.
+func TestHeartbeatsOfTheYoungAreTold(t *testing.T) {
+	told := 0
+	for _, beat := range facts.Heartbeats() {
+		for _, prefix := range beat.Prefixes {
+			for _, size := range append([]int{len(prefix), 150, 400}, beat.Lens...) {
+				buf := make([]byte, max(size, len(prefix)+len(beat.Contains)))
+				copy(buf[copy(buf, prefix):], beat.Contains)
+				port := 22
+				if len(beat.Ports) > 0 {
+					port = beat.Ports[0]
+				}
+				at, next := tcp.Instant(1e18), [2]tcp.Seq{99, 899}
+				var b capture.Batch
+				b.Buf = buf
+				send := func(d int, flags tcp.Flags, n int, after tcp.Instant) {
+					at += after
+					p := &b.Pkts[b.N]
+					*p = capture.Packet{At: at, Ord: tcp.Ordinal(b.N + 1), Proto: capture.TCP, Reversed: d == 1, DataLen: uint32(n)}
+					p.Key.SetIPv4(0xc0000201, 0xc6336402, uint32(40000<<16|port))
+					p.Seg = tcp.Segment{Seq: next[d], Ack: next[1-d], Flags: flags, Len: uint32(n), Win: 500, TTL: 64}
+					next[d] = p.Seg.End()
+					p.Settle()
+					b.N++
+				}
+				send(0, tcp.SYN, 0, 0)
+				send(1, tcp.SYN|tcp.ACK, 0, 1e6)
+				send(0, tcp.ACK, 0, 1e6)
+				for range 3 {
+					send(0, tcp.ACK|tcp.PSH, len(buf), 30e9)
+					send(1, tcp.ACK, 0, 1e6)
+				}
+				pkts := b.Pkts[:b.N]
+				fed := func(o flows.Options) *flows.Table {
+					table, one := &flows.Table{Options: o}, capture.Batch{Buf: buf}
+					one.N = copy(one.Pkts[:], pkts)
+					table.Add(&one)
+					return table
+				}
+				long := fed(flows.Options{Label: func(l flows.Label) {
+					if l.Kind == flows.Heartbeat && len(buf) > 101 {
+						told++
+					}
+				}})
+				sameStory(t, fed(flows.Options{}), long)
+			}
+		}
+	}
+	if told < 10 {
+		t.Errorf("%d heartbeats of more than 101 octets were told: the test tests nothing", told)
 	}
 }

@@ -2,8 +2,10 @@ package flows
 
 import (
 	"slices"
+	"time"
 
 	"kaflow/capture"
+	"kaflow/facts"
 	"kaflow/tcp"
 )
 
@@ -24,7 +26,8 @@ import (
 //	tsval[0]  the bits below, and in its upper half the capture.Packet.Way of all of them
 //	tsval[1]  its place in the cradle, and the chunk of the nursery in which it began
 //
-// Of cold it uses what open sets, the client, app, and what the SYNs announce.
+// Of cold it uses what open sets, the client, app, what the SYNs announce, and for its longest
+// idle gap runAt, when it began, runTS and runEcho, the halves of how long it was.
 
 const (
 	youngMost   = 32    // segments of a young flow
@@ -38,6 +41,8 @@ const (
 	youngHeard uint32 = 1 << 2 // what it speaks is known, or asked no longer
 	youngEnded uint32 = 1 << 4
 	youngRST   uint32 = 1 << 5 // it has sent the RST that ended the flow
+
+	youngPaused uint32 = 1 << 7 // nobody sent for as long as an idle gap is
 
 	youngWay = 16 // from here on its way
 )
@@ -276,6 +281,7 @@ const (
 	youngSum    uint8 = 1 << iota // to look at its checksum
 	youngSpeaks                   // to look what its payload speaks
 	youngEnds                     // to note that the flow has ended
+	youngGap                      // to note the pause before it
 )
 
 // youth takes the next segment of a young flow and reports whether it did: it takes
@@ -288,11 +294,16 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	}
 	e, n, bits := 1-d, uint8(h.win[0]+h.win[1]), h.tsval[0]
 	fresh, open := uint32(seg.Ack-h.una[e]), uint32(h.next[e]-h.una[e]) // what it acknowledges, of what there is
-	if uint64(pkt.At-h.last) >= uint64(gapMin) || seg.Win == 0 || uint32(pkt.Note&steadyNotes)|(uint32(pkt.Way)^bits>>youngWay)|bits&youngEnded|uint32((pkt.Ord-h.ord)>>32) != 0 ||
-		n == youngMost || fresh > open {
+	if seg.Win == 0 || uint32(pkt.Note&steadyNotes)|(uint32(pkt.Way)^bits>>youngWay)|bits&youngEnded|uint32((pkt.Ord-h.ord)>>32) != 0 || n == youngMost || fresh > open {
 		return seg.Flags&tcp.RST != 0 && t.broken(p, r, slot, b, pkt)
 	}
 	left := uint8(0)
+	if uint64(pkt.At-h.last) >= uint64(gapMin) {
+		if !t.mayPause(r, b, pkt) {
+			return false
+		}
+		left = youngGap | youngSum
+	}
 	switch {
 	case fresh != open && r.cold.older != 0: // it might be of the connection before
 		return false
@@ -337,7 +348,7 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	h.win[d]++
 	t.nursery.next(h).put(pkt, d, b.Buf)
 	const both = youngFIN | youngFIN<<1
-	if bits&both != 0 { // what comes before is a run, once the flow grows up
+	if bits&(both|youngPaused) != 0 { // what comes before is a run, once the flow grows up
 		left |= youngSum
 		if bits&both == both && fresh == open && h.una[d] == h.next[d] {
 			left |= youngEnds
@@ -350,6 +361,36 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 		t.after(p, r, slot, b, pkt, left)
 	}
 	return true
+}
+
+// mayPause reports whether the next segment of a young flow may come behind an idle gap: none of
+// the handshake, which would tell a round trip, nor one that could be a heartbeat, which is
+// known by a payload that is gone when the flow grows up.
+func (t *Table) mayPause(r *record, b *capture.Batch, pkt *capture.Packet) bool {
+	h, seg := &r.hot, &pkt.Seg
+	if pkt.At < h.last || h.win[0]+h.win[1] <= 2 || seg.Flags.Has(tcp.RST) || t.Options.Learn {
+		return false
+	}
+	if length := int(seg.Len); length > 0 {
+		if length <= recordHead+smallRecord || pkt.DataLen == 0 {
+			return false
+		}
+		if request, _ := facts.EncryptedBeat(sshPort, length); request {
+			return false
+		}
+		if _, beat := facts.HeartbeatIn(b.Buf[pkt.Data:pkt.Data+pkt.DataLen], length, uint16(pkt.Key.Ports>>16), uint16(pkt.Key.Ports)); beat {
+			return false
+		}
+	}
+	if pause := pkt.At.Sub(h.last); pause > r.pause() { // where it is not taken after all, it grows up
+		r.cold.runAt, r.cold.runTS, r.cold.runEcho = h.last, uint32(pause), uint32(pause>>32)
+	}
+	return true
+}
+
+// pause returns the longest idle gap of a young flow, which began at cold.runAt; 0 where there was none.
+func (r *record) pause() time.Duration {
+	return time.Duration(r.cold.runTS) | time.Duration(r.cold.runEcho)<<32
 }
 
 // greets takes a segment of end d that may be the second or third of a handshake,
@@ -374,6 +415,9 @@ func (r *record) greets(d int, seg *tcp.Segment) bool {
 // after does what youth left to do, but for the checksum.
 func (t *Table) after(p *pool, r *record, slot uint32, b *capture.Batch, pkt *capture.Packet, left uint8) {
 	h, c := &r.hot, &r.cold
+	if left&youngGap != 0 {
+		h.tsval[0] |= youngPaused
+	}
 	if left&youngSpeaks != 0 {
 		d := 0
 		if pkt.Reversed {
