@@ -100,9 +100,10 @@ func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 
 // crowd counts the connections of a kind that comes in floods.
 type crowd struct {
-	unanswered, refused, lone int
-	now                       tcp.Instant // when the capture ends, or a live one is asked
-	oneWay                    bool        // it may hold one direction only
+	unanswered, refused, lone, unheard int
+
+	now    tcp.Instant // when the capture ends, or a live one is asked
+	oneWay bool        // it may hold one direction only
 }
 
 // atGlance returns what one of very many connections comes to without a close
@@ -123,6 +124,12 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 	case g.Lone != flows.NotLone:
 		c.lone++
 		return loneAtGlance(g, end), c.lone > mostInDanger
+	case g.Unheard != 0 && c.oneWay:
+		if c.now.Sub(g.Unheard) >= shortIdle { // see closedUnheard
+			return plainClosed, true
+		}
+		c.unheard++
+		return plainGap, c.unheard > mostInDanger
 	}
 	return 0, false
 }

@@ -252,7 +252,7 @@ var verdictPages = []Page{
 		Short:   "a FIN or an application's own RST ended it",
 		Means:   "An end closed it in the ordinary way.",
 		Both:    "the FIN or RST leaves that end and crosses",
-		One:     "FINs of both ends, or a RST that looks like that of the end's own socket (rst-attribution)",
+		One:     "FINs of both ends, or a RST that looks like that of the end's own socket (rst-attribution); likely where one direction alone was captured and its FIN is not sent again",
 		Refutes: []string{"the FIN or RST was not sent by the end that it names (forged-reset)"},
 		Alike:   []string{"idle-close, where it had been silent", "heartbeat-timeout"},
 		Do:      []string{"nothing, unless nobody meant it"},

@@ -147,3 +147,68 @@ func TestRefusalsAtAGlance(t *testing.T) {
 		t.Errorf("%d of %d are turned down, of %v: the test tests nothing", refused, crowd, want)
 	}
 }
+
+// Of a capture of one direction the connections that the end that was captured has closed are counted
+// at a glance, too.
+func TestOneDirectionAtAGlance(t *testing.T) {
+	const crowd, seconds = manyFlows + mostInDanger + 5000, 5
+	rng := rand.New(rand.NewPCG(7, 8))
+	begin := tcp.Instant(1_700_000_000e9)
+	var pkts []capture.Packet
+	for n := range crowd {
+		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, 80), 0)
+		at, next, acked := begin.Add(time.Duration(n)*seconds*time.Second/crowd), tcp.Seq(rng.Uint32()), tcp.Seq(rng.Uint32())
+		send := func(after time.Duration, flags tcp.Flags, octets uint32) {
+			at = at.Add(after)
+			seg := tcp.Segment{Seq: next, Ack: acked, Win: 1024, Flags: flags, Len: octets, TTL: 60, IPID: uint16(rng.Uint32())}
+			next = seg.End()
+			pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed, Seg: seg, At: at})
+		}
+		odd, pause := rng.IntN(24), time.Duration(0)
+		if n < crowd/4 { // others would go on beyond the rest
+			pause = 2 * time.Second
+		}
+		if odd != 0 {
+			send(0, tcp.SYN, 0)
+			pkts[len(pkts)-1].Seg.Ack = 0
+		}
+		send(time.Millisecond, tcp.ACK, 0)
+		for range rng.IntN(4) {
+			send(time.Millisecond, tcp.ACK|tcp.PSH, 40)
+			acked += 100
+		}
+		switch odd {
+		case 1: // it stays open
+			continue
+		case 2: // something is missing
+			next += 7
+		case 3:
+			send(time.Millisecond, tcp.RST, 0)
+			continue
+		case 4:
+			send(pause, tcp.ACK, 0)
+		case 5: // a probe
+			next--
+			send(pause, tcp.ACK, 0)
+			next++
+		}
+		send(time.Millisecond, tcp.FIN|tcp.ACK, 0)
+		switch odd {
+		case 6, 7:
+			next--
+			send(300*time.Millisecond, tcp.FIN|tcp.ACK, 0)
+		default:
+			acked++
+			send(time.Duration(rng.IntN(2))*pause, tcp.ACK, 0)
+		}
+	}
+	unheard := 0
+	want := sameAtAGlance(t, pointOf("span", tableOf(pkts), begin, len(pkts)), func(g *flows.Glance) {
+		if g.Unheard != 0 {
+			unheard++
+		}
+	})
+	if unheard < crowd*4/10 || unheard == crowd || want[ClosedNormally] == 0 || want[CaptureGap] <= mostInDanger || want[Idle] == 0 {
+		t.Errorf("%d of %d are of one end, of %v: the test tests nothing", unheard, crowd, want)
+	}
+}

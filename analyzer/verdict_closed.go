@@ -35,7 +35,33 @@ func closedByEnds(s *Subject) Answer {
 			return Answer{Verdict: v}
 		}
 	}
-	return Answer{}
+	return s.closedUnheard(v)
+}
+
+// closedUnheard tells of a FIN of the one end whose segments were captured: what acknowledges
+// it is not in the capture, but a host sends a FIN again that nobody acknowledges.
+func (s *Subject) closedUnheard(v *Verdict) Answer {
+	i := s.firstOf(flows.FIN)
+	if i < 0 || s.unanswered() > 0 || s.goesOn(&s.Passages[i]) < shortIdle {
+		return Answer{}
+	}
+	fin := &s.Passages[i]
+	if slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.lacksSide(x.Vantage, other(fin.From)) }) {
+		return Answer{}
+	}
+	if own := &s.flow.Sides[fin.From]; own.Segments < 3 && !own.ISNKnown { // a scanner's is no end of a connection
+		return Answer{}
+	}
+	if slices.ContainsFunc(s.Passages[i+1:], func(p Passage) bool {
+		return p.From == fin.From && (p.Kind == flows.FIN || p.Kind == flows.Retransmission)
+	}) {
+		return Answer{}
+	}
+	who, peer := sideName(fin.From), sideName(other(fin.From))
+	v.At, v.Confidence = fin.At, Likely
+	v.Summary = fmt.Sprintf("The %s closed its direction with a FIN and did not send it again, so it was acknowledged. What the %s sent was not captured.", who, peer)
+	v.Unknown = []string{"everything about the other direction: capture on the host itself, or mirror both directions"}
+	return Answer{Verdict: v}
 }
 
 // sentRST reports whether any capture holds the RST with which a side ended the connection.

@@ -22,8 +22,8 @@ func idleAtEnd(s *Subject) Answer {
 			Unknown: []string{"whether the connection crosses the whole path: nothing of it does since the probes began"}}}
 	}
 	tail := s.Ends[1].Sub(s.lastActivity())
-	if f.Count(flows.KeepaliveProbe) > 0 && tail < 2*longestPeriod(f) {
-		return Answer{}
+	if (f.Count(flows.KeepaliveProbe) > 0 || !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) })) && tail < 2*longestPeriod(f) {
+		return Answer{} // of one direction, too, what comes at a pace is awaited
 	}
 	longest := longestSurvived(s, len(s.Passages))
 	if s.repeatsAgain() || tail < shortIdle || tail <= longest && f.Count(flows.KeepaliveProbe) == 0 && tail < longIdle {

@@ -25,6 +25,7 @@ type Glance struct {
 	Unanswered  bool          // a SYN, perhaps sent again, and nothing else by anybody
 	Refused     bool          // likewise, but for the RST that turns it down
 	Lone        Lone          // whether one segment that is neither SYN nor FIN is all there is
+	Unheard     tcp.Instant   // when it was closed, where one end alone was seen, in order from its SYN to its FIN; else 0
 
 	// What other vantage points can know it by. Indexes are Client and Server.
 	ClientHi   bool // the client is the key's Hi end
@@ -117,6 +118,9 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 			c.open[0]|c.open[1] == 0 && c.flags&coldWaits == 0 && c.icmps == 0 && c.rsts == 0 &&
 			h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
 		g.Survived, g.Period, g.Closing = t.pauses(c)
+		if h.unheard(c, 0) || h.unheard(c, 1) {
+			g.Unheard = onlyFIN(t.arena.events(c.story))
+		}
 	}
 	g.RolesKnown, g.ClientHi = c.flags&coldRoles != 0, c.flags&coldReversed != 0
 	for side := range g.ISN {
@@ -143,6 +147,27 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 		}
 		g.Lone = t.lone(c)
 	}
+}
+
+// unheard reports whether all that was seen of a flow is how end e, and it alone, opened,
+// used and closed it.
+func (h *hot) unheard(c *cold, e int) bool {
+	const closed = stSeen | stKnown | stSYN | stFIN
+	return h.state[e]&closed == closed && (h.state[e]|h.state[1-e])&(stRST|stTentative|stShut|stChallenge|stLate) == 0 && h.state[1-e]&(stSeen|stSYN|stFIN) == 0 &&
+		c.retrans[e] == 0 && c.segments[e] > 2 && c.octets[e] > 0 && c.open[0]|c.open[1] == 0 && c.probes[e] == 0 && c.icmps == 0 && c.rsts == 0 && c.flags&(coldWaits|coldRare|coldMidway) == 0
+}
+
+// onlyFIN returns when the only FIN of a story was seen; 0 where there are more, or none.
+func onlyFIN(evs []event) (at tcp.Instant) {
+	for i := range evs {
+		if ev := &evs[i]; ev.kind == FIN && ev.bits&evTail == 0 {
+			if at != 0 {
+				return 0
+			}
+			at = ev.at
+		}
+	}
+	return at
 }
 
 // youngPauses is pauses for a flow that ended while it was young; what it survived is

@@ -47,6 +47,31 @@ const (
 `
 )
 
+// usedClosed and servedClosed are how an end of one closes it, goesOn what the captures hold later.
+const (
+	usedClosed = `
+2s     C > S FIN,ACK seq 111 ack 911
+2022ms C > S ACK     seq 112 ack 912
+`
+	servedClosed = `
+2s     S > C FIN,ACK seq 911 ack 111
+2011ms S > C ACK     seq 912 ack 112
+`
+	goesOn = `
+9s C > S UDP len 20
+`
+)
+
+// atPace is a connection on which the client asks each minute, of which that alone is captured.
+const atPace = `
+delay C 10ms
+delay S 10ms
+0    C > S ACK seq 99 ack 900
+60s  C > S ACK seq 99 ack 900
+120s C > S ACK seq 99 ack 900
+180s C > S ACK seq 99 ack 900
+`
+
 // serverUnheard is a session of which nothing that the server sends arrives after two hours.
 const serverUnheard = used + `
 7200s   C > S ACK     seq 110 ack 911
@@ -66,6 +91,8 @@ delay C 10ms
 var ofOneDirection = []conversation{
 	{"both hold what the server sends, and it gives up", toClient(usedThenVain), "capture-gap", "capture-gap", "capture-gap"},
 	{"both hold what the client sends, and it is used", toServer(usedThenVain), "capture-gap", "capture-gap", "capture-gap"},
+	{"both hold the keepalives of the client, and not their answers", atPace + "230s C > S UDP len 20\n", "capture-gap", "capture-gap", "capture-gap"},
+	{"both hold the keepalives of the client, which end, and not their answers", atPace + "900s C > S UDP len 20\n", "idle", "idle", "idle"},
 	{"a SYN, of captures that would not hold the answer", refusedUnseen, "capture-gap", "capture-gap", "capture-gap"},
 	{"a SYN that is sent again, of captures that would not hold the answer", refusedUnseen + `
 4s C > S SYN seq 99 mss 1460
@@ -73,6 +100,11 @@ var ofOneDirection = []conversation{
 `, "not-established proven unanswered", "not-established proven unanswered", "not-established proven unanswered"},
 	{"each holds what comes in", arriving(usedThenClosed), "healthy", "capture-gap", "capture-gap"},
 	{"each holds what comes in, and a FIN does", arriving(usedThenClosed + closing), "capture-gap", "capture-gap", "capture-gap"},
+	{"both hold what the client sends, and it closes", toServer(used+usedClosed) + goesOn, "closed likely", "closed likely", "closed likely"},
+	{"both hold what the server sends, and it closes", toClient(used + servedClosed + "9s S > C UDP len 20\n"), "closed likely", "closed likely", "closed likely"},
+	{"both hold what the client sends, and they end soon after it closes", toServer(used + usedClosed), "capture-gap", "capture-gap", "capture-gap"},
+	{"both hold what the client sends, and its FIN is sent again", toServer(used+usedClosed) + "2244ms C > S FIN,ACK seq 111 ack 911\n" + goesOn, "idle", "idle", "idle"},
+	{"a FIN alone, of a scan", "delay C 10ms\n1s C > S FIN seq 99\n" + goesOn, "idle", "idle", "idle"},
 	{"the client's holds what the client sends, the server's all", clientOnly(trainHealed), "healthy", "-", "healthy"},
 	{"the client's holds what the client sends, the server's all of a clean end", clientOnly(session + `
 +1s   C > S FIN,ACK seq 157 ack 900 ts 43068 46057
