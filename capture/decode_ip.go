@@ -272,10 +272,8 @@ func (w *walk) setKey(sport, dport uint16) {
 	if p.Reversed {
 		src, dst, sport, dport = dst, src, dport, sport
 	}
-	p.Key = Key{
-		Lo: [4]uint32{2: v4Prefix, 3: src}, Hi: [4]uint32{2: v4Prefix, 3: dst},
-		Ports: uint32(sport)<<16 | uint32(dport), Overlay: w.overlay,
-	}
+	p.Key.SetIPv4(src, dst, uint32(sport)<<16|uint32(dport)) // field by field: a whole one would be made elsewhere and copied
+	p.Key.Overlay = w.overlay
 }
 
 // words reads the IPv6 address at an offset.
