@@ -123,6 +123,9 @@ func plainRow(buf []byte, pkts []Packet) int {
 		header := flags >> 26 & 0x3c // of TCP
 		total := uint32(be16(h[16:]))
 		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 34+header > size {
+			if plain6(buf, p) {
+				continue
+			}
 			switch one := pkts[i : i+1]; plainOtherwise(buf, one) {
 			case TCP:
 				continue
@@ -167,11 +170,11 @@ func plainRow(buf []byte, pkts []Packet) int {
 	return len(pkts)
 }
 
-// plainOtherwise decodes one frame that is plain in another way, and returns what it is; of
+// plainOtherwise decodes one frame that is plain in a rarer way, and returns what it is; of
 // one that is not plain it writes nothing.
 func plainOtherwise(buf []byte, one []Packet) Proto {
 	p := &one[0]
-	if plain6(buf, p) || plainOther(buf, p) || plainTagged(buf, one) {
+	if plainOther(buf, p) || plainTagged(buf, one) {
 		return p.Proto
 	}
 	return Undecoded
