@@ -32,7 +32,7 @@ import (
 const (
 	youngMost   = 32    // segments of a young flow
 	youngEvents = 16    // that it counts as: most have fewer segments
-	youngFlows  = 32768 // that are young at a time and have not ended; the oldest grow up
+	youngFlows  = 60000 // that are young at a time and have not ended; the oldest grow up. Half of the events of a table hold as many
 )
 
 // Bits of a young flow's tsval[0]. Those of the Hi end are the next ones.
@@ -110,7 +110,7 @@ type nursery struct {
 
 const (
 	nurseryChunk = 4096 // segments
-	nurseryMost  = 64   // chunks, before flows grow up to make room
+	nurseryMost  = 256  // chunks, before flows grow up to make room
 )
 
 // at returns the segment at a place; places are counted from 1.

@@ -10,10 +10,17 @@ import (
 // of the nursery than is allowed, and what is counted of each chunk holds.
 func TestNurseryIsBounded(t *testing.T) {
 	var table feeder
+	table.Options.MaxEvents = 20_000_000 // no other limit
 	open := func(client uint32) {
 		table.send(client, false, tcp.Segment{Seq: 99, Flags: tcp.SYN, Win: 100})
 		table.send(client, true, tcp.Segment{Seq: 499, Ack: 100, Flags: tcp.SYN | tcp.ACK, Win: 100})
 		table.send(client, false, tcp.Segment{Seq: 100, Ack: 500, Flags: tcp.ACK, Win: 100})
+	}
+	use := func(client uint32) { // twenty segments
+		for octet := range tcp.Seq(10) {
+			table.send(client, false, tcp.Segment{Seq: 100 + octet, Ack: 500, Len: 1, Flags: tcp.ACK, Win: 100})
+			table.send(client, true, tcp.Segment{Seq: 500, Ack: 101 + octet, Flags: tcp.ACK, Win: 100})
+		}
 	}
 	young := func() (n int, ofChunk []uint32) {
 		ofChunk = make([]uint32, len(table.nursery.births))
@@ -53,21 +60,28 @@ func TestNurseryIsBounded(t *testing.T) {
 		client++
 	}
 	check(ended + 8000)
-	for len(table.nursery.full) < nurseryMost-1 && client < 100_000 {
+	for client < ended+youngFlows+1000 {
 		open(client)
 		client++
 	}
 	check(ended + youngFlows)
-	for range 20_000 {
+	most := 0
+	for range 60_000 {
 		open(client)
+		use(client)
+		most = max(most, len(table.nursery.full))
 		client++
 	}
-	check(youngFlows)
-	for range 200_000 {
-		open(client)
-		client++
+	if most < nurseryMost-1 {
+		t.Errorf("%d chunks were full at most: the test tests nothing", most)
 	}
-	check(youngFlows)
+	n, _ := young()
+	check(min(n, youngFlows))
+	for slot := range uint32(ended) {
+		if table.narrow.record(slot).young() {
+			t.Fatal("what ended first is young")
+		}
+	}
 	for id := range table.Flows() {
 		if f, ok := table.Flow(id); !ok || len(f.Events) == 0 {
 			t.Fatalf("flow %v has no story", id)
