@@ -215,7 +215,7 @@ func nothingKnown(s *Subject) Verdict {
 	case s.asksToTheEnd():
 		v.Summary = "The capture ends before the SYN could be answered."
 		v.Unknown = []string{"what came next: let the capture run longer"}
-	case len(s.Seen) > 1 && !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) }):
+	case len(s.Seen) > 1 && s.onlyHalfSeen():
 		v.Summary = "None of the captures holds both directions of the connection, so it cannot be said whether anything was answered."
 		v.Unknown = []string{"what each capture lacks: capture on the hosts themselves, or mirror both directions"}
 	case len(s.Seen) > 1 && slices.ContainsFunc(s.Seen, s.halfSeen):

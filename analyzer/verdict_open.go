@@ -22,7 +22,7 @@ func idleAtEnd(s *Subject) Answer {
 			Unknown: []string{"whether the connection crosses the whole path: nothing of it does since the probes began"}}}
 	}
 	tail := s.Ends[1].Sub(s.lastActivity())
-	if (f.Count(flows.KeepaliveProbe) > 0 || !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) })) && tail < 2*longestPeriod(f) {
+	if (f.Count(flows.KeepaliveProbe) > 0 || s.onlyHalfSeen()) && tail < 2*longestPeriod(f) {
 		return Answer{} // of one direction, too, what comes at a pace is awaited
 	}
 	longest := longestSurvived(s, len(s.Passages))
@@ -200,6 +200,11 @@ func healthyAtEnd(s *Subject) Answer {
 // not answered in it may have been.
 func (s *Subject) halfSeen(x pairing.Sighting) bool {
 	return s.lacksSide(x.Vantage, flows.Client) || s.lacksSide(x.Vantage, flows.Server)
+}
+
+// onlyHalfSeen reports whether no capture holds both directions of the connection.
+func (s *Subject) onlyHalfSeen() bool {
+	return !slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.halfSeen(x) })
 }
 
 // bothArrive reports whether captures of what comes in alone, one at each end, show that

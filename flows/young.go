@@ -32,7 +32,7 @@ import (
 const (
 	youngMost   = 32    // segments of a young flow
 	youngEvents = 16    // that it counts as: most have fewer segments
-	youngFlows  = 60000 // that are young at a time and have not ended; the oldest grow up. Half of the events of a table hold as many
+	youngFlows  = 60000 // that are young at a time and have not ended; the oldest grow up. As many count as half of the events of a table, nearly
 )
 
 // Bits of a young flow's tsval[0]. Those of the Hi end are the next ones.
