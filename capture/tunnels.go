@@ -139,6 +139,9 @@ func (w *walk) udp(at int) (layer, int) {
 		return done, 0
 	}
 	w.pass(HeaderUDP, at, 8)
+	if !tunnelPorts(be32(w.b[at:])) {
+		return done, 0
+	}
 	sport, dport := be16(w.b[at:]), be16(w.b[at+2:])
 	is := func(port uint16) bool { return sport == port || dport == port }
 	switch at += 8; {
@@ -157,7 +160,7 @@ func (w *walk) udp(at int) (layer, int) {
 }
 
 // tunnelPorts reports whether UDP between two ports, source << 16 | destination, may
-// be a tunnel: see walk.udp.
+// be a tunnel.
 func tunnelPorts(ports uint32) bool {
 	return isTunnel(uint16(ports>>16)) || isTunnel(uint16(ports))
 }
