@@ -32,7 +32,7 @@ import (
 const (
 	youngMost   = 32    // segments of a young flow
 	youngEvents = 16    // that it counts as: most have fewer segments
-	youngFlows  = 60000 // that are young at a time and have not ended; the oldest grow up. As many count as half of the events of a table, nearly
+	youngFlows  = 60000 // that are young at a time and have not ended; the oldest grow up. By default the arena has room for few more (see bear)
 )
 
 // Bits of a young flow's tsval[0]. Those of the Hi end are the next ones.
@@ -299,7 +299,7 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	}
 	left := uint8(0)
 	if uint64(pkt.At-h.last) >= uint64(gapMin) {
-		if !t.mayPause(r, b, pkt) {
+		if !t.takePause(r, b, pkt) {
 			return false
 		}
 		left = youngGap | youngSum
@@ -363,10 +363,10 @@ func (t *Table) youth(p *pool, r *record, slot uint32, b *capture.Batch, pkt *ca
 	return true
 }
 
-// mayPause reports whether the next segment of a young flow may come behind an idle gap: none of
-// the handshake, which would tell a round trip, nor one that could be a heartbeat, which is
-// known by a payload that is gone when the flow grows up.
-func (t *Table) mayPause(r *record, b *capture.Batch, pkt *capture.Packet) bool {
+// takePause notes the idle gap before the next segment of a young flow, and reports whether that may
+// come behind one: none of the handshake may, which would tell a round trip, nor one that could be
+// a heartbeat, which is known by a payload that is gone when the flow grows up.
+func (t *Table) takePause(r *record, b *capture.Batch, pkt *capture.Packet) bool {
 	h, seg := &r.hot, &pkt.Seg
 	if pkt.At < h.last || h.win[0]+h.win[1] <= 2 || seg.Flags.Has(tcp.RST) || t.Options.Learn {
 		return false
