@@ -31,7 +31,7 @@ func hostsOf(p *pairing.Pair) hostsKey {
 // connection was silent, from quiet on, is one, too, where nothing crosses after it.
 func (s *Subject) gatherControls(others []*Subject, quiet, since tcp.Instant, survived time.Duration) {
 	s.Controls = s.Controls[:0]
-	beside := slices.Clone(someOf(others, maxControls+1))
+	beside := slices.Clone(flows.FirstAndLast(others, maxControls+1))
 	beside = slices.DeleteFunc(beside, func(other *Subject) bool { return other.id == s.id })
 	answered := s.answeredPorts(beside)
 	for _, other := range beside {
@@ -45,16 +45,6 @@ func (s *Subject) gatherControls(others []*Subject, quiet, since tcp.Instant, su
 		}
 	}
 	slices.SortStableFunc(s.Controls, func(a, b Control) int { return cmp.Compare(a.At, b.At) })
-}
-
-// someOf returns at most so many connections of a list: the first ones, and mostly the
-// last, among which a fresh login would be.
-func someOf[T any](list []T, most int) []T {
-	if len(list) <= most {
-		return list
-	}
-	early := most / 4
-	return append(slices.Clone(list[:early]), list[len(list)-(most-early):]...)
 }
 
 // answeredPorts returns the server's ports of which any connection ever crossed: what is

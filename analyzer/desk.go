@@ -254,7 +254,7 @@ func (d *desk) plainOf(k hostsKey) []*Subject {
 	if read {
 		return list
 	}
-	for _, i := range someOf(d.plainHosts[k], max(maxControls-len(d.byHosts[k]), maxControls/4)) {
+	for _, i := range flows.FirstAndLast(d.plainHosts[k], max(maxControls-len(d.byHosts[k]), maxControls/4)) {
 		list = append(list, d.open(&d.result.Plain[i]))
 	}
 	if len(d.plainRead) > 64 { // bounded: hosts come in runs

@@ -157,7 +157,7 @@ func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pa
 func (s *Subject) seenAt(vantage int) *Subject {
 	one := s.partAt(vantage)
 	one.others = func(hostsKey) (list []*Subject) {
-		for _, other := range someOf(s.others(hostsOf(s.Pair)), maxControls) {
+		for _, other := range flows.FirstAndLast(s.others(hostsOf(s.Pair)), maxControls) {
 			if other.sightingAt(vantage) != nil {
 				list = append(list, other.partAt(vantage))
 			}

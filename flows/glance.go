@@ -282,18 +282,23 @@ func (c *cold) kept(evs []event) int {
 	return -1
 }
 
-// SomeOfHosts returns up to limit flows between the two hosts of a key: the
-// first ones, and mostly the last, among which a fresh login would be.
+// FirstAndLast returns at most so many of a list in the order of time: the first ones, and
+// mostly the last, among which a fresh login would be.
+func FirstAndLast[T any](list []T, most int) []T {
+	if len(list) <= most {
+		return list
+	}
+	early := most / 4
+	return append(slices.Clone(list[:early]), list[len(list)-(most-early):]...)
+}
+
+// SomeOfHosts returns up to limit flows between the two hosts of a key (see FirstAndLast).
 func (t *Table) SomeOfHosts(k *capture.Key, limit int) []FlowID {
 	all := t.between(k)
 	if all == nil {
 		return nil
 	}
-	handles := all.handles
-	if len(handles) > limit {
-		early := limit / 4
-		handles = append(slices.Clone(handles[:early]), handles[len(handles)-(limit-early):]...)
-	}
+	handles := FirstAndLast(all.handles, limit)
 	ids := make([]FlowID, len(handles))
 	for i, handle := range handles {
 		p, slot := t.at(handle)
