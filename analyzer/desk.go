@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"kaflow/capture"
 	"kaflow/facts"
 	"kaflow/flows"
 	"kaflow/pairing"
@@ -104,6 +105,7 @@ type crowd struct {
 
 	now    tcp.Instant // when the capture ends, or a live one is asked
 	oneWay bool        // it may hold one direction only
+	holes  []capture.Interval
 }
 
 // atGlance returns what one of very many connections comes to without a close
@@ -124,8 +126,8 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 	case g.Lone != flows.NotLone:
 		c.lone++
 		return loneAtGlance(g, end), c.lone > mostInDanger
-	case g.Unheard != 0 && c.oneWay:
-		if c.now.Sub(g.Unheard) >= shortIdle { // see closedUnheard
+	case g.Unheard != 0 && c.oneWay && !holesAt(c.holes, g.Unheard, g.Unheard.Add(shortIdle)): // see closedUnheard
+		if c.now.Sub(g.Unheard) >= shortIdle {
 			return plainClosed, true
 		}
 		c.unheard++
@@ -309,7 +311,7 @@ func (d *desk) cases(r *Report) []brief {
 		}
 	} else {
 		end := d.spans[0].last
-		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{now: max(end, d.points[0].Table.Now()), oneWay: !d.points[0].Table.BothWays()}
+		crowded, many := d.points[0].Table.Live() > manyFlows, crowd{now: max(end, d.points[0].Table.Now()), oneWay: !d.points[0].Table.BothWays(), holes: d.points[0].Holes}
 		for g := range d.points[0].Table.Glances() {
 			if g.Settled(end) {
 				d.setAside(plainOrClosed(g.Closed), plainCase(g.ID))

@@ -43,16 +43,32 @@ func tableOf(pkts []capture.Packet) *flows.Table {
 	return &table
 }
 
+// crowded is how many connections are so many that those that come in floods are counted at a
+// glance.
+const crowded = manyFlows + mostInDanger + 5000
+
+// crowdOf is the vantage point of a capture of so many connections to one server, which begin one
+// after the other over a while. talk sends the segments of connection n, each so long after it
+// began; back says that the server does.
+func crowdOf(seed uint64, over time.Duration, talk func(n int, rng *rand.Rand, send func(back bool, after time.Duration, seg tcp.Segment))) pairing.Point {
+	rng, begin := rand.New(rand.NewPCG(seed, seed+1)), tcp.Instant(1_700_000_000e9)
+	var pkts []capture.Packet
+	for n := range crowded {
+		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, uint16(1+n%1000)), 0)
+		at := begin.Add(time.Duration(n) * over / crowded)
+		talk(n, rng, func(back bool, after time.Duration, seg tcp.Segment) {
+			seg.TTL, seg.IPID = 60, uint16(rng.Uint32())
+			pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed != back, Seg: seg, DataLen: seg.Len, At: at.Add(after)})
+		})
+	}
+	return pointOf("crowd", tableOf(pkts), begin, len(pkts))
+}
+
 // A capture full of single segments, as of a scan or a flood, counts most of
 // them at a glance. What they are counted as is what a close look at each says.
 func TestLoneSegmentsAtAGlance(t *testing.T) {
-	const crowd, seconds = manyFlows + mostInDanger + 5000, 10
-	rng := rand.New(rand.NewPCG(3, 4))
-	var pkts []capture.Packet
-	begin := tcp.Instant(1_700_000_000e9)
-	for n := range crowd {
-		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, 443), 0)
-		seg := tcp.Segment{Seq: tcp.Seq(rng.Uint32()), Win: 1000, TTL: 60, Flags: tcp.ACK, Ack: tcp.Seq(rng.Uint32())}
+	point := crowdOf(3, 10*time.Second, func(n int, rng *rand.Rand, send func(bool, time.Duration, tcp.Segment)) {
+		seg := tcp.Segment{Seq: tcp.Seq(rng.Uint32()), Win: 1000, Flags: tcp.ACK, Ack: tcp.Seq(rng.Uint32())}
 		switch rng.IntN(7) {
 		case 0:
 			seg.Flags, seg.Ack, seg.Win = tcp.RST, 0, 0
@@ -67,21 +83,16 @@ func TestLoneSegmentsAtAGlance(t *testing.T) {
 		case 5:
 			seg.Flags |= tcp.PSH | tcp.URG
 		}
-		if n%2 == 0 {
-			reversed = !reversed
-		}
-		pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed, Seg: seg, DataLen: seg.Len,
-			At: begin.Add(time.Duration(n) * seconds * time.Second / crowd)})
-	}
-	point := pointOf("flood", tableOf(pkts), begin, crowd)
+		send(n%2 == 0, 0, seg)
+	})
 	lone := 0
 	want := sameAtAGlance(t, point, func(g *flows.Glance) {
 		if g.Lone != flows.NotLone {
 			lone++
 		}
 	})
-	if lone < crowd*8/10 || len(want) < 3 {
-		t.Errorf("%d of %d are single segments, of %v: the test tests nothing", lone, crowd, want)
+	if lone < crowded*8/10 || len(want) < 3 {
+		t.Errorf("%d of %d are single segments, of %v: the test tests nothing", lone, crowded, want)
 	}
 }
 
@@ -108,17 +119,8 @@ func sameAtAGlance(t *testing.T, point pairing.Point, each func(*flows.Glance)) 
 // Of connections that were turned down, as those of a port scan are, most are counted at a
 // glance, too.
 func TestRefusalsAtAGlance(t *testing.T) {
-	const crowd, seconds = manyFlows + mostInDanger + 5000, 10
-	rng := rand.New(rand.NewPCG(5, 6))
-	begin := tcp.Instant(1_700_000_000e9)
-	var pkts []capture.Packet
-	for n := range crowd {
-		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, uint16(1+n%1000)), 0)
-		at, isn := begin.Add(time.Duration(n)*seconds*time.Second/crowd), tcp.Seq(rng.Uint32())
-		send := func(back bool, after time.Duration, seg tcp.Segment) {
-			seg.TTL, seg.IPID = 60, uint16(rng.Uint32())
-			pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed != back, Seg: seg, At: at.Add(after)})
-		}
+	point := crowdOf(5, 10*time.Second, func(_ int, rng *rand.Rand, send func(bool, time.Duration, tcp.Segment)) {
+		isn := tcp.Seq(rng.Uint32())
 		rst, after := tcp.Segment{Ack: isn + 1, Flags: tcp.RST | tcp.ACK}, time.Millisecond
 		send(false, 0, tcp.Segment{Seq: isn, Win: 1024, Flags: tcp.SYN})
 		switch rng.IntN(12) {
@@ -136,79 +138,96 @@ func TestRefusalsAtAGlance(t *testing.T) {
 			after = 3 * time.Second
 		}
 		send(true, after, rst)
-	}
+	})
 	refused := 0
-	want := sameAtAGlance(t, pointOf("scan", tableOf(pkts), begin, len(pkts)), func(g *flows.Glance) {
+	want := sameAtAGlance(t, point, func(g *flows.Glance) {
 		if g.Refused {
 			refused++
 		}
 	})
-	if refused < crowd*5/10 || refused == crowd || want[NotEstablished] == 0 {
-		t.Errorf("%d of %d are turned down, of %v: the test tests nothing", refused, crowd, want)
+	if refused < crowded*5/10 || refused == crowded || want[NotEstablished] == 0 {
+		t.Errorf("%d of %d are turned down, of %v: the test tests nothing", refused, crowded, want)
 	}
 }
 
 // Of a capture of one direction the connections that the end that was captured has closed are counted
-// at a glance, too.
+// at a glance, too, but not where it recorded nothing for a while behind their FIN.
 func TestOneDirectionAtAGlance(t *testing.T) {
-	const crowd, seconds = manyFlows + mostInDanger + 5000, 5
-	rng := rand.New(rand.NewPCG(7, 8))
-	begin := tcp.Instant(1_700_000_000e9)
-	var pkts []capture.Packet
-	for n := range crowd {
-		key, reversed := capture.MakeKey(endOf(0x0a000000+uint32(n), uint16(1024+n%50_000)), endOf(0xc0000201, 80), 0)
-		at, next, acked := begin.Add(time.Duration(n)*seconds*time.Second/crowd), tcp.Seq(rng.Uint32()), tcp.Seq(rng.Uint32())
-		send := func(after time.Duration, flags tcp.Flags, octets uint32) {
-			at = at.Add(after)
-			seg := tcp.Segment{Seq: next, Ack: acked, Win: 1024, Flags: flags, Len: octets, TTL: 60, IPID: uint16(rng.Uint32())}
-			next = seg.End()
-			pkts = append(pkts, capture.Packet{Proto: capture.TCP, Key: key, Reversed: reversed, Seg: seg, At: at})
+	for _, c := range []struct {
+		pause time.Duration
+		holed bool
+	}{{2 * time.Second, false}, {2 * time.Second, true}, {12 * time.Second, false}} {
+		point := crowdOf(7, 5*time.Second, func(n int, rng *rand.Rand, send func(bool, time.Duration, tcp.Segment)) {
+			oneDirection(n < crowded/4, c.pause, rng, send)
+		})
+		if c.holed {
+			from := point.Files[0].First.Add(time.Second)
+			point.Holes = []capture.Interval{{From: from, To: from.Add(time.Millisecond), Why: capture.WhyDropped}}
 		}
-		odd, pause := rng.IntN(24), time.Duration(0)
-		if n < crowd/4 { // others would go on beyond the rest
-			pause = 2 * time.Second
-		}
-		if odd != 0 {
-			send(0, tcp.SYN, 0)
-			pkts[len(pkts)-1].Seg.Ack = 0
-		}
-		send(time.Millisecond, tcp.ACK, 0)
-		for range rng.IntN(4) {
-			send(time.Millisecond, tcp.ACK|tcp.PSH, 40)
-			acked += 100
-		}
-		switch odd {
-		case 1: // it stays open
-			continue
-		case 2: // something is missing
-			next += 7
-		case 3:
-			send(time.Millisecond, tcp.RST, 0)
-			continue
-		case 4:
-			send(pause, tcp.ACK, 0)
-		case 5: // a probe
-			next--
-			send(pause, tcp.ACK, 0)
-			next++
-		}
-		send(time.Millisecond, tcp.FIN|tcp.ACK, 0)
-		switch odd {
-		case 6, 7:
-			next--
-			send(300*time.Millisecond, tcp.FIN|tcp.ACK, 0)
-		default:
-			acked++
-			send(time.Duration(rng.IntN(2))*pause, tcp.ACK, 0)
+		unheard := 0
+		want := sameAtAGlance(t, point, func(g *flows.Glance) {
+			if g.Unheard != 0 {
+				unheard++
+			}
+		})
+		if unheard < crowded*4/10 || unheard == crowded || want[ClosedNormally] == 0 || want[Idle] == 0 || c.pause == 2*time.Second && want[CaptureGap] <= mostInDanger {
+			t.Errorf("%d of %d are of one end, of %v: the test tests nothing", unheard, crowded, want)
 		}
 	}
-	unheard := 0
-	want := sameAtAGlance(t, pointOf("span", tableOf(pkts), begin, len(pkts)), func(g *flows.Glance) {
-		if g.Unheard != 0 {
-			unheard++
+}
+
+// oneDirection sends what a client sends on a connection that it closes, mostly, and that has pauses
+// if it is early: others would go on beyond the rest.
+func oneDirection(early bool, pause time.Duration, rng *rand.Rand, send func(bool, time.Duration, tcp.Segment)) {
+	next, acked, at := tcp.Seq(rng.Uint32()), tcp.Seq(rng.Uint32()), time.Duration(0)
+	sends := func(after time.Duration, flags tcp.Flags, octets uint32) {
+		at += after
+		seg := tcp.Segment{Seq: next, Win: 1024, Flags: flags, Len: octets}
+		if flags != tcp.SYN {
+			seg.Ack = acked
 		}
-	})
-	if unheard < crowd*4/10 || unheard == crowd || want[ClosedNormally] == 0 || want[CaptureGap] <= mostInDanger || want[Idle] == 0 {
-		t.Errorf("%d of %d are of one end, of %v: the test tests nothing", unheard, crowd, want)
+		next = seg.End()
+		send(false, at, seg)
+	}
+	odd := rng.IntN(24)
+	if !early {
+		pause = 0
+	}
+	if odd != 0 {
+		sends(0, tcp.SYN, 0)
+	}
+	sends(time.Millisecond, tcp.ACK, 0)
+	for range rng.IntN(4) {
+		sends(time.Millisecond, tcp.ACK|tcp.PSH, 40)
+		acked += 100
+	}
+	switch odd {
+	case 1: // it stays open
+		return
+	case 2: // something is missing
+		next += 7
+	case 3:
+		sends(time.Millisecond, tcp.RST, 0)
+		return
+	case 4:
+		sends(pause, tcp.ACK, 0)
+	case 5: // a probe
+		next--
+		sends(pause, tcp.ACK, 0)
+		next++
+	case 8: // a late FIN
+		at += pause
+	case 9: // data that is sent again
+		next -= 40
+		sends(300*time.Millisecond, tcp.ACK|tcp.PSH, 40)
+	}
+	sends(time.Millisecond, tcp.FIN|tcp.ACK, 0)
+	switch odd {
+	case 6, 7:
+		next--
+		sends(300*time.Millisecond, tcp.FIN|tcp.ACK, 0)
+	default:
+		acked++
+		sends(time.Duration(rng.IntN(2))*pause, tcp.ACK, 0)
 	}
 }

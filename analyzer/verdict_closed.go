@@ -38,18 +38,30 @@ func closedByEnds(s *Subject) Answer {
 	return s.closedUnheard(v)
 }
 
+// longestRTO is how long a host waits at most before it sends again what nobody acknowledges: two
+// minutes on Linux (TCP_RTO_MAX), 60 s at least (RFC 6298, section 2.5).
+const longestRTO = 2 * time.Minute
+
 // closedUnheard tells of a FIN of the one end whose segments were captured: what acknowledges
 // it is not in the capture, but a host sends a FIN again that nobody acknowledges.
 func (s *Subject) closedUnheard(v *Verdict) Answer {
 	i := s.firstOf(flows.FIN)
-	if i < 0 || s.unanswered() > 0 || s.goesOn(&s.Passages[i]) < shortIdle {
+	if i < 0 || s.unanswered() > 0 {
 		return Answer{}
 	}
-	fin := &s.Passages[i]
-	if slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return !s.lacksSide(x.Vantage, other(fin.From)) }) {
+	fin, due := &s.Passages[i], shortIdle
+	own := &s.flow.Sides[fin.From]
+	if own.Segments < 3 && !own.ISNKnown { // a scanner's is no end of a connection
 		return Answer{}
 	}
-	if own := &s.flow.Sides[fin.From]; own.Segments < 3 && !own.ISNKnown { // a scanner's is no end of a connection
+	if own.Retrans > 0 {
+		due = longestRTO // to which its timer may have backed off
+	}
+	c := clockwork(s.Clocks)
+	if s.goesOn(fin) < due || slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool {
+		at := c.to(x.Vantage, s.Base, fin.At)
+		return !s.lacksSide(x.Vantage, other(fin.From)) || holesAt(s.Points[x.Vantage].Holes, at, at.Add(due))
+	}) {
 		return Answer{}
 	}
 	if slices.ContainsFunc(s.Passages[i+1:], func(p Passage) bool {

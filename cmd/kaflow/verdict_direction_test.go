@@ -62,6 +62,20 @@ const (
 `
 )
 
+// resent is a session whose client sends data again, at ever longer intervals, and then closes it.
+const resent = `
+delay C 10ms
+delay S 10ms
+0      C > S SYN     seq 99 mss 1460
+22ms   C > S ACK     seq 100 ack 900
+1s     C > S PSH,ACK seq 100 ack 900 len 11
+2s     C > S PSH,ACK seq 100 ack 900 len 11
+4s     C > S PSH,ACK seq 100 ack 900 len 11
+8s     C > S PSH,ACK seq 100 ack 900 len 11
+16s    C > S PSH,ACK seq 100 ack 900 len 11
+18s    C > S FIN,ACK seq 111 ack 900
+`
+
 // atPace is a connection on which the client asks each minute, of which that alone is captured.
 const atPace = `
 delay C 10ms
@@ -104,6 +118,8 @@ var ofOneDirection = []conversation{
 	{"both hold what the server sends, and it closes", toClient(used + servedClosed + "9s S > C UDP len 20\n"), "closed likely", "closed likely", "closed likely"},
 	{"both hold what the client sends, and they end soon after it closes", toServer(used + usedClosed), "capture-gap", "capture-gap", "capture-gap"},
 	{"both hold what the client sends, and its FIN is sent again", toServer(used+usedClosed) + "2244ms C > S FIN,ACK seq 111 ack 911\n" + goesOn, "idle", "idle", "idle"},
+	{"both hold what the client sends, again and again, and its FIN just before they end", resent + "22s C > S UDP len 20\n", "capture-gap", "capture-gap", "capture-gap"},
+	{"both hold what the client sends, again and again, and its FIN long before they end", resent + "140s C > S UDP len 20\n", "closed likely", "closed likely", "closed likely"},
 	{"a FIN alone, of a scan", "delay C 10ms\n1s C > S FIN seq 99\n" + goesOn, "idle", "idle", "idle"},
 	{"the client's holds what the client sends, the server's all", clientOnly(trainHealed), "healthy", "-", "healthy"},
 	{"the client's holds what the client sends, the server's all of a clean end", clientOnly(session + `
