@@ -173,11 +173,19 @@ func plainRow(buf []byte, pkts []Packet) int {
 // plainOtherwise decodes one frame that is plain in a rarer way, and returns what it is; of
 // one that is not plain it writes nothing.
 func plainOtherwise(buf []byte, one []Packet) Proto {
-	p := &one[0]
-	if plainOther(buf, p) || plainTagged(buf, one) {
-		return p.Proto
+	p, plain := &one[0], false
+	switch h := (*[plainMost]byte)(buf[p.Data:]); be16(h[12:]) {
+	case etherIPv4:
+		plain = plainUDP(h, p)
+	case etherIPv6:
+		plain = plainUDP6(h, p)
+	case etherVLAN:
+		plain = plainTagged(buf, one)
 	}
-	return Undecoded
+	if !plain {
+		return Undecoded
+	}
+	return p.Proto
 }
 
 // plainTagged decodes one frame that is plain but for a VLAN tag, and reports
@@ -186,7 +194,7 @@ func plainTagged(buf []byte, one []Packet) bool {
 	p := &one[0]
 	base, size := p.Data, p.DataLen
 	h := (*[plainMost]byte)(buf[base:])
-	if t := be16(h[16:]); size < 14+tagSize || be16(h[12:]) != etherVLAN || t != etherIPv4 && t != etherIPv6 {
+	if t := be16(h[16:]); size < 14+tagSize || t != etherIPv4 && t != etherIPv6 {
 		return false
 	}
 	p.Data, p.DataLen = base+tagSize, size-tagSize // all that follows lies as much farther
@@ -199,35 +207,33 @@ func plainTagged(buf []byte, one []Packet) bool {
 	return true
 }
 
-// plainOther decodes one frame that is plain but for UDP that is no tunnel, and reports
-// whether it is such a one; of any other it writes nothing. It is in between the
+// plainUDP decodes one frame that is plain but for UDP that is no tunnel, and reports
+// whether it is such a one; of any other it writes nothing. Such frames stand between the
 // segments of most captures.
-func plainOther(buf []byte, p *Packet) bool {
-	base, size := p.Data, p.DataLen
-	h := (*[plainMost]byte)(buf[base:])
-	switch be16(h[12:]) {
-	case etherIPv4:
-		total := be16(h[16:])
-		if h[14] != 0x45 || h[23] != protoUDP || be16(h[20:])&0x3fff != 0 || total < 28 || size < 42 || tunnelPorts(be32(h[34:])) {
-			return false
-		}
-		src, dst := be32(h[26:]), be32(h[30:])
-		p.Key.SetIPv4(min(src, dst), max(src, dst), 0)
-		p.Reversed = src > dst
-		p.Seg.TTL, p.Seg.IPID, p.Seg.Len = h[22], be16(h[18:]), uint32(total)-20
-		if !straightSum((*[20]byte)(h[14:34])) {
-			p.Note |= NoteBadIPSum
-		}
-	case etherIPv6:
-		length := be16(h[18:])
-		if h[14]>>4 != 6 || h[20] != protoUDP || length < 8 || size < 62 || tunnelPorts(be32(h[54:])) {
-			return false
-		}
-		p.Key, p.Reversed = canonical(words(h[22:38]), words(h[38:54]), 0, 0, 0)
-		p.Seg.TTL, p.Seg.Len = h[21], uint32(length)
-	default:
+func plainUDP(h *[plainMost]byte, p *Packet) bool {
+	total := be16(h[16:])
+	if h[23] != protoUDP || h[14] != 0x45 || be16(h[20:])&0x3fff != 0 || total < 28 || p.DataLen < 42 || tunnelPort(be32(h[34:])) != 0 {
 		return false
 	}
+	src, dst := be32(h[26:]), be32(h[30:])
+	p.Key.SetIPv4(min(src, dst), max(src, dst), 0)
+	p.Reversed = src > dst
+	p.Seg.TTL, p.Seg.IPID, p.Seg.Len = h[22], be16(h[18:]), uint32(total)-20
+	if !straightSum((*[20]byte)(h[14:34])) {
+		p.Note |= NoteBadIPSum
+	}
+	p.Proto, p.Data, p.DataLen = Other, 0, 0
+	return true
+}
+
+// plainUDP6 is plainUDP for IPv6.
+func plainUDP6(h *[plainMost]byte, p *Packet) bool {
+	length := be16(h[18:])
+	if h[20] != protoUDP || h[14]>>4 != 6 || length < 8 || p.DataLen < 62 || tunnelPort(be32(h[54:])) != 0 {
+		return false
+	}
+	p.Key, p.Reversed = canonical(words(h[22:38]), words(h[38:54]), 0, 0, 0)
+	p.Seg.TTL, p.Seg.Len = h[21], uint32(length)
 	p.Proto, p.Data, p.DataLen = Other, 0, 0
 	return true
 }

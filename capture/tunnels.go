@@ -139,38 +139,33 @@ func (w *walk) udp(at int) (layer, int) {
 		return done, 0
 	}
 	w.pass(HeaderUDP, at, 8)
-	if !tunnelPorts(be32(w.b[at:])) {
-		return done, 0
-	}
-	sport, dport := be16(w.b[at:]), be16(w.b[at+2:])
-	is := func(port uint16) bool { return sport == port || dport == port }
-	switch at += 8; {
-	case is(portVXLAN) || is(portVXLANLinux):
+	port := tunnelPort(be32(w.b[at:]))
+	switch at += 8; port {
+	case portVXLAN, portVXLANLinux:
 		return w.vxlan(at)
-	case is(portGeneve):
+	case portGeneve:
 		return w.geneve(at)
-	case is(portGTPU):
+	case portGTPU:
 		return w.gtp(at)
-	case is(portTeredo):
+	case portTeredo:
 		return w.teredo(at)
-	case is(portAYIYA):
+	case portAYIYA:
 		return w.ayiya(at)
 	}
 	return done, 0
 }
 
-// tunnelPorts reports whether UDP between two ports, source << 16 | destination, may
-// be a tunnel.
-func tunnelPorts(ports uint32) bool {
-	return isTunnel(uint16(ports>>16)) || isTunnel(uint16(ports))
-}
-
-func isTunnel(port uint16) bool {
-	switch port {
-	case portVXLAN, portVXLANLinux, portGeneve, portGTPU, portTeredo, portAYIYA:
-		return true
+// tunnelPort returns which of two ports of UDP, source << 16 | destination, is a tunnel's; 0
+// where none is. Of two it is the destination: where a tunnel picks its source by what it
+// carries, that can be any.
+func tunnelPort(ports uint32) uint16 {
+	for _, port := range [2]uint16{uint16(ports), uint16(ports >> 16)} {
+		switch port {
+		case portVXLAN, portVXLANLinux, portGeneve, portGTPU, portTeredo, portAYIYA:
+			return port
+		}
 	}
-	return false
+	return 0
 }
 
 // channelMix spreads the numbers of tunnels over 32 bits (2^32 divided by the

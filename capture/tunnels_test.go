@@ -47,6 +47,8 @@ var tunnelFrames = []struct {
 	{"VXLAN with VNI 0", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 4789, "08000000 00000000", inner, probe4))), false, overlay(0)},
 	{"GENEVE", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 6081, geneveHead, inner, probe4))), false, overlay(100)},
 	{"GENEVE with IP", eth("0800", ip4(17, outer4A, outer4B, udp(40000, 6081, "0000 86dd 00006400", probe6))), true, overlay(100)},
+	{"VXLAN from a port that is GTP-U's", eth("0800", ip4(17, outer4A, outer4B, udp(2152, 4789, vxlanHead, inner, probe4))), false, overlay(100)},
+	{"GTP-U from a port that is VXLAN's", eth("0800", ip4(17, outer4A, outer4B, udp(4789, 2152, "30ff 0035 00000001", probe4))), false, nil},
 	{"GTP-U", eth("0800", ip4(17, outer4A, outer4B, udp(2152, 2152, "30ff 0035 00000001", probe4))), false, nil},
 	{"GTP-U with sequence number", eth("0800", ip4(17, outer4A, outer4B, udp(2152, 2152, "32ff 0039 00000001 0001 0000", probe4))), false, nil},
 	{"GTP-U with extension headers", eth("0800", ip4(17, outer4A, outer4B, udp(2152, 2152, "34ff 0039 00000001 0000 00 85 01 0000 c0 01 0000 00", probe4))), false, nil},
@@ -62,7 +64,7 @@ var tunnelFrames = []struct {
 // no part of a Key.
 var channelled = map[string]bool{
 	"GRE with checksum, key and sequence": true, "NVGRE": true,
-	"GTP-U": true, "GTP-U with sequence number": true, "GTP-U with extension headers": true,
+	"GTP-U": true, "GTP-U from a port that is VXLAN's": true, "GTP-U with sequence number": true, "GTP-U with extension headers": true,
 }
 
 func TestProbeInEveryTunnel(t *testing.T) {
