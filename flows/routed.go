@@ -17,8 +17,20 @@ type Sides struct {
 	sides  map[[4]uint32]uint8
 	pairs  map[[2][4]uint32]hops // of hosts with the router between them: smaller address first
 	recent [1 << 14]passed
+	lately [512]twoHosts // what the maps say, by a hash of the addresses: the same hosts come again
+	age    uint32        // goes on when a host's side is learned: what lately says of others may not hold any more
 
 	segments, copies [2]uint64 // from hosts of each side
+}
+
+// twoHosts is what is known of two hosts, Lo's and Hi's of a key.
+type twoHosts struct {
+	lo, hi [4]uint32
+	age    uint32 // 0: nothing was asked
+	side   [2]uint8
+	known  [2]bool // their sides
+	routed bool    // the router is between them
+	usual  hops
 }
 
 // hops are the TTLs of what a pair of hosts sends, by direction: before the
@@ -36,7 +48,19 @@ const routing = 500 * time.Millisecond
 
 // NewSides returns a parting that has learned nothing yet.
 func NewSides() *Sides {
-	return &Sides{sides: map[[4]uint32]uint8{}, pairs: map[[2][4]uint32]hops{}}
+	return &Sides{sides: map[[4]uint32]uint8{}, pairs: map[[2][4]uint32]hops{}, age: 1}
+}
+
+// of returns what is known of the hosts of a key. It holds until more is learned.
+func (s *Sides) of(k *capture.Key) *twoHosts {
+	h := &s.lately[hostsPrint(k)%uint64(len(s.lately))]
+	if h.age != s.age || h.lo != k.Lo || h.hi != k.Hi {
+		*h = twoHosts{lo: k.Lo, hi: k.Hi, age: s.age}
+		h.side[0], h.known[0] = s.sides[k.Lo]
+		h.side[1], h.known[1] = s.sides[k.Hi]
+		h.usual, h.routed = s.pairs[[2][4]uint32{k.Lo, k.Hi}]
+	}
+	return h
 }
 
 // maxSided bounds the hosts whose side is remembered.
@@ -46,33 +70,38 @@ const maxSided = 1 << 20
 func (s *Sides) Learn(b *capture.Batch) {
 	for i := range b.Pkts[:b.N] {
 		p := &b.Pkts[i]
-		from, to := ends(p)
-		a, knownFrom := s.sides[from]
-		z, knownTo := s.sides[to]
+		if p.Proto != capture.TCP && p.Proto != capture.Echo || p.Key.Lo == p.Key.Hi {
+			continue
+		}
+		h, from, to := s.of(&p.Key), way(p), 1-way(p)
 		before, copied := s.copied(p)
-		if p.Proto == capture.TCP && knownFrom {
-			s.segments[a]++
+		if p.Proto == capture.TCP && h.known[from] {
+			s.segments[h.side[from]]++
 			if copied {
-				s.copies[a]++
+				s.copies[h.side[from]]++
 			}
 		}
-		if !copied || len(s.sides) >= maxSided || len(s.pairs) >= maxSided {
-			continue
+		if !copied || len(s.sides) >= maxSided || len(s.pairs) >= maxSided || h.known == [2]bool{true, true} && h.side[0] == h.side[1] {
+			continue // where both are on one side, they cannot both be right: such a pair is left alone
 		}
-		switch {
-		case !knownFrom && !knownTo: // the first of all, or hosts that meet no known one
-			s.sides[from], s.sides[to] = 0, 1
-		case knownFrom && !knownTo:
-			s.sides[to] = 1 - a
-		case !knownFrom:
-			s.sides[from] = 1 - z
-		case a == z: // they cannot both be right: such a pair is left alone
-			continue
+		if h.known != [2]bool{true, true} {
+			switch {
+			case h.known[from]:
+				h.side[to] = 1 - h.side[from]
+			case h.known[to]:
+				h.side[from] = 1 - h.side[to]
+			default: // the first of all, or hosts that meet no known one
+				h.side[from], h.side[to] = 0, 1
+			}
+			s.sides[p.Key.Lo], s.sides[p.Key.Hi] = h.side[0], h.side[1]
+			h.known = [2]bool{true, true}
+			s.age++
+			h.age = s.age
 		}
-		pair := [2][4]uint32{p.Key.Lo, p.Key.Hi}
-		h := s.pairs[pair]
-		h[way(p)].before, h[way(p)].behind = before, p.Seg.TTL
-		s.pairs[pair] = h
+		if usual := &h.usual[from]; !h.routed || usual.before != before || usual.behind != p.Seg.TTL {
+			usual.before, usual.behind, h.routed = before, p.Seg.TTL, true
+			s.pairs[[2][4]uint32{p.Key.Lo, p.Key.Hi}] = h.usual
+		}
 	}
 }
 
@@ -95,18 +124,23 @@ func (s *Sides) Both() bool {
 // Rewind forgets the packets, not the hosts, before the capture is read again.
 func (s *Sides) Rewind() { clear(s.recent[:]) }
 
-// Keep hides the packets of a batch that the given side, 0 or 1, did not see.
-func (s *Sides) Keep(b *capture.Batch, side uint8) {
-	for i := range b.Pkts[:b.N] {
-		p := &b.Pkts[i]
+// Part hides in a batch the packets that the second side saw, and in another one, which
+// becomes the same otherwise, those that the first saw.
+func (s *Sides) Part(first, second *capture.Batch) {
+	*second = *first
+	for i := range first.Pkts[:first.N] {
+		p := &first.Pkts[i]
 		if p.Proto == capture.Undecoded || p.Proto == capture.ARP {
 			continue
 		}
-		at := s.origin(p)
-		if s.behind(p) {
+		h := s.of(&p.Key)
+		at := h.origin(p)
+		if s.behind(h, p) {
 			at = 1 - at
 		}
-		if at != side {
+		if at == 0 {
+			second.Pkts[i].Hide()
+		} else {
 			p.Hide()
 		}
 	}
@@ -133,12 +167,11 @@ func (s *Sides) Host(b *capture.Batch, side uint8) (string, bool) {
 // behind reports whether a packet was recorded behind the router: it was there
 // before with a higher TTL or, where the two records stand the other way round,
 // has the TTL that packets have there.
-func (s *Sides) behind(p *capture.Packet) bool {
-	h, routed := s.pairs[[2][4]uint32{p.Key.Lo, p.Key.Hi}]
-	if _, copied := s.copied(p); copied || !routed {
-		return copied && routed
+func (s *Sides) behind(h *twoHosts, p *capture.Packet) bool {
+	if _, copied := s.copied(p); copied || !h.routed {
+		return copied && h.routed
 	}
-	usual := h[way(p)]
+	usual := h.usual[way(p)]
 	return p.Proto != capture.ICMPError && usual.behind != 0 && p.Seg.TTL == usual.behind && usual.behind != usual.before
 }
 
@@ -152,15 +185,14 @@ func way(p *capture.Packet) int {
 // origin returns the side that a packet is first seen on. Two hosts of which no
 // packet was routed are taken to be on one side, together. An ICMP error goes to
 // the sender of what it quotes, and is told there.
-func (s *Sides) origin(p *capture.Packet) uint8 {
-	if _, routed := s.pairs[[2][4]uint32{p.Key.Lo, p.Key.Hi}]; routed {
-		from, _ := ends(p)
-		return s.sides[from]
-	}
-	for _, end := range [][4]uint32{p.Key.Lo, p.Key.Hi} {
-		if at, known := s.sides[end]; known {
-			return at
-		}
+func (h *twoHosts) origin(p *capture.Packet) uint8 {
+	switch {
+	case h.routed:
+		return h.side[way(p)]
+	case h.known[0]:
+		return h.side[0]
+	case h.known[1]:
+		return h.side[1]
 	}
 	return 0
 }
@@ -192,12 +224,15 @@ func (s *Sides) copied(p *capture.Packet) (before uint8, copied bool) {
 
 // keyPrint condenses a packet's ends and direction.
 func keyPrint(p *capture.Packet) uint64 {
-	k := &p.Key
-	h := mix(uint64(k.Lo[0])<<32|uint64(k.Lo[1])^0xa0761d64, uint64(k.Lo[2])<<32|uint64(k.Lo[3])|1)
-	h = mix(h^uint64(k.Hi[0])<<32^uint64(k.Hi[1])^0xe7037ed1, uint64(k.Hi[2])<<32|uint64(k.Hi[3])|1)
-	way := uint64(k.Ports)
+	way := uint64(p.Key.Ports)
 	if p.Reversed {
 		way |= 1 << 40
 	}
-	return mix(h^0x8ebc6af0, way|1<<50)
+	return mix(hostsPrint(&p.Key)^0x8ebc6af0, way|1<<50)
+}
+
+// hostsPrint condenses two addresses.
+func hostsPrint(k *capture.Key) uint64 {
+	h := mix(uint64(k.Lo[0])<<32|uint64(k.Lo[1])^0xa0761d64, uint64(k.Lo[2])<<32|uint64(k.Lo[3])|1)
+	return mix(h^uint64(k.Hi[0])<<32^uint64(k.Hi[1])^0xe7037ed1, uint64(k.Hi[2])<<32|uint64(k.Hi[3])|1)
 }

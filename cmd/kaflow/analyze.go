@@ -71,8 +71,8 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 
 	want := a.diagnosis(f, f.name == formats[0].name, sel)
 	taken := a.follow(c.Context(), points, sel, know.Told()) // octets → packets → flows
-	pairs := pair(taken, know)                               // which flow is which, what crossed
-	report := analyzer.Diagnose(taken, pairs, want)          // what is wrong, and why
+	pairs := pair(taken, know)                      // which flow is which, what crossed
+	report := analyzer.Diagnose(taken, pairs, want) // what is wrong, and why
 	if report.Unrelated != "" {
 		a.hint("%s", report.Unrelated)
 	}
@@ -127,21 +127,12 @@ func (a *app) follow(ctx context.Context, points []point, sel selection, told bo
 	for _, i := range streamsFirst(points) {
 		p := &points[i]
 		p.compared = len(points) > 1
-		sides := flows.NewSides()
-		seen := 0
-		at := a.followOne(ctx, p, sel, func(b *capture.Batch) {
-			if seen += b.N; seen <= flows.Learned {
-				sides.Learn(b)
-			}
-		})
-		a.conclude(p.set, at.Table)
-		if sides.Both() && !told && p.only == nil {
-			if parted := a.part(ctx, p, sel); parted != nil {
-				read[i] = parted
-				continue
-			}
+		if told || p.only != nil {
+			read[i] = []pairing.Point{a.followOne(ctx, p, sel, func(*capture.Batch) {})}
+			a.conclude(p.set, read[i][0].Table)
+			continue
 		}
-		read[i] = []pairing.Point{at}
+		read[i] = a.followOrPart(ctx, p, sel)
 	}
 	return slices.Concat(read...)
 }
@@ -164,7 +155,7 @@ func streamsFirst(points []point) []int {
 // followOne reads a vantage point to its end; before is called for each batch
 // before the table takes it.
 func (a *app) followOne(ctx context.Context, p *point, sel selection, before func(*capture.Batch)) pairing.Point {
-	table := &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Digests: p.compared}}
+	table := a.table(p.compared)
 	var batch capture.Batch
 	var first tcp.Instant
 	a.read(ctx, p.set, table, &batch, func() {
@@ -173,6 +164,11 @@ func (a *app) followOne(ctx context.Context, p *point, sel selection, before fun
 		p.others(&batch)
 	})
 	return pairing.Point{Name: p.name, Table: table, Files: a.told(p.set), Frame: p.set.Frame, Holes: p.set.Holes()}
+}
+
+// table returns an empty table for a vantage point, which may be compared with another.
+func (a *app) table(compared bool) *flows.Table {
+	return &flows.Table{Options: flows.Options{MaxFlows: a.flags.maxFlows, MaxEvents: a.flags.maxEvents, Digests: compared}}
 }
 
 // choose leaves in the report what the user selected, and notes whether one of

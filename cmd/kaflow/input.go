@@ -213,9 +213,14 @@ func (a *app) unreadable(err error) {
 // was made of it.
 func (a *app) conclude(set *capture.Set, table *flows.Table) {
 	a.problems(set.Files(), table)
+	a.limits(set.Name(), table)
+}
+
+// limits prints which limits the table of a vantage point hit.
+func (a *app) limits(name string, table *flows.Table) {
 	for _, limit := range table.Limits() {
 		a.limited = true
-		a.complain("%s: %s", set.Name(), limit)
+		a.complain("%s: %s", name, limit)
 	}
 }
 

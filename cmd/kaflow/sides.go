@@ -5,50 +5,115 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"kaflow/capture"
 	"kaflow/flows"
 	"kaflow/pairing"
+	"kaflow/tcp"
 )
+
+// followOrPart reads a vantage point, which becomes two where it turns out to hold packets
+// before and after a router.
+func (a *app) followOrPart(ctx context.Context, p *point, sel selection) []pairing.Point {
+	again := !slices.ContainsFunc(p.paths, func(path string) bool { return !twice(path) })
+	sides, seen := flows.NewSides(), 0
+	begun, stop := context.WithCancel(ctx)
+	at := a.followOne(begun, p, sel, func(b *capture.Batch) {
+		switch seen += b.N; {
+		case seen <= flows.Learned:
+			sides.Learn(b)
+		case again && sides.Both():
+			stop()
+		}
+	})
+	stopped := begun.Err() != nil && ctx.Err() == nil
+	stop()
+	switch {
+	case !sides.Both():
+	case !again:
+		a.hint("%s holds packets before and after a router: in a file, kaflow would compare its two sides", p.name)
+	default:
+		if parted := a.part(ctx, p, sel); parted != nil {
+			return parted
+		}
+	}
+	if stopped && a.reopen(ctx, p) {
+		at = a.followOne(ctx, p, sel, func(*capture.Batch) {})
+	}
+	a.conclude(p.set, at.Table)
+	return []pairing.Point{at}
+}
+
+// reopen opens a vantage point once more, and reports whether that could be done.
+func (a *app) reopen(ctx context.Context, p *point) bool {
+	o, err := a.options(ctx)
+	if err != nil {
+		return false
+	}
+	set, err := capture.Open(o, p.name, p.paths...)
+	if err != nil {
+		a.unreadable(err)
+		return false
+	}
+	p.set.Close()
+	p.set = set
+	return true
+}
 
 // part reads a capture that holds packets before and after a router again, as
 // what either side of the router saw. It returns nil where the capture cannot
 // be read again, or holds nothing of one side.
 func (a *app) part(ctx context.Context, p *point, sel selection) []pairing.Point {
-	for _, path := range p.paths {
-		if !twice(path) {
-			a.hint("%s holds packets before and after a router: in a file, kaflow would compare its two sides", p.name)
-			return nil
-		}
-	}
 	o, err := a.options(ctx)
 	if err != nil {
 		return nil
 	}
-	sides := flows.NewSides()
+	sides, learned := flows.NewSides(), 0
 	var hosts [2]string
-	if err := a.each(ctx, o, p, func(b *capture.Batch) {
+	err = a.each(ctx, o, p, func(b *capture.Batch) {
+		learned += b.N
 		sides.Learn(b)
 		for side := range hosts {
-			if host, found := sides.Host(b, uint8(side)); found && hosts[side] == "" {
-				hosts[side] = host
+			if hosts[side] == "" {
+				hosts[side], _ = sides.Host(b, uint8(side))
 			}
 		}
-	}); err != nil || hosts[0] == "" || hosts[1] == "" {
+	})
+	if err != nil && ctx.Err() == nil || hosts[0] == "" || hosts[1] == "" {
 		return nil
 	}
-	var parted []pairing.Point
-	for side := range hosts {
-		sides.Rewind()
-		q := *p
-		q.compared = true
-		q.name = fmt.Sprintf("%s, side of %s", p.name, hosts[side])
-		if q.set, err = capture.Open(o, q.name, p.paths...); err != nil {
-			return nil
-		}
-		defer q.set.Close()
-		parted = append(parted, a.followOne(ctx, &q, sel, func(b *capture.Batch) { sides.Keep(b, uint8(side)) }))
+	set, err := capture.Open(o, p.name, p.paths...)
+	if err != nil {
+		return nil
 	}
+	defer set.Close()
+	stop, interrupted := func() {}, ctx.Err() != nil
+	if interrupted { // what was read until then is still told
+		ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+	}
+	sides.Rewind()
+	tables := [2]*flows.Table{a.table(true), a.table(true)}
+	var first, second capture.Batch
+	var begin [2]tcp.Instant
+	a.read(ctx, set, tables[0], &first, func() {
+		if learned -= first.N; interrupted && learned <= 0 {
+			stop()
+		}
+		sides.Part(&first, &second)
+		sel.trim(&first, &begin[0])
+		sel.trim(&second, &begin[1])
+		tables[1].Add(&second)
+	})
+	tables[1].Advance(tables[0].Now())
+	parted := make([]pairing.Point, len(tables))
+	for side, table := range tables {
+		parted[side] = pairing.Point{Name: fmt.Sprintf("%s, side of %s", p.name, hosts[side]), Table: table, Files: a.told(set), Frame: set.Frame, Holes: set.Holes()}
+	}
+	a.problems(set.Files(), tables[0])
+	a.limits(parted[0].Name, tables[0])
+	a.limits(parted[1].Name, tables[1])
 	a.hint("%s holds packets before and after a router, and is taken as two vantage points", p.name)
 	return parted
 }
