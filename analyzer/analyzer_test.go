@@ -65,19 +65,19 @@ func TestSilenceMustOutlastByMoreThanTimersAreLate(t *testing.T) {
 // TestSeveralDeathsProveATimer: connections that died above and lived below one
 // idle age raise the cause, unless all died in one silence that they share.
 func TestSeveralDeathsProveATimer(t *testing.T) {
-	dead := func(from, to float64) brief {
-		return brief{verdict: SilentDrop, cause: "idle-expiry", proven: true, killed: time.Duration((to - from) * 1e9), from: at(from), at: at(to)}
+	dead := func(from, to float64) *brief {
+		return &brief{verdict: SilentDrop, cause: "idle-expiry", proven: true, killed: time.Duration((to - from) * 1e9), from: at(from), at: at(to)}
 	}
-	alive := brief{verdict: Healthy, survived: 60 * time.Second}
+	alive := &brief{verdict: Healthy, survived: 60 * time.Second}
 	for _, c := range []struct {
 		name  string
-		cases []brief
+		cases []*brief
 		want  bool
 	}{
-		{"one after the other", []brief{dead(0, 400), dead(1000, 1400), alive}, true},
-		{"all in one silence", []brief{dead(0, 400), dead(10, 420), alive}, false},
-		{"nobody lived", []brief{dead(0, 400), dead(1000, 1400)}, false},
-		{"one alone", []brief{dead(0, 400), alive}, false},
+		{"one after the other", []*brief{dead(0, 400), dead(1000, 1400), alive}, true},
+		{"all in one silence", []*brief{dead(0, 400), dead(10, 420), alive}, false},
+		{"nobody lived", []*brief{dead(0, 400), dead(1000, 1400)}, false},
+		{"one alone", []*brief{dead(0, 400), alive}, false},
 	} {
 		(&desk{}).weigh(c.cases)
 		if got := c.cases[0].causeWhy != ""; got != c.want {

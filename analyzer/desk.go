@@ -19,15 +19,17 @@ type desk struct {
 	result   *pairing.Result
 	clocks   []pairing.Clock
 	spans    []span
-	subjects []*Subject // of pairs
-	byHosts  map[hostsKey][]*Subject
-	renamed  map[hostsKey][]*Subject // by what others than the first vantage point call their hosts
+	subjects []*Subject              // of pairs
+	byHosts  map[hostsKey][]*Subject // of pairs
+	renamed  map[hostsKey]*company   // by what others than the first vantage point call their hosts
 	unasked  map[string]Unasked
 	plain    [plainKinds][]plainCase
 
-	plainHosts map[hostsKey][]int      // of Result.Plain
-	plainRead  map[hostsKey][]*Subject // those that were opened last
-	beside     map[hostsKey][]*Subject // these and the others, as others told them last
+	plainHosts map[hostsKey][]int    // of Result.Plain
+	beside     map[hostsKey]*company // as others told them last
+	read       int                   // subjects that were built for that
+	asks       *Subject              // the one that is judged
+	briefs     []brief               // the piece of their list that is being filled
 
 	stirred  map[hostsKey]bool // hosts of connections to which something happened
 	period   time.Duration     // longest of a connection to which nothing did
@@ -141,7 +143,7 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 const mostInDanger = 10_000
 
 func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
-	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, renamed: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
+	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, renamed: map[hostsKey]*company{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
 	for _, pair := range result.Pairs {
 		s := newSubject(points, clocks, pair, d.spans)
 		d.subjects = append(d.subjects, s)
@@ -160,12 +162,15 @@ func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Cl
 // alsoKnown files a connection under the hosts by which further vantage points know
 // it, where these are others.
 func (d *desk) alsoKnown(s *Subject) {
-	s.renamed = func(k hostsKey) []*Subject { return d.renamed[k] }
+	s.renamed = func(k hostsKey) *company { return d.renamed[k] }
 	names := []hostsKey{hostsOf(s.Pair)}
 	for i := range s.Seen {
 		if k := (hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}); !slices.Contains(names, k) {
 			names = append(names, k)
-			d.renamed[k] = append(d.renamed[k], s)
+			if d.renamed[k] == nil {
+				d.renamed[k] = &company{}
+			}
+			d.renamed[k].list = append(d.renamed[k].list, s)
 		}
 	}
 }
@@ -212,72 +217,13 @@ func (d *desk) fetch(id flows.FlowID) *Subject {
 	return newSubject(d.points, d.clocks, pair, d.spans)
 }
 
-// others returns connections between two hosts, as controls for each other.
-func (d *desk) others(k hostsKey) []*Subject {
-	if !d.single() {
-		list, ok := d.beside[k]
-		if !ok {
-			if d.beside == nil || len(d.beside) > 64 { // bounded: hosts come in runs
-				d.beside = map[hostsKey][]*Subject{}
-			}
-			list = append(slices.Clip(d.byHosts[k]), d.plainOf(k)...)
-			d.beside[k] = list
-		}
-		return list
-	}
-	if list, ok := d.byHosts[k]; ok {
-		return list
-	}
-	if len(d.byHosts) > 64 { // bounded: hosts come in runs
-		clear(d.byHosts)
-	}
-	key := flowKey(k)
-	var list []*Subject
-	for _, id := range d.points[0].Table.SomeOfHosts(&key, maxControls) {
-		if s := d.fetch(id); s != nil {
-			list = append(list, s)
-		}
-	}
-	d.byHosts[k] = list
-	return list
-}
-
-// plainOf returns some of the pairs between two hosts in which nothing happened:
-// the first ones, and mostly the last.
-func (d *desk) plainOf(k hostsKey) []*Subject {
-	if d.plainHosts == nil {
-		d.plainHosts, d.plainRead = map[hostsKey][]int{}, map[hostsKey][]*Subject{}
-		for i := range d.result.Plain {
-			key := &d.result.Plain[i].Key
-			d.plainHosts[hostsKey{key.Lo, key.Hi}] = append(d.plainHosts[hostsKey{key.Lo, key.Hi}], i)
-		}
-	}
-	list, read := d.plainRead[k]
-	if read {
-		return list
-	}
-	for _, i := range flows.FirstAndLast(d.plainHosts[k], max(maxControls-len(d.byHosts[k]), maxControls/4)) {
-		list = append(list, d.open(&d.result.Plain[i]))
-	}
-	if len(d.plainRead) > 64 { // bounded: hosts come in runs
-		clear(d.plainRead)
-	}
-	d.plainRead[k] = list
-	return list
-}
-
 // brief is what is kept of every connection while all are weighed: enough to
 // rank it and to compare it with the others.
 type brief struct {
-	index     int // of subjects; -1 for a flow of a single capture
 	id        flows.FlowID
 	pair      *pairing.PlainPair // of several captures, where nothing happened
-	settled   bool               // of a single capture: nothing happened
-	danger    int
 	verdict   string
 	cause     string
-	proven    bool
-	causeSure bool
 	survived  time.Duration
 	killed    time.Duration
 	from, at  tcp.Instant   // the silence before the death
@@ -285,8 +231,23 @@ type brief struct {
 	bracket   *IdleBracket  // of these; nil: nothing
 	causeWhy  string        // where all connections together raised the cause
 	interval  time.Duration // of the keepalives seen; 0 none
-	port      int           // of the server
-	way       [2]int8       // routers that the client's and the server's segments had passed; -1 not constant
+	index     int32         // of subjects; -1 for a flow of a single capture
+	danger    int32
+	port      uint16  // of the server
+	way       [2]int8 // routers that the client's and the server's segments had passed; -1 not constant
+	settled   bool    // of a single capture: nothing happened
+	proven    bool
+	causeSure bool
+}
+
+// write returns a place for another brief. They are kept in pieces: one list of hundreds
+// of thousands that grows is copied again and again, and leaves as much behind each time.
+func (d *desk) write() *brief {
+	if len(d.briefs) == cap(d.briefs) {
+		d.briefs = make([]brief, 0, 512)
+	}
+	d.briefs = append(d.briefs, brief{})
+	return &d.briefs[len(d.briefs)-1]
 }
 
 // limits returns what the connection says of a path.
@@ -298,8 +259,8 @@ func (b *brief) limits() IdleBracket {
 }
 
 // cases gives every connection its verdict.
-func (d *desk) cases(r *Report) []brief {
-	var out []brief
+func (d *desk) cases(r *Report) []*brief {
+	var out []*brief
 	if !d.single() {
 		for i, s := range d.subjects {
 			out = append(out, d.judge(s, i, s.flow.ID))
@@ -323,7 +284,7 @@ func (d *desk) cases(r *Report) []brief {
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
-			if s := d.fetch(g.ID); s != nil {
+			if s := d.take(g); s != nil {
 				d.stir(s)
 				out = append(out, d.judge(s, -1, g.ID))
 			}
@@ -351,14 +312,16 @@ func (d *desk) setAside(kind plainKind, c plainCase) {
 	d.plain[kind] = append(d.plain[kind], c)
 }
 
-func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
-	s.alone = d.alone(s)
+func (d *desk) judge(s *Subject, index int, id flows.FlowID) *brief {
+	s.alone, d.asks = d.alone(s), s
 	diag := diagnose(s, d.others, d.unasked)
+	d.asks = nil
 	v := &diag.Verdict
-	b := brief{
-		index: index, id: id, danger: dangerOf(v.ID, v.Confidence), verdict: v.ID, cause: v.Cause,
+	b := d.write()
+	*b = brief{
+		index: int32(index), id: id, danger: int32(dangerOf(v.ID, v.Confidence)), verdict: v.ID, cause: v.Cause,
 		proven: v.Confidence == Proven, causeSure: v.CauseConfidence == Proven,
-		interval: intervalOf(diag.Policies), port: int(s.flow.Sides[flows.Server].Addr.Port()),
+		interval: intervalOf(diag.Policies), port: s.flow.Sides[flows.Server].Addr.Port(),
 		survived: diag.Idle.Survived, killed: diag.Idle.Killed, from: v.At.Add(-v.Silence), at: v.At, way: wayOf(s),
 	}
 	if b.survived > 0 || b.killed > 0 || diag.Idle.SurvivedRelearned > 0 {
@@ -371,11 +334,10 @@ func (d *desk) judge(s *Subject, index int, id flows.FlowID) brief {
 // weigh lets what several connections show together raise the cause: where
 // several die above and others live below one idle age, it is a timer. All in
 // one shared silence an outage would look the same.
-func (d *desk) weigh(cases []brief) {
+func (d *desk) weigh(cases []*brief) {
 	var dead []*brief
 	shortest, alive := time.Duration(0), d.survived
-	for i := range cases {
-		b := &cases[i]
+	for _, b := range cases {
 		if b.verdict == SilentDrop && b.killed > 0 {
 			dead = append(dead, b)
 			if shortest == 0 || b.killed < shortest {

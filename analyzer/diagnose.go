@@ -101,7 +101,7 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // diagnose asks the rules about one connection.
-func diagnose(s *Subject, others func(hostsKey) []*Subject, unasked map[string]Unasked) Diagnosis {
+func diagnose(s *Subject, others func(hostsKey) *company, unasked map[string]Unasked) Diagnosis {
 	s.others = others
 	s.suspect()
 	f := s.flow
@@ -194,9 +194,9 @@ func askWholeView(s *Subject) Answer {
 // suspect looks for a death, and where there is one reads the controls.
 func (s *Subject) suspect() {
 	if o, ok := findOnset(s); ok {
-		s.gatherControls(s.others(hostsOf(s.Pair)), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
+		s.gatherControls(s.others(hostsOf(s.Pair)).all(), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
 	} else if t, ok := findTail(s); ok {
-		s.gatherControls(s.others(hostsOf(s.Pair)), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
+		s.gatherControls(s.others(hostsOf(s.Pair)).all(), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
 	}
 }
 

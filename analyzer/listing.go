@@ -11,7 +11,7 @@ import (
 
 // list ranks the connections, joins their brackets and writes the details of
 // those that the report holds.
-func (d *desk) list(cases []brief, r *Report, o Options) {
+func (d *desk) list(cases []*brief, r *Report, o Options) {
 	most := o.MaxListed
 	switch {
 	case o.Passing:
@@ -21,7 +21,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 	}
 	r.Paths = d.paths(cases)
 	d.answer(cases, r)
-	slices.SortStableFunc(cases, func(a, b brief) int { return cmp.Compare(a.danger, b.danger) })
+	slices.SortStableFunc(cases, func(a, b *brief) int { return cmp.Compare(a.danger, b.danger) })
 	kept := 0
 	for place, diag := range d.made(cases, r, most, o.Flow, 0) {
 		r.Flows = append(r.Flows, *diag)
@@ -43,7 +43,7 @@ func (d *desk) list(cases []brief, r *Report, o Options) {
 
 // made yields the diagnoses of the connections that are listed behind a place, with
 // their places, and notes which rules could not be asked so far.
-func (d *desk) made(cases []brief, r *Report, most, asked, behind int) iter.Seq2[int, *Diagnosis] {
+func (d *desk) made(cases []*brief, r *Report, most, asked, behind int) iter.Seq2[int, *Diagnosis] {
 	return func(yield func(int, *Diagnosis) bool) {
 		place := 0
 		for n, b := range d.listed(cases, most, asked) {
@@ -65,10 +65,10 @@ func (d *desk) made(cases []brief, r *Report, most, asked, behind int) iter.Seq2
 
 // listed yields the connections that the report holds, with their numbers: the
 // first ones, those that ask for attention, and the one that was asked for.
-func (d *desk) listed(cases []brief, most, asked int) iter.Seq2[int, *brief] {
+func (d *desk) listed(cases []*brief, most, asked int) iter.Seq2[int, *brief] {
 	return func(yield func(int, *brief) bool) {
 		for n := range cases {
-			if (n < most || n < mostInDanger && cases[n].danger < harmless || n+1 == asked) && !yield(n+1, &cases[n]) {
+			if (n < most || n < mostInDanger && cases[n].danger < harmless || n+1 == asked) && !yield(n+1, cases[n]) {
 				return
 			}
 		}
@@ -113,6 +113,7 @@ func (d *desk) subject(b *brief) *Subject {
 func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 	s.alone = d.alone(s)
 	diag := diagnose(s, d.others, d.unasked)
+	s.nameLikes(diag.Policies)
 	diag.ID = id
 	if b.causeWhy != "" {
 		diag.Verdict.CauseConfidence, diag.Verdict.CauseWhy = Proven, b.causeWhy
@@ -143,7 +144,7 @@ func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 }
 
 // answer counts the answers to a WhatIf over all connections.
-func (d *desk) answer(cases []brief, r *Report) {
+func (d *desk) answer(cases []*brief, r *Report) {
 	if d.whatIf == nil {
 		return
 	}
@@ -159,7 +160,7 @@ func (d *desk) answer(cases []brief, r *Report) {
 // circumstances are what a WhatIf asks about; of a connection that was plain,
 // diag knows more than the brief.
 func (b *brief) circumstances(known []Path, diag *Diagnosis) *circumstances {
-	c := &circumstances{verdict: b.verdict, cause: b.cause, limit: b.limits(), interval: b.interval, port: b.port}
+	c := &circumstances{verdict: b.verdict, cause: b.cause, limit: b.limits(), interval: b.interval, port: int(b.port)}
 	if diag != nil {
 		c.verdict, c.cause = diag.Verdict.ID, diag.Verdict.Cause
 	}

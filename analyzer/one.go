@@ -14,7 +14,9 @@ func One(point pairing.Point, id flows.FlowID) (Diagnosis, bool) {
 	if s == nil {
 		return Diagnosis{}, false
 	}
-	return diagnose(s, d.others, d.unasked), true
+	diag := diagnose(s, d.others, d.unasked)
+	s.nameLikes(diag.Policies)
+	return diag, true
 }
 
 // OneReport is the report on a single connection of one vantage point, by
@@ -29,7 +31,7 @@ func OneReport(point pairing.Point, id flows.FlowID, o Options) (*Report, bool) 
 		return nil, false
 	}
 	r.Vantages = vantages(points, result, d.spans)
-	cases := []brief{d.judge(s, -1, id)}
+	cases := []*brief{d.judge(s, -1, id)}
 	r.Totals.Flows, r.Totals.ByVerdict = 1, map[string]int{cases[0].verdict: 1}
 	d.list(cases, r, o)
 	return r, true

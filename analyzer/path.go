@@ -300,11 +300,10 @@ const maxPaths = 1000
 
 // paths joins the brackets of all connections of the same path. Contradictions
 // are named, never averaged.
-func (d *desk) paths(cases []brief) []Path {
+func (d *desk) paths(cases []*brief) []Path {
 	var order [][2]string
 	byPath := map[[2]string]*pathLimit{}
-	for i := range cases {
-		b := &cases[i]
+	for _, b := range cases {
 		if b.path == ([2]string{}) {
 			continue
 		}

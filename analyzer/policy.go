@@ -171,7 +171,6 @@ func policyOf(s *Subject, side uint8) (Policy, bool) {
 		p.Confidence = Possible
 	}
 	p.ObservedPace = end.Period
-	p.Resembles = resembles(&p, end, rtt)
 	if p.usual() {
 		p.Count = p.GaveUpAfter
 	}
@@ -304,7 +303,18 @@ func candidates(r flows.Range, rtt time.Duration) []time.Duration {
 	})
 }
 
-func resembles(p *Policy, end *flows.Side, rtt time.Duration) []string {
+// nameLikes names the systems that the keepalives of policies resemble. It takes as long as all
+// else that is found out about them, and is asked of those alone that are told.
+func (s *Subject) nameLikes(policies []Policy) {
+	for i := range policies {
+		if p := &policies[i]; p.Mechanism == TCPKeepalive {
+			p.Resembles = resembles(p, &s.nearest(p.End).Sides[p.End])
+		}
+	}
+}
+
+func resembles(p *Policy, end *flows.Side) []string {
+	rtt := end.RTT.Max
 	o := facts.Observed{
 		Idle: p.ObservedIdle.Min, IntervalMin: p.ObservedInterval.Min, IntervalMax: p.ObservedInterval.Max,
 		RTT: rtt, Count: p.GaveUpAfter, ProbeOctets: p.ProbeOctets, OctetsKnown: true,

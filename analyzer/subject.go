@@ -26,10 +26,10 @@ type Subject struct {
 	Ends      [2]tcp.Instant // first and last instant of all captures, on Base's clock
 	Verdict   *Verdict       // nil until one is found
 	flow      *flows.Flow    // at Base
-	others    func(hostsKey) []*Subject
-	renamed   func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
-	alone     bool                      // it cannot be the continuation of another (see desk.alone)
-	part      bool                      // of a subject of several captures, as one of them has it (see seenAt)
+	others    func(hostsKey) *company
+	renamed   func(hostsKey) *company // connections that only a further vantage point has under these hosts; nil: none
+	alone     bool                    // it cannot be the continuation of another (see desk.alone)
+	part      bool                    // of a subject of several captures, as one of them has it (see seenAt)
 	id        sighting
 	dismissal dismissal // see dismissed
 	edges     []edge    // see ends
@@ -156,13 +156,14 @@ func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pa
 // seenAt returns the subject as one of its vantage points alone has it.
 func (s *Subject) seenAt(vantage int) *Subject {
 	one := s.partAt(vantage)
-	one.others = func(hostsKey) (list []*Subject) {
-		for _, other := range flows.FirstAndLast(s.others(hostsOf(s.Pair)), maxControls) {
+	one.others = func(hostsKey) *company {
+		c := &company{}
+		for _, other := range flows.FirstAndLast(s.others(hostsOf(s.Pair)).all(), maxControls) {
 			if other.sightingAt(vantage) != nil {
-				list = append(list, other.partAt(vantage))
+				c.list = append(c.list, other.partAt(vantage))
 			}
 		}
-		return list
+		return c
 	}
 	one.suspect()
 	return one

@@ -22,7 +22,16 @@ type sighting struct {
 
 // kin yields the other connections between the same hosts, as each vantage
 // point knows them, at most maxKin.
-func (s *Subject) kin(yield func(*Subject) bool) {
+func (s *Subject) kin(yield func(*Subject) bool) { s.pickKin((*company).all, yield) }
+
+// heirs yields those of kin that may be the connection's continuation, or that it may be the
+// continuation of; and others, where they are few.
+func (s *Subject) heirs(yield func(*Subject) bool) {
+	s.pickKin(func(c *company) []*Subject { return c.meeting(s.ends()) }, yield)
+}
+
+// pickKin yields the other connections between the same hosts that are picked.
+func (s *Subject) pickKin(pick func(*company) []*Subject, yield func(*Subject) bool) {
 	if s.others == nil {
 		return
 	}
@@ -34,12 +43,12 @@ func (s *Subject) kin(yield func(*Subject) bool) {
 	}
 	n := 0
 	for i, k := range asked {
-		lists := [2][]*Subject{s.others(k)}
+		known := [2]*company{s.others(k)}
 		if s.renamed != nil {
-			lists[1] = s.renamed(k)
+			known[1] = s.renamed(k)
 		}
-		for _, list := range lists {
-			for _, o := range list {
+		for _, c := range known {
+			for _, o := range pick(c) {
 				if n == maxKin {
 					return
 				}
@@ -70,7 +79,7 @@ func natRebind(s *Subject) Answer {
 		return s.renamedAbroad()
 	}
 	mine := s.ends()
-	for o := range s.kin {
+	for o := range s.heirs {
 		its := o.ends()
 		for i := range s.Seen {
 			for j := range o.Seen {
@@ -92,9 +101,11 @@ func natRebind(s *Subject) Answer {
 // edge is what continues asks first of a connection, as one vantage point has it: all
 // others between the hosts ask.
 type edge struct {
-	midway bool
-	seq    tcp.Seq    // of its first segment
-	next   [2]tcp.Seq // where each side stood last
+	vantage int
+	begins  bool       // in the midst, as one does that continues another
+	seq     tcp.Seq    // of its first segment
+	next    [2]tcp.Seq // where each side stood last, where that is
+	known   [2]bool
 }
 
 // ends returns the edges of what each vantage point has of the connection.
@@ -104,11 +115,12 @@ func (s *Subject) ends() []edge {
 		for i := range s.Seen {
 			f, shift := s.Seen[i].Flow, &s.Seen[i].Shift
 			e := &s.edges[i]
+			e.vantage = s.Seen[i].Vantage
 			for side := range e.next {
-				e.next[side] = f.Sides[side].SndNxt + tcp.Seq(shift[side])
+				e.next[side], e.known[side] = f.Sides[side].SndNxt+tcp.Seq(shift[side]), f.Sides[side].NxtKnown
 			}
-			if f.Midway && len(f.Events) > 0 && f.Events[0].From <= flows.Server {
-				e.midway, e.seq = true, f.Events[0].Seq+tcp.Seq(shift[f.Events[0].From])
+			if first := inMidst(f); first != nil {
+				e.begins, e.seq = true, first.Seq+tcp.Seq(shift[first.From])
 			}
 		}
 	}
@@ -118,7 +130,18 @@ func (s *Subject) ends() []edge {
 // meets reports whether another connection begins with the number at which one side of this
 // one stood, or the one below.
 func (e *edge) meets(after *edge) bool {
-	return after.midway && (e.next[0]-after.seq <= 1 || e.next[1]-after.seq <= 1)
+	return after.begins && (e.known[0] && e.next[0]-after.seq <= 1 || e.known[1] && e.next[1]-after.seq <= 1)
+}
+
+// inMidst returns the first segment of a connection that may continue another; nil of others.
+func inMidst(f *flows.Flow) *flows.Event {
+	if !f.Midway || len(f.Events) == 0 {
+		return nil
+	}
+	if ev := &f.Events[0]; ev.From <= flows.Server && ev.Flags.Has(tcp.ACK) && ev.Kind != flows.RST {
+		return ev
+	}
+	return nil
 }
 
 // mayContinue reports whether a capture of the connection holds any that began without a
@@ -154,11 +177,8 @@ func (s *Subject) renamedAbroad() Answer {
 // firewall rewrites are compared as they are on the wire.
 func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
 	a, b := before.Flow, after.Flow
-	if !b.Midway || len(b.Events) == 0 || b.First <= a.First {
-		return 0, false
-	}
-	ev := &b.Events[0]
-	if ev.From > flows.Server || !ev.Flags.Has(tcp.ACK) || ev.Kind == flows.RST {
+	ev := inMidst(b)
+	if ev == nil || b.First <= a.First {
 		return 0, false
 	}
 	for side := uint8(0); side < 2; side++ {
