@@ -71,6 +71,7 @@ func (a *app) analyze(c *cobra.Command, args []string, formats []format) error {
 
 	want := a.diagnosis(f, f.name == formats[0].name, sel)
 	taken := a.follow(c.Context(), points, sel, know.Told()) // octets → packets → flows
+	a.collect.often()
 	pairs := pair(taken, know)                      // which flow is which, what crossed
 	report := analyzer.Diagnose(taken, pairs, want) // what is wrong, and why
 	if report.Unrelated != "" {

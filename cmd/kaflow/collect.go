@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 )
 
 // firstCollection is how large the heap may grow before the garbage collector
@@ -11,11 +12,32 @@ import (
 // thousand packets: it walks the tables that the program carries, 5 MiB of them.
 const firstCollection = 1600
 
-// collectLate puts the first collection off. Behind it the runtime's own pace
+// reportPercent is how much garbage may lie about while a large report is made, in per cent
+// of what is in use. A table that is being read leaves next to none; what connections are
+// judged by is thrown away once they are, some kilobytes for each.
+const reportPercent = 50
+
+// collector is the pace of the garbage collector.
+type collector struct {
+	usual int
+	began atomic.Bool
+}
+
+// late puts the first collection off. Behind it the runtime's own pace
 // holds: memory follows what is in use. A watch, which goes on for days, has a
 // pace of its own from the beginning (headroom).
-func collectLate() {
-	usual := debug.SetGCPercent(firstCollection)
+func (c *collector) late() {
+	c.usual = debug.SetGCPercent(firstCollection)
 	sentinel := new([64]byte)
-	runtime.AddCleanup(sentinel, func(percent int) { debug.SetGCPercent(percent) }, usual)
+	runtime.AddCleanup(sentinel, func(c *collector) {
+		debug.SetGCPercent(c.usual)
+		c.began.Store(true)
+	}, c)
+}
+
+// often makes it collect at the pace of a report, where there is enough to collect.
+func (c *collector) often() {
+	if c.began.Load() && c.usual > reportPercent {
+		debug.SetGCPercent(reportPercent)
+	}
 }

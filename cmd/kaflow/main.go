@@ -24,8 +24,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run executes one command line and returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	collectLate()
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, page: sheet{to: stdout}}
+	a.collect.late()
 	ctx, stop := a.catchSignals()
 	defer stop()
 	root := a.root(args)
@@ -52,6 +52,8 @@ type app struct {
 	limited bool         // a limit was hit
 	matched bool         // --fail-on names a verdict of the report
 	signal  atomic.Int32 // that stopped the run; 0 is none
+
+	collect collector
 }
 
 // root returns the command tree. The root does what analyze does.
