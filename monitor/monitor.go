@@ -101,6 +101,7 @@ type Engine struct {
 	one        capture.Batch
 	hole       tcp.Instant                        // end of the newest hole
 	obituaries map[flows.FlowID]*analyzer.Verdict // of those that died
+	buried     []obituary                         // these in their order, and some that are gone
 	timers     tcp.Instant                        // when due times are next compared
 }
 
@@ -240,7 +241,7 @@ func (e *Engine) revise(now tcp.Instant) {
 		}
 		d, ok := analyzer.One(e.Point(), id)
 		if v := d.Verdict; ok && v.ID != e.obituaries[id].ID && v.ID != analyzer.ClosedNormally {
-			e.obituaries[id] = &v
+			e.obituaries[id] = &v // it is the end: nobody is buried any more
 			e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
 		}
 	}
@@ -352,6 +353,9 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 }
 
 func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
+	if w.looked != 0 && e.nothingNew(id, w, now) {
+		return
+	}
 	f, ok := e.Table.Flow(id)
 	if !ok {
 		delete(e.flows, id)
@@ -394,6 +398,26 @@ func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	}
 	e.stalled(id, f, w, now)
 	e.risk(f, w, now)
+}
+
+// nothingNew reports whether there is nothing to tell of a connection, where that shows at a
+// glance: it was so before, and nobody waits for anything. It does what inspect would do.
+func (e *Engine) nothingNew(id flows.FlowID, w *watched, now tcp.Instant) bool {
+	if w.died || w.failing || w.stalled {
+		return false
+	}
+	last, calm := e.Table.Calm(id)
+	risk := last.Add(e.o.PathLimit * 4 / 5)
+	if w.ignored && !e.Table.Holds(id) || !w.ignored && (!calm || e.o.PathLimit != 0 && now >= risk) {
+		return false
+	}
+	if w.looked, w.due = now, 0; w.ignored {
+		return true
+	}
+	if w.shut = 0; e.o.PathLimit != 0 { // whether keepalives come before is asked then
+		w.warned, w.due = 0, risk
+	}
+	return true
 }
 
 // train is the unanswered probes at the end of a connection.
@@ -467,7 +491,9 @@ func (e *Engine) probes(f *flows.Flow, w *watched, t *train, now tcp.Instant) {
 		w.lost, w.failing = ord, true
 		e.tell(f, Event{At: t.times[i], What: ProbeLost, Frame: e.number(ord), Says: "no answer to the " + side(t.from) + "'s keepalive probe"})
 	}
-	w.due = t.last.Add(wait + time.Millisecond)
+	if due := t.last.Add(wait + time.Millisecond); due > now { // else all is told, until something comes
+		w.due = due
+	}
 }
 
 // over reports whether the connection has ended, whichever way.
@@ -490,14 +516,31 @@ func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instan
 	}
 	w.dead = true
 	v := d.Verdict
-	for old := range e.obituaries { // a storm of deaths must not take the memory
-		if len(e.obituaries) < mostObituaries {
-			break
-		}
-		delete(e.obituaries, old)
-	}
-	e.obituaries[id] = &v
+	e.bury(id, &v)
 	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
+}
+
+// obituary is the verdict on a connection that died.
+type obituary struct {
+	id      flows.FlowID
+	verdict *analyzer.Verdict
+}
+
+// bury remembers a verdict, in place of the oldest where there are many: a storm of deaths
+// must not take the memory.
+func (e *Engine) bury(id flows.FlowID, v *analyzer.Verdict) {
+	gone := func(o obituary) bool { return e.obituaries[o.id] != o.verdict }
+	if len(e.buried) >= 2*mostObituaries {
+		e.buried = slices.DeleteFunc(e.buried, gone)
+	}
+	for len(e.obituaries) >= mostObituaries && len(e.buried) > 0 {
+		if !gone(e.buried[0]) {
+			delete(e.obituaries, e.buried[0].id)
+		}
+		e.buried = e.buried[1:]
+	}
+	e.obituaries[id] = v
+	e.buried = append(e.buried, obituary{id, v})
 }
 
 // risk warns where a connection has been silent for most of what the path

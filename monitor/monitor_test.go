@@ -106,6 +106,19 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// Once all is told of a probe that was lost, nothing is looked at until something comes.
+func TestLostProbeIsLookedAtOnce(t *testing.T) {
+	o := monitor.Options{Emit: func(monitor.Event) {}}
+	e := played(t, opening+"drop both\n+60s C > S ACK seq 104 ack 900\n", o, 64, time.Minute)
+	now := e.Table.Now()
+	if n := testing.AllocsPerRun(100, func() {
+		now = now.Add(time.Second)
+		e.Advance(now)
+	}); n > 0 {
+		t.Errorf("%v allocations for each second that goes by", n)
+	}
+}
+
 // A death is told within two seconds of the end of the last probe's interval.
 func TestDeathIsToldInTime(t *testing.T) {
 	for behind := time.Second; behind < time.Minute; behind += time.Second {
