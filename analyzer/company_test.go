@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -10,41 +9,6 @@ import (
 	"kaflow/pairing"
 	"kaflow/tcp"
 )
-
-// Connections that may continue one another are found among many as they are one by one.
-func TestMeetingFindsWhatMeets(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	few := func() tcp.Seq { return tcp.Seq(rng.IntN(40)) - 20 } // so that many meet, and numbers wrap
-	c := &company{}
-	for range 10 * fewKin {
-		s := &Subject{}
-		for vantage := range 1 + rng.IntN(2) {
-			s.edges = append(s.edges, edge{vantage: vantage, begins: rng.IntN(2) == 0, seq: few(), next: [2]tcp.Seq{few(), few()}, known: [2]bool{rng.IntN(4) > 0, rng.IntN(4) > 0}})
-		}
-		c.list = append(c.list, s)
-	}
-	meet := func(a, b *Subject) bool {
-		return slices.ContainsFunc(a.edges, func(x edge) bool {
-			return slices.ContainsFunc(b.edges, func(y edge) bool { return x.vantage == y.vantage && (x.meets(&y) || y.meets(&x)) })
-		})
-	}
-	found := 0
-	for _, s := range c.list {
-		var want []*Subject
-		for _, o := range c.list {
-			if meet(s, o) {
-				want = append(want, o)
-			}
-		}
-		if got := c.meeting(s.edges); !slices.Equal(got, want) {
-			t.Fatalf("of %d connections %d are found, want %d", len(c.list), len(got), len(want))
-		}
-		found += len(want)
-	}
-	if found == 0 {
-		t.Fatal("none met")
-	}
-}
 
 // A connection that goes on under another port is found behind however many others of the
 // same hosts.

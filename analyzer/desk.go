@@ -21,15 +21,15 @@ type desk struct {
 	spans    []span
 	subjects []*Subject              // of pairs
 	byHosts  map[hostsKey][]*Subject // of pairs
-	renamed  map[hostsKey]*company   // by what others than the first vantage point call their hosts
+	renamed  map[hostsKey][]*Subject // by what others than the first vantage point call their hosts
 	unasked  map[string]Unasked
 	plain    [plainKinds][]plainCase
 
-	plainHosts map[hostsKey][]int    // of Result.Plain
-	beside     map[hostsKey]*company // as others told them last
-	read       int                   // subjects that were built for that
-	asks       *Subject              // the one that is judged
-	briefs     []brief               // the piece of their list that is being filled
+	plainHosts map[hostsKey][]int      // of Result.Plain
+	beside     map[hostsKey][]*Subject // as others told them last
+	sighted    map[sighting]*Subject   // of pairs: by what any vantage point has of them; nil: nobody asked
+	read       int                     // subjects that were built for that
+	briefs     []brief                 // the piece of their list that is being filled
 
 	stirred  map[hostsKey]bool // hosts of connections to which something happened
 	period   time.Duration     // longest of a connection to which nothing did
@@ -143,7 +143,7 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 const mostInDanger = 10_000
 
 func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Clock) *desk {
-	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, renamed: map[hostsKey]*company{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
+	d := &desk{points: points, result: result, clocks: clocks, spans: spansOf(points), byHosts: map[hostsKey][]*Subject{}, renamed: map[hostsKey][]*Subject{}, unasked: map[string]Unasked{}, stirred: map[hostsKey]bool{}}
 	for _, pair := range result.Pairs {
 		s := newSubject(points, clocks, pair, d.spans)
 		d.subjects = append(d.subjects, s)
@@ -162,15 +162,12 @@ func newDesk(points []pairing.Point, result *pairing.Result, clocks []pairing.Cl
 // alsoKnown files a connection under the hosts by which further vantage points know
 // it, where these are others.
 func (d *desk) alsoKnown(s *Subject) {
-	s.renamed = func(k hostsKey) *company { return d.renamed[k] }
+	s.renamed = func(k hostsKey) []*Subject { return d.renamed[k] }
 	names := []hostsKey{hostsOf(s.Pair)}
 	for i := range s.Seen {
 		if k := (hostsKey{s.Seen[i].Flow.Key.Lo, s.Seen[i].Flow.Key.Hi}); !slices.Contains(names, k) {
 			names = append(names, k)
-			if d.renamed[k] == nil {
-				d.renamed[k] = &company{}
-			}
-			d.renamed[k].list = append(d.renamed[k].list, s)
+			d.renamed[k] = append(d.renamed[k], s)
 		}
 	}
 }
@@ -284,7 +281,7 @@ func (d *desk) cases(r *Report) []*brief {
 				d.survived = max(d.survived, g.Survived)
 				continue
 			}
-			if s := d.take(g); s != nil {
+			if s := d.fetch(g.ID); s != nil {
 				d.stir(s)
 				out = append(out, d.judge(s, -1, g.ID))
 			}
@@ -313,9 +310,8 @@ func (d *desk) setAside(kind plainKind, c plainCase) {
 }
 
 func (d *desk) judge(s *Subject, index int, id flows.FlowID) *brief {
-	s.alone, d.asks = d.alone(s), s
-	diag := diagnose(s, d.others, d.unasked)
-	d.asks = nil
+	s.alone = d.alone(s)
+	diag := d.diagnose(s)
 	v := &diag.Verdict
 	b := d.write()
 	*b = brief{

@@ -101,8 +101,12 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // diagnose asks the rules about one connection.
-func diagnose(s *Subject, others func(hostsKey) *company, unasked map[string]Unasked) Diagnosis {
-	s.others = others
+func (d *desk) diagnose(s *Subject) Diagnosis {
+	s.others, s.find = d.others, d.find
+	return diagnose(s, d.unasked)
+}
+
+func diagnose(s *Subject, unasked map[string]Unasked) Diagnosis {
 	s.suspect()
 	f := s.flow
 	d := Diagnosis{Pair: s.Pair, Client: f.Sides[flows.Client].Addr.String(), Server: s.nearest(flows.Server).Sides[flows.Server].Addr.String()}
@@ -194,9 +198,9 @@ func askWholeView(s *Subject) Answer {
 // suspect looks for a death, and where there is one reads the controls.
 func (s *Subject) suspect() {
 	if o, ok := findOnset(s); ok {
-		s.gatherControls(s.others(hostsOf(s.Pair)).all(), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
+		s.gatherControls(s.others(hostsOf(s.Pair)), s.quietFrom(&o), s.Passages[o.first].At, o.survived)
 	} else if t, ok := findTail(s); ok {
-		s.gatherControls(s.others(hostsOf(s.Pair)).all(), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
+		s.gatherControls(s.others(hostsOf(s.Pair)), s.Passages[t.first].At, s.Passages[t.first].At, longestSurvived(s, t.first))
 	}
 }
 

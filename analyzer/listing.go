@@ -112,7 +112,7 @@ func (d *desk) subject(b *brief) *Subject {
 // detail is the full diagnosis of one connection.
 func (d *desk) detail(s *Subject, b *brief, id int, known []Path) Diagnosis {
 	s.alone = d.alone(s)
-	diag := diagnose(s, d.others, d.unasked)
+	diag := d.diagnose(s)
 	s.nameLikes(diag.Policies)
 	diag.ID = id
 	if b.causeWhy != "" {

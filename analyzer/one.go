@@ -14,7 +14,7 @@ func One(point pairing.Point, id flows.FlowID) (Diagnosis, bool) {
 	if s == nil {
 		return Diagnosis{}, false
 	}
-	diag := diagnose(s, d.others, d.unasked)
+	diag := d.diagnose(s)
 	s.nameLikes(diag.Policies)
 	return diag, true
 }

@@ -26,13 +26,13 @@ type Subject struct {
 	Ends      [2]tcp.Instant // first and last instant of all captures, on Base's clock
 	Verdict   *Verdict       // nil until one is found
 	flow      *flows.Flow    // at Base
-	others    func(hostsKey) *company
-	renamed   func(hostsKey) *company // connections that only a further vantage point has under these hosts; nil: none
-	alone     bool                    // it cannot be the continuation of another (see desk.alone)
-	part      bool                    // of a subject of several captures, as one of them has it (see seenAt)
+	others    func(hostsKey) []*Subject
+	find      func(sighting) *Subject   // another connection; nil where it is none of interest
+	renamed   func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
+	alone     bool                      // it cannot be the continuation of another (see desk.alone)
+	part      bool                      // of a subject of several captures, as one of them has it (see seenAt)
 	id        sighting
 	dismissal dismissal // see dismissed
-	edges     []edge    // see ends
 }
 
 // Flow returns the connection as the first vantage point saw it.
@@ -156,14 +156,19 @@ func newSubject(points []pairing.Point, clocks []pairing.Clock, pair *pairing.Pa
 // seenAt returns the subject as one of its vantage points alone has it.
 func (s *Subject) seenAt(vantage int) *Subject {
 	one := s.partAt(vantage)
-	one.others = func(hostsKey) *company {
-		c := &company{}
-		for _, other := range flows.FirstAndLast(s.others(hostsOf(s.Pair)).all(), maxControls) {
+	one.others = func(hostsKey) (list []*Subject) {
+		for _, other := range flows.FirstAndLast(s.others(hostsOf(s.Pair)), maxControls) {
 			if other.sightingAt(vantage) != nil {
-				c.list = append(c.list, other.partAt(vantage))
+				list = append(list, other.partAt(vantage))
 			}
 		}
-		return c
+		return list
+	}
+	one.find = func(x sighting) *Subject {
+		if other := s.find(x); other != nil && other.sightingAt(vantage) != nil {
+			return other.partAt(vantage)
+		}
+		return nil
 	}
 	one.suspect()
 	return one

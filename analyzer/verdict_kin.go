@@ -22,16 +22,7 @@ type sighting struct {
 
 // kin yields the other connections between the same hosts, as each vantage
 // point knows them, at most maxKin.
-func (s *Subject) kin(yield func(*Subject) bool) { s.pickKin((*company).all, yield) }
-
-// heirs yields those of kin that may be the connection's continuation, or that it may be the
-// continuation of; and others, where they are few.
-func (s *Subject) heirs(yield func(*Subject) bool) {
-	s.pickKin(func(c *company) []*Subject { return c.meeting(s.ends()) }, yield)
-}
-
-// pickKin yields the other connections between the same hosts that are picked.
-func (s *Subject) pickKin(pick func(*company) []*Subject, yield func(*Subject) bool) {
+func (s *Subject) kin(yield func(*Subject) bool) {
 	if s.others == nil {
 		return
 	}
@@ -43,12 +34,12 @@ func (s *Subject) pickKin(pick func(*company) []*Subject, yield func(*Subject) b
 	}
 	n := 0
 	for i, k := range asked {
-		known := [2]*company{s.others(k)}
+		lists := [2][]*Subject{s.others(k)}
 		if s.renamed != nil {
-			known[1] = s.renamed(k)
+			lists[1] = s.renamed(k)
 		}
-		for _, c := range known {
-			for _, o := range pick(c) {
+		for _, list := range lists {
+			for _, o := range list {
 				if n == maxKin {
 					return
 				}
@@ -78,12 +69,10 @@ func natRebind(s *Subject) Answer {
 	if !s.mayContinue() {
 		return s.renamedAbroad()
 	}
-	mine := s.ends()
 	for o := range s.heirs {
-		its := o.ends()
 		for i := range s.Seen {
 			for j := range o.Seen {
-				if s.Seen[i].Vantage != o.Seen[j].Vantage || !mine[i].meets(&its[j]) && !its[j].meets(&mine[i]) {
+				if s.Seen[i].Vantage != o.Seen[j].Vantage {
 					continue
 				}
 				if side, ok := continues(&s.Seen[i], &o.Seen[j]); ok {
@@ -98,48 +87,37 @@ func natRebind(s *Subject) Answer {
 	return s.renamedAbroad()
 }
 
-// edge is what continues asks first of a connection, as one vantage point has it: all
-// others between the hosts ask.
-type edge struct {
-	vantage int
-	begins  bool       // in the midst, as one does that continues another
-	seq     tcp.Seq    // of its first segment
-	next    [2]tcp.Seq // where each side stood last, where that is
-	known   [2]bool
-}
-
-// ends returns the edges of what each vantage point has of the connection.
-func (s *Subject) ends() []edge {
-	if s.edges == nil {
-		s.edges = make([]edge, len(s.Seen))
-		for i := range s.Seen {
-			f, shift := s.Seen[i].Flow, &s.Seen[i].Shift
-			e := &s.edges[i]
-			e.vantage = s.Seen[i].Vantage
-			for side := range e.next {
-				e.next[side], e.known[side] = f.Sides[side].SndNxt+tcp.Seq(shift[side]), f.Sides[side].NxtKnown
+// heirs yields the connections between the same hosts that may be the continuation of this
+// one, or that it may be the continuation of.
+func (s *Subject) heirs(yield func(*Subject) bool) {
+	if s.find == nil {
+		return
+	}
+	for i := range s.Seen {
+		x := &s.Seen[i]
+		table := s.Points[x.Vantage].Table
+		if table == nil {
+			continue
+		}
+		for _, id := range table.Heirs(x.Flow.ID) {
+			seen := sighting{x.Vantage, id}
+			o := s.find(seen)
+			if o == nil {
+				o = s.kinsman(seen)
 			}
-			if first := inMidst(f); first != nil {
-				e.begins, e.seq = true, first.Seq+tcp.Seq(shift[first.From])
+			if o != nil && !yield(o) {
+				return
 			}
 		}
 	}
-	return s.edges
 }
 
-// meets reports whether another connection begins with the number at which one side of this
-// one stood, or the one below.
-func (e *edge) meets(after *edge) bool {
-	return after.begins && (e.known[0] && e.next[0]-after.seq <= 1 || e.known[1] && e.next[1]-after.seq <= 1)
-}
-
-// inMidst returns the first segment of a connection that may continue another; nil of others.
-func inMidst(f *flows.Flow) *flows.Event {
-	if !f.Midway || len(f.Events) == 0 {
-		return nil
-	}
-	if ev := &f.Events[0]; ev.From <= flows.Server && ev.Flags.Has(tcp.ACK) && ev.Kind != flows.RST {
-		return ev
+// kinsman returns the one of kin that a vantage point has as a flow; nil where none is.
+func (s *Subject) kinsman(x sighting) *Subject {
+	for o := range s.kin {
+		if at := o.sightingAt(x.vantage); at != nil && at.Flow.ID == x.flow {
+			return o
+		}
 	}
 	return nil
 }
@@ -177,8 +155,11 @@ func (s *Subject) renamedAbroad() Answer {
 // firewall rewrites are compared as they are on the wire.
 func continues(before, after *pairing.Sighting) (side uint8, ok bool) {
 	a, b := before.Flow, after.Flow
-	ev := inMidst(b)
-	if ev == nil || b.First <= a.First {
+	if !b.Midway || len(b.Events) == 0 || b.First <= a.First {
+		return 0, false
+	}
+	ev := &b.Events[0]
+	if ev.From > flows.Server || !ev.Flags.Has(tcp.ACK) || ev.Kind == flows.RST {
 		return 0, false
 	}
 	for side := uint8(0); side < 2; side++ {

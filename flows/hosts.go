@@ -304,8 +304,9 @@ func (t *Table) HostPair(k *capture.Key) (HostPair, bool) {
 
 // between is what the table holds of two hosts' flows.
 type between struct {
-	handles []uint32 // in the order in which the flows began
-	seen    hostRow  // of them alone
+	handles []uint32   // in the order in which the flows began
+	seen    hostRow    // of them alone
+	edges   *standings // nil: nobody asked (see Heirs)
 }
 
 // manyBetween is how many flows of two hosts make what was found out about them
