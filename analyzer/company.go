@@ -7,8 +7,9 @@ import (
 )
 
 // Connections are held against others between the same hosts: a fresh SYN is a control,
-// another that was closed after as long a silence tells of a timer. Those of a single capture are built from its
-// table when a connection asks for them, and kept for those that ask next.
+// another that was closed after as long a silence tells of a timer. Those of a single
+// capture are built from its table when a connection asks for them, and kept for those that
+// ask next.
 
 // maxRead bounds the connections that are kept because others asked for them.
 const maxRead = 4096

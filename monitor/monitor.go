@@ -241,7 +241,7 @@ func (e *Engine) revise(now tcp.Instant) {
 		}
 		d, ok := analyzer.One(e.Point(), id)
 		if v := d.Verdict; ok && v.ID != e.obituaries[id].ID && v.ID != analyzer.ClosedNormally {
-			e.obituaries[id] = &v // it is the end: nobody is buried any more
+			e.obituaries[id], e.buried = &v, append(e.buried, obituary{id, &v})
 			e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
 		}
 	}
@@ -533,7 +533,7 @@ func (e *Engine) bury(id flows.FlowID, v *analyzer.Verdict) {
 	if len(e.buried) >= 2*mostObituaries {
 		e.buried = slices.DeleteFunc(e.buried, gone)
 	}
-	for len(e.obituaries) >= mostObituaries && len(e.buried) > 0 {
+	for e.obituaries[id] == nil && len(e.obituaries) >= mostObituaries && len(e.buried) > 0 {
 		if !gone(e.buried[0]) {
 			delete(e.obituaries, e.buried[0].id)
 		}

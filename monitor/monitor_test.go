@@ -89,6 +89,8 @@ func TestEvents(t *testing.T) {
 		{"not yet dead", probesInVain, monitor.Options{}, 5 * time.Second, []string{"seen", "probe-lost", "probe-lost"}},
 		{"one lost, the next answered", opening + "+60s C > S ACK seq 104 ack 900 lost\n+10s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n+60s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n",
 			monitor.Options{}, time.Minute, []string{"seen", "probe-lost", "recovered"}},
+		{"silent for most of what the path allows, behind a probe that was lost", opening + "drop both\n+60s C > S ACK seq 104 ack 900\n",
+			monitor.Options{PathLimit: 100 * time.Second}, 3 * time.Minute, []string{"seen", "probe-lost", "at-risk"}},
 		{"silent for most of what the path allows", opening, monitor.Options{PathLimit: 100 * time.Second}, 3 * time.Minute, []string{"seen", "at-risk"}},
 		{"keepalives before the path's limit are no risk, once two of them showed their pace", opening + strings.Repeat("+300s C > S ACK seq 104 ack 900\n+10ms S > C ACK seq 900 ack 105\n", 4),
 			monitor.Options{PathLimit: 350 * time.Second}, 290 * time.Second, []string{"seen", "at-risk", "at-risk"}},

@@ -29,11 +29,7 @@ func (a *app) followOrPart(ctx context.Context, p *point, sel selection) []pairi
 	})
 	stopped := begun.Err() != nil && ctx.Err() == nil
 	stop()
-	switch {
-	case !sides.Both():
-	case !again:
-		a.hint("%s holds packets before and after a router: in a file, kaflow would compare its two sides", p.name)
-	default:
+	if again && sides.Both() {
 		if parted := a.part(ctx, p, sel); parted != nil {
 			return parted
 		}
@@ -42,6 +38,9 @@ func (a *app) followOrPart(ctx context.Context, p *point, sel selection) []pairi
 		at = a.followOne(ctx, p, sel, func(*capture.Batch) {})
 	}
 	a.conclude(p.set, at.Table)
+	if !again && sides.Both() {
+		a.hint("%s holds packets before and after a router: in a file, kaflow would compare its two sides", p.name)
+	}
 	return []pairing.Point{at}
 }
 
