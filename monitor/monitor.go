@@ -582,7 +582,19 @@ func nextProbe(f *flows.Flow) string {
 			return "the " + side(uint8(s)) + " probes every " + short(p.Max)
 		}
 	}
-	return "no keepalive was seen so far"
+	return paceless(f.Sides[0].Probes+f.Sides[1].Probes, f.Sides[0].Answered+f.Sides[1].Answered)
+}
+
+// paceless says why it is not known when the next keepalive comes, of so many that were sent
+// and answered.
+func paceless(sent, answered uint32) string {
+	switch {
+	case sent == 0:
+		return "no keepalive was seen so far"
+	case answered == 0:
+		return "no keepalive was answered so far"
+	}
+	return "how often keepalives come is not known yet"
 }
 
 func short(d time.Duration) string { return d.Round(time.Second).String() }

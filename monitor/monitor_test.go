@@ -121,6 +121,21 @@ func TestLostProbeIsLookedAtOnce(t *testing.T) {
 	}
 }
 
+// What a warning says of keepalives is what was seen of them.
+func TestRiskTellsWhatKeepalivesDid(t *testing.T) {
+	const probe, answer = "+60s C > S ACK seq 104 ack 900\n", "+10ms S > C ACK seq 900 ack 105\n"
+	for text, want := range map[string]string{
+		opening:                         "no keepalive was seen so far",
+		opening + "drop both\n" + probe: "no keepalive was answered so far",
+		opening + probe + answer:        "how often keepalives come is not known yet",
+	} {
+		events := watched(t, text, monitor.Options{PathLimit: 61 * time.Second}, 64, time.Minute)
+		if last := events[len(events)-1]; last.What != monitor.AtRisk || !strings.Contains(last.Says, want) {
+			t.Errorf("%s: %s %q, want %q", text, last.What, last.Says, want)
+		}
+	}
+}
+
 // A death is told within two seconds of the end of the last probe's interval.
 func TestDeathIsToldInTime(t *testing.T) {
 	for behind := time.Second; behind < time.Minute; behind += time.Second {

@@ -119,10 +119,11 @@ func (e *Engine) row(f *flows.Flow, w *watched, now tcp.Instant) Row {
 
 // prospect says what comes first, the next probe or the path's limit.
 func (r *Row) prospect() string {
-	text := "idle " + short(r.Idle) + " of " + short(r.Limit) + ", no keepalive was seen so far"
+	next := paceless(r.Sent, r.Answered)
 	if r.NextKnown {
-		text = "idle " + short(r.Idle) + " of " + short(r.Limit) + ", next probe in " + short(r.Next)
+		next = "next probe in " + short(r.Next)
 	}
+	text := "idle " + short(r.Idle) + " of " + short(r.Limit) + ", " + next
 	if r.Doomed() {
 		return "will die: " + text
 	}
