@@ -28,7 +28,7 @@ type desk struct {
 	plainHosts map[hostsKey][]int      // of Result.Plain
 	beside     map[hostsKey][]*Subject // as others told them last
 	sighted    map[sighting]*Subject   // of pairs: by what any vantage point has of them; nil: nobody asked
-	read       int                     // subjects that were built for that
+	read       int                     // subjects that were built for beside
 	briefs     []brief                 // the piece of their list that is being filled
 
 	stirred  map[hostsKey]bool // hosts of connections to which something happened

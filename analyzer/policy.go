@@ -303,8 +303,8 @@ func candidates(r flows.Range, rtt time.Duration) []time.Duration {
 	})
 }
 
-// nameLikes names the systems that the keepalives of policies resemble. It takes as long as all
-// else that is found out about them, and is asked of those alone that are told.
+// nameLikes names the systems that the keepalives of policies resemble. That takes most of
+// the time that policies take, and is asked of connections alone that are told.
 func (s *Subject) nameLikes(policies []Policy) {
 	for i := range policies {
 		if p := &policies[i]; p.Mechanism == TCPKeepalive {

@@ -27,7 +27,7 @@ type Subject struct {
 	Verdict   *Verdict       // nil until one is found
 	flow      *flows.Flow    // at Base
 	others    func(hostsKey) []*Subject
-	find      func(sighting) *Subject   // another connection; nil where it is none of interest
+	find      func(sighting) *Subject   // another connection (see desk.find)
 	renamed   func(hostsKey) []*Subject // connections that only a further vantage point has under these hosts; nil: none
 	alone     bool                      // it cannot be the continuation of another (see desk.alone)
 	part      bool                      // of a subject of several captures, as one of them has it (see seenAt)

@@ -1,6 +1,7 @@
 package flows_test
 
 import (
+	"slices"
 	"testing"
 
 	"kaflow/capture"
@@ -81,5 +82,28 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 	if perBatch*4000/float64(packets) > 0.01 {
 		t.Errorf("%.3f allocations a packet, want at most 0.01", perBatch*4000/float64(packets))
+	}
+}
+
+// BenchmarkCalm measures what it costs to ask whether anybody of a connection waits, beside a view.
+func BenchmarkCalm(b *testing.B) {
+	all, _ := batches(b, traffic.Config{Shape: traffic.Bulk, Packets: 20_000, Flows: 100})
+	table := &flows.Table{Options: flows.Options{Touched: func(flows.FlowID) {}}}
+	for _, batch := range all {
+		table.Add(batch)
+	}
+	ids := slices.Collect(table.Flows())
+	for name, ask := range map[string]func(flows.FlowID) bool{
+		"asked":  func(id flows.FlowID) bool { _, calm := table.Calm(id); return calm },
+		"viewed": func(id flows.FlowID) bool { _, ok := table.Flow(id); return ok },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				if !ask(ids[i%len(ids)]) {
+					b.Fatal("nobody waits for bulk data that is acknowledged")
+				}
+			}
+		})
 	}
 }

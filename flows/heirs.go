@@ -33,7 +33,7 @@ func (t *Table) edge(p *pool, slot uint32) (e edge) {
 	h, c := &r.hot, &r.cold
 	e.next, e.una = h.next, h.una
 	if r.young() {
-		e.known = [2]bool{true, true} // once its SYNs came, and no other flow asks before
+		e.known = [2]bool{true, true} // of an end that was not seen too many meet, not too few
 		return e
 	}
 	for end := range e.known {
@@ -63,7 +63,8 @@ type standings struct{ begin, stood []standing }
 // Heirs returns the flows between the same hosts that may be the continuation of one under
 // another port, or that it may be the continuation of, in stream order: by the numbers at which
 // they begin and stood last, which does not prove it. The connections of two hosts can be a
-// hundred thousand, and each of them asks.
+// hundred thousand, and each of them asks; of those that have the same numbers by the
+// hundred, as in a test that replays one, a few are told.
 func (t *Table) Heirs(id FlowID) []FlowID {
 	p, slot, ok := t.resolve(id)
 	if !ok {

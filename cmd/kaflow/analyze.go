@@ -129,7 +129,7 @@ func (a *app) follow(ctx context.Context, points []point, sel selection, told bo
 		p := &points[i]
 		p.compared = len(points) > 1
 		if told || p.only != nil {
-			read[i] = []pairing.Point{a.followOne(ctx, p, sel, func(*capture.Batch) {})}
+			read[i] = []pairing.Point{a.followOne(ctx, p, sel, nil)}
 			a.conclude(p.set, read[i][0].Table)
 			continue
 		}
@@ -153,14 +153,16 @@ func streamsFirst(points []point) []int {
 	return append(order, files...)
 }
 
-// followOne reads a vantage point to its end; before is called for each batch
-// before the table takes it.
+// followOne reads a vantage point to its end; before, where it is not nil, is called for
+// each batch before the table takes it.
 func (a *app) followOne(ctx context.Context, p *point, sel selection, before func(*capture.Batch)) pairing.Point {
 	table := a.table(p.compared)
 	var batch capture.Batch
 	var first tcp.Instant
 	a.read(ctx, p.set, table, &batch, func() {
-		before(&batch)
+		if before != nil {
+			before(&batch)
+		}
 		sel.trim(&batch, &first)
 		p.others(&batch)
 	})

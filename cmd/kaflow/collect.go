@@ -19,25 +19,29 @@ const reportPercent = 50
 
 // collector is the pace of the garbage collector.
 type collector struct {
-	usual int
-	began atomic.Bool
+	percent atomic.Int64 // behind the first collection
+	began   atomic.Bool  // that was
 }
 
 // late puts the first collection off. Behind it the runtime's own pace
 // holds: memory follows what is in use. A watch, which goes on for days, has a
 // pace of its own from the beginning (headroom).
 func (c *collector) late() {
-	c.usual = debug.SetGCPercent(firstCollection)
+	c.percent.Store(int64(debug.SetGCPercent(firstCollection)))
 	sentinel := new([64]byte)
 	runtime.AddCleanup(sentinel, func(c *collector) {
-		debug.SetGCPercent(c.usual)
 		c.began.Store(true)
+		debug.SetGCPercent(int(c.percent.Load()))
 	}, c)
 }
 
-// often makes it collect at the pace of a report, where there is enough to collect.
+// often makes it collect at the pace of a report, once there is enough to collect.
 func (c *collector) often() {
-	if c.began.Load() && c.usual > reportPercent {
+	if c.percent.Load() <= reportPercent {
+		return // the user has it more often still, or never
+	}
+	c.percent.Store(reportPercent)
+	if c.began.Load() {
 		debug.SetGCPercent(reportPercent)
 	}
 }

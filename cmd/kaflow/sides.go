@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"kaflow/capture"
@@ -34,8 +32,14 @@ func (a *app) followOrPart(ctx context.Context, p *point, sel selection) []pairi
 			return parted
 		}
 	}
-	if stopped && a.reopen(ctx, p) {
-		at = a.followOne(ctx, p, sel, func(*capture.Batch) {})
+	if stopped && ctx.Err() == nil { // it was left for nothing
+		if set, err := a.openAgain(ctx, p); err != nil {
+			a.unreadable(err)
+		} else {
+			p.set.Close()
+			p.set = set
+			at = a.followOne(ctx, p, sel, nil)
+		}
 	}
 	a.conclude(p.set, at.Table)
 	if !again && sides.Both() {
@@ -44,45 +48,24 @@ func (a *app) followOrPart(ctx context.Context, p *point, sel selection) []pairi
 	return []pairing.Point{at}
 }
 
-// reopen opens a vantage point once more, and reports whether that could be done.
-func (a *app) reopen(ctx context.Context, p *point) bool {
+// openAgain opens a vantage point once more.
+func (a *app) openAgain(ctx context.Context, p *point) (*capture.Set, error) {
 	o, err := a.options(ctx)
 	if err != nil {
-		return false
+		return nil, err
 	}
-	set, err := capture.Open(o, p.name, p.paths...)
-	if err != nil {
-		a.unreadable(err)
-		return false
-	}
-	p.set.Close()
-	p.set = set
-	return true
+	return capture.Open(o, p.name, p.paths...)
 }
 
 // part reads a capture that holds packets before and after a router again, as
 // what either side of the router saw. It returns nil where the capture cannot
 // be read again, or holds nothing of one side.
 func (a *app) part(ctx context.Context, p *point, sel selection) []pairing.Point {
-	o, err := a.options(ctx)
-	if err != nil {
+	sides, hosts, learned := a.learnSides(ctx, p)
+	if hosts[0] == "" || hosts[1] == "" {
 		return nil
 	}
-	sides, learned := flows.NewSides(), 0
-	var hosts [2]string
-	err = a.each(ctx, o, p, func(b *capture.Batch) {
-		learned += b.N
-		sides.Learn(b)
-		for side := range hosts {
-			if hosts[side] == "" {
-				hosts[side], _ = sides.Host(b, uint8(side))
-			}
-		}
-	})
-	if err != nil && ctx.Err() == nil || hosts[0] == "" || hosts[1] == "" {
-		return nil
-	}
-	set, err := capture.Open(o, p.name, p.paths...)
+	set, err := a.openAgain(ctx, p)
 	if err != nil {
 		return nil
 	}
@@ -117,21 +100,25 @@ func (a *app) part(ctx context.Context, p *point, sel selection) []pairing.Point
 	return parted
 }
 
-// each reads a capture once more without following flows.
-func (a *app) each(ctx context.Context, o capture.Options, p *point, do func(*capture.Batch)) error {
-	set, err := capture.Open(o, p.name, p.paths...)
+// learnSides finds out who is on which side of the router, and by which host each side can
+// be named, from so many frames as there are, or as there were until ctx ended.
+func (a *app) learnSides(ctx context.Context, p *point) (sides *flows.Sides, hosts [2]string, frames int) {
+	sides = flows.NewSides()
+	set, err := a.openAgain(ctx, p)
 	if err != nil {
-		return err
+		return sides, hosts, 0
 	}
 	defer set.Close()
 	var b capture.Batch
-	for ctx.Err() == nil {
-		err := set.Read(&b)
-		p.others(&b)
-		do(&b)
-		if errors.Is(err, io.EOF) {
-			return nil
+	for err == nil && ctx.Err() == nil {
+		err = set.Read(&b)
+		frames += b.N
+		sides.Learn(&b)
+		for side := range hosts {
+			if hosts[side] == "" {
+				hosts[side], _ = sides.Host(&b, uint8(side))
+			}
 		}
 	}
-	return ctx.Err()
+	return sides, hosts, frames
 }
