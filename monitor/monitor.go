@@ -7,10 +7,7 @@
 package monitor
 
 import (
-	"cmp"
-	"container/heap"
 	"maps"
-	"slices"
 	"time"
 
 	"kaflow/analyzer"
@@ -63,9 +60,6 @@ const grace = 2 * time.Second
 // spare is how many connections beyond the table's and an eighth are remembered before
 // those that left it are forgotten.
 const spare = 1024
-
-// mostObituaries bounds the verdicts that are remembered for screens.
-const mostObituaries = 1000
 
 // watched is what the engine remembers of a connection.
 type watched struct {
@@ -230,23 +224,6 @@ func (e *Engine) Finish() {
 	e.revise(now)
 }
 
-// revise asks about the dead again, now that all has been seen: a control that
-// came later can say more of a death. What is told otherwise is told again.
-func (e *Engine) revise(now tcp.Instant) {
-	ids := slices.Sorted(maps.Keys(e.obituaries))
-	for _, id := range ids {
-		f, ok := e.Table.Flow(id)
-		if !ok {
-			continue
-		}
-		d, ok := analyzer.One(e.Point(), id)
-		if v := d.Verdict; ok && v.ID != e.obituaries[id].ID && v.ID != analyzer.ClosedNormally {
-			e.obituaries[id], e.buried = &v, append(e.buried, obituary{id, &v})
-			e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
-		}
-	}
-}
-
 // look looks at the connections that were touched, and at those whose time has
 // come.
 func (e *Engine) look() {
@@ -290,62 +267,6 @@ func (e *Engine) meet(id flows.FlowID, now tcp.Instant) {
 	e.examine(id, w, now)
 }
 
-// overdue returns the connections whose time has come, the longest overdue
-// first, and takes their timers away: each has to be examined.
-func (e *Engine) overdue(now tcp.Instant) []flows.FlowID {
-	var ids []flows.FlowID
-	for len(e.queue) > 0 && e.queue[0].at <= now {
-		next := heap.Pop(&e.queue).(timer)
-		w := e.flows[next.id]
-		if w == nil || w.queued != next.at {
-			continue // gone, or there was an earlier one
-		}
-		w.queued = 0
-		if w.due != 0 && w.due <= now {
-			ids = append(ids, next.id)
-		} else {
-			e.schedule(next.id, w)
-		}
-	}
-	slices.SortFunc(ids, func(a, b flows.FlowID) int {
-		return cmp.Or(cmp.Compare(e.flows[a].due, e.flows[b].due), cmp.Compare(uint32(a), uint32(b)))
-	})
-	return ids
-}
-
-// timer is when a connection is to be looked at.
-type timer struct {
-	at tcp.Instant
-	id flows.FlowID
-}
-
-// timers is a heap of timers, the earliest first. A connection has one that
-// counts, and at most a few that no longer do.
-type timers []timer
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
-func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
-
-// Push implements heap.Interface.
-func (t *timers) Push(x any) { *t = append(*t, x.(timer)) }
-
-// Pop implements heap.Interface.
-func (t *timers) Pop() any {
-	last := (*t)[len(*t)-1]
-	*t = (*t)[:len(*t)-1]
-	return last
-}
-
-// schedule sets a timer for a connection's due time, unless an earlier one will
-// look at it anyway.
-func (e *Engine) schedule(id flows.FlowID, w *watched) {
-	if w.due != 0 && (w.queued == 0 || w.due < w.queued) {
-		w.queued = w.due
-		heap.Push(&e.queue, timer{w.due, id})
-	}
-}
-
 // examine looks at one connection and tells what is new.
 func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 	e.inspect(id, w, now)
@@ -353,7 +274,7 @@ func (e *Engine) examine(id flows.FlowID, w *watched, now tcp.Instant) {
 }
 
 func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
-	if w.looked != 0 && e.nothingNew(id, w, now) {
+	if w.looked != 0 && e.passOver(id, w, now) {
 		return
 	}
 	f, ok := e.Table.Flow(id)
@@ -400,201 +321,22 @@ func (e *Engine) inspect(id flows.FlowID, w *watched, now tcp.Instant) {
 	e.risk(f, w, now)
 }
 
-// nothingNew reports whether there is nothing to tell of a connection, where that shows at a
-// glance: it was so before, and nobody waits for anything. It does what inspect would do.
-func (e *Engine) nothingNew(id flows.FlowID, w *watched, now tcp.Instant) bool {
-	if w.died || w.failing || w.stalled {
-		return false
+// passOver passes over a connection of which a look would tell nothing, and reports whether it
+// is one: nobody asks for it, or nothing was amiss and nobody waits for anything.
+func (e *Engine) passOver(id flows.FlowID, w *watched, now tcp.Instant) bool {
+	if w.ignored && e.Table.Holds(id) {
+		w.looked, w.due = now, 0
+		return true
 	}
 	last, calm := e.Table.Calm(id)
 	risk := last.Add(e.o.PathLimit * 4 / 5)
-	if w.ignored && !e.Table.Holds(id) || !w.ignored && (!calm || e.o.PathLimit != 0 && now >= risk) {
+	if !calm || w.ignored || w.died || w.failing || w.stalled || e.o.PathLimit != 0 && now >= risk {
 		return false
 	}
-	if w.looked, w.due = now, 0; w.ignored {
-		return true
-	}
-	if w.shut = 0; e.o.PathLimit != 0 { // whether keepalives come before is asked then
+	if w.looked, w.due, w.shut = now, 0, 0; e.o.PathLimit != 0 { // whether keepalives come before is asked then
 		w.warned, w.due = 0, risk
 	}
 	return true
-}
-
-// train is the unanswered probes at the end of a connection.
-type train struct {
-	n        int
-	first    tcp.Instant
-	last     tcp.Instant
-	ords     []tcp.Ordinal
-	times    []tcp.Instant
-	interval time.Duration
-	from     uint8
-	unseen   []bool // the answer may have come while nothing was recorded
-	sure     int    // probes of which that is not so
-}
-
-// doubt notes which answers may have come while nothing was recorded.
-func (e *Engine) doubt(t *train, now tcp.Instant) {
-	if t.n == 0 {
-		return
-	}
-	holes := e.Table.HolesSince(t.first)
-	t.unseen, t.sure = make([]bool, t.n), 0
-	for i, at := range t.times {
-		until := at.Add(t.interval + grace)
-		if i+1 < t.n {
-			until = t.times[i+1]
-		}
-		t.unseen[i] = slices.ContainsFunc(holes, func(h capture.Interval) bool { return h.From <= min(until, now) && at <= h.To })
-		if !t.unseen[i] {
-			t.sure++
-		}
-	}
-}
-
-// openProbes collects the probes since the last answer.
-func openProbes(f *flows.Flow) (t train) {
-	for i := range f.Events {
-		ev := &f.Events[i]
-		switch {
-		case ev.Kind == flows.ICMPError || ev.From > flows.Server:
-		case ev.Kind == flows.KeepaliveProbe && ev.Run == nil && ev.AnsweredBy == 0 && (t.n == 0 || t.from == ev.From):
-			if t.n == 0 {
-				t.first, t.from = ev.At, ev.From
-			}
-			if t.n > 0 {
-				t.interval = ev.At.Sub(t.last)
-			}
-			t.n++
-			t.last = ev.At
-			t.ords, t.times = append(t.ords, ev.Ord), append(t.times, ev.At)
-		case t.n > 0 && ev.Run != nil && ev.Run.Count[1-t.from] > 0, t.n > 0 && ev.AnsweredBy != 0 && ev.From == t.from:
-			t = train{}
-		case t.n > 0 && ev.From == 1-t.from && ev.Kind != flows.RST && ev.Kind != flows.KeepaliveProbe:
-			t = train{}
-		}
-	}
-	return t
-}
-
-// probes tells of probes that were lost: the next one came, or should have.
-func (e *Engine) probes(f *flows.Flow, w *watched, t *train, now tcp.Instant) {
-	wait := t.interval + grace
-	if t.interval == 0 {
-		wait = max(grace, 3*f.Sides[t.from].RTT.Max)
-	}
-	for i, ord := range t.ords {
-		gone := i+1 < t.n || over(f) || now.Sub(t.times[i]) > wait
-		if !gone || ord <= w.lost || t.unseen[i] {
-			continue
-		}
-		w.lost, w.failing = ord, true
-		e.tell(f, Event{At: t.times[i], What: ProbeLost, Frame: e.number(ord), Says: "no answer to the " + side(t.from) + "'s keepalive probe"})
-	}
-	if due := t.last.Add(wait + time.Millisecond); due > now { // else all is told, until something comes
-		w.due = due
-	}
-}
-
-// over reports whether the connection has ended, whichever way.
-func over(f *flows.Flow) bool {
-	return f.Sides[0].RST || f.Sides[1].RST || f.Sides[0].FIN && f.Sides[1].FIN
-}
-
-// died tells of a death, and of an end that was none.
-func (e *Engine) died(id flows.FlowID, f *flows.Flow, w *watched, now tcp.Instant) {
-	w.died, w.last = true, f.LastOrd
-	if g, ok := e.Table.Glance(id); ok && g.Closed && g.Settled(now) {
-		return // as reports see it: closed, and nothing ever happened to it
-	}
-	d, ok := analyzer.One(e.Point(), id)
-	if !ok || d.Verdict.ID == analyzer.ClosedNormally {
-		return // it was closed: nobody has to look
-	}
-	if e.o.Died != nil {
-		e.o.Died(f)
-	}
-	w.dead = true
-	v := d.Verdict
-	e.bury(id, &v)
-	e.tell(f, Event{At: max(f.Last, min(now, f.Last.Add(time.Hour))), What: Died, Frame: e.number(f.LastOrd), Says: v.Summary, Verdict: &v})
-}
-
-// obituary is the verdict on a connection that died.
-type obituary struct {
-	id      flows.FlowID
-	verdict *analyzer.Verdict
-}
-
-// bury remembers a verdict, in place of the oldest where there are many: a storm of deaths
-// must not take the memory.
-func (e *Engine) bury(id flows.FlowID, v *analyzer.Verdict) {
-	gone := func(o obituary) bool { return e.obituaries[o.id] != o.verdict }
-	if len(e.buried) >= 2*mostObituaries {
-		e.buried = slices.DeleteFunc(e.buried, gone)
-	}
-	for e.obituaries[id] == nil && len(e.obituaries) >= mostObituaries && len(e.buried) > 0 {
-		if !gone(e.buried[0]) {
-			delete(e.obituaries, e.buried[0].id)
-		}
-		e.buried = e.buried[1:]
-	}
-	e.obituaries[id] = v
-	e.buried = append(e.buried, obituary{id, v})
-}
-
-// risk warns where a connection has been silent for most of what the path
-// allows, and no keepalive is due before that.
-func (e *Engine) risk(f *flows.Flow, w *watched, now tcp.Instant) {
-	if e.o.PathLimit == 0 || over(f) || speaksBefore(f, e.o.PathLimit) {
-		return
-	}
-	if w.warned != f.Last {
-		w.warned = 0
-	}
-	warn := f.Last.Add(e.o.PathLimit * 4 / 5)
-	switch {
-	case w.warned != 0:
-	case now >= warn:
-		w.warned = f.Last
-		e.tell(f, Event{At: now, What: AtRisk, Frame: e.number(f.LastOrd),
-			Says: "idle " + short(now.Sub(f.Last)) + " of " + short(e.o.PathLimit) + ", and " + nextProbe(f)})
-	case w.due == 0 || w.due > warn:
-		w.due = warn
-	}
-}
-
-// speaksBefore reports whether keepalives that were answered so far come before
-// the path's limit.
-func speaksBefore(f *flows.Flow, limit time.Duration) bool {
-	for s := range f.Sides {
-		if p := f.Sides[s].Period; p.Known && p.Max < limit {
-			return true
-		}
-	}
-	return false
-}
-
-// nextProbe says when the connection would speak by itself.
-func nextProbe(f *flows.Flow) string {
-	for s := range f.Sides {
-		if p := f.Sides[s].Period; p.Known {
-			return "the " + side(uint8(s)) + " probes every " + short(p.Max)
-		}
-	}
-	return paceless(f.Sides[0].Probes+f.Sides[1].Probes, f.Sides[0].Answered+f.Sides[1].Answered)
-}
-
-// paceless says why it is not known when the next keepalive comes, of so many that were sent
-// and answered.
-func paceless(sent, answered uint32) string {
-	switch {
-	case sent == 0:
-		return "no keepalive was seen so far"
-	case answered == 0:
-		return "no keepalive was answered so far"
-	}
-	return "how often keepalives come is not known yet"
 }
 
 func short(d time.Duration) string { return d.Round(time.Second).String() }
