@@ -17,7 +17,7 @@ func keepalivePcap(t testing.TB, n int) []byte {
 		t.Fatal(err)
 	}
 	frame := make([]byte, 54)
-	copy(frame[12:], "\x08\x00\x45\x00\x00\x28\x00\x01\x40\x00\x40\x06\x00\x00\xc0\x00\x02\x01\xc0\x00\x02\x02\xc8\x22\x00\x16")
+	copy(frame[12:], "\x08\x00\x45\x00\x00\x28\x00\x01\x40\x00\x40\x06\xb6\xcb\xc0\x00\x02\x01\xc0\x00\x02\x02\xc8\x22\x00\x16")
 	frame[46], frame[47] = 0x50, 0x10
 	for i := range n {
 		if err := w.Write(tcp.Instant(1_700_000_000_000_000_000+int64(i)*1000), frame, len(frame)); err != nil {

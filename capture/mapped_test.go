@@ -5,6 +5,7 @@ package capture
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -135,39 +136,52 @@ func TestFileThatBecomesShorter(t *testing.T) {
 		"in the midst of a frame":    {manyFrames, 60_001, false},
 		"a small one":                {mapStep / 80, 5000, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			path := large(t, c.frames)
-			s, err := Open(Options{Now: time.Now}, "", path)
-			if err != nil {
+		for _, bare := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, bare %v", name, bare), func(t *testing.T) { becomesShorter(t, c.frames, c.kept, c.inside, bare) })
+		}
+	}
+}
+
+func becomesShorter(t *testing.T, frames, kept int, inside, bare bool) {
+	path := large(t, frames)
+	s, err := Open(Options{Now: time.Now}, "", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var b Batch
+	n, seen, cameBare := 0, 2*kept, 0
+	for b.Bare.Wanted = bare; s.Read(&b) != io.EOF; {
+		n += b.Len()
+		cameBare += b.Bare.N
+		if n >= seen && n-b.Len() < seen {
+			if err := os.Truncate(path, 24+70*int64(kept)+int64(kept%2)); err != nil {
 				t.Fatal(err)
 			}
-			defer s.Close()
-			var b Batch
-			n, seen := 0, 2*c.kept
-			for s.Read(&b) != io.EOF {
-				n += b.N
-				if n >= seen && n-b.N < seen {
-					if err := os.Truncate(path, 24+70*int64(c.kept)+int64(c.kept%2)); err != nil {
-						t.Fatal(err)
-					}
+		}
+		for i := range b.Pkts[:b.N] {
+			if p := &b.Pkts[i]; p.Proto != TCP || p.HeaderLen != 20 || p.DataLen != 0 {
+				t.Fatalf("frame %d: %+v", p.Ord, p)
+			}
+		}
+		if inside {
+			sum := byte(0)
+			s.Guard(func() {
+				for i := range b.Len() {
+					sum += b.Buf[b.Pkts[i].Rec]
 				}
-				if c.inside {
-					sum := byte(0)
-					s.Guard(func() {
-						for i := range b.N {
-							sum += b.Buf[b.Pkts[i].Rec]
-						}
-					})
-				}
-			}
-			if n < seen || n >= c.frames {
-				t.Errorf("%d frames, want those that were read before", n)
-			}
-			f := s.Files()[0]
-			if f.Complete || len(f.Problems) != 1 || !f.Problems[0].Fatal || !strings.Contains(f.Problems[0].What, "became shorter") {
-				t.Errorf("complete %v, problems %v", f.Complete, f.Problems)
-			}
-		})
+			})
+		}
+	}
+	if n < seen || n >= frames {
+		t.Errorf("%d frames, want those that were read before", n)
+	}
+	if bare != (cameBare > 0) {
+		t.Errorf("%d frames came bare", cameBare)
+	}
+	f := s.Files()[0]
+	if f.Complete || len(f.Problems) != 1 || !f.Problems[0].Fatal || !strings.Contains(f.Problems[0].What, "became shorter") {
+		t.Errorf("complete %v, problems %v", f.Complete, f.Problems)
 	}
 }
 

@@ -181,6 +181,7 @@ type Batch struct {
 	Buf    []byte
 	Start  int64      // offset of Buf's first octet in the file, unpacked
 	Holes  []Interval // not recorded, before Pkts[0]: drops, rotation, interface down
+	Bare   Bare       // frames that came undecoded, instead of packets
 }
 
 // Latest returns the time of the latest packet; 0 where there is none.

@@ -99,6 +99,9 @@ func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	for usual := p.usual && r.asIs && r.ifaces[0].link == linkEthernet; b.N < BatchSize; {
 		if usual && r.empty == 0 {
 			r.at = r.takeRows(b, &r.ifaces[0], pcapStride, func(w *row) { p.lineUp(r, w) })
+			if b.Bare.N > 0 {
+				break
+			}
 			most = min(b.N+1, BatchSize) // then the one that is not plain
 		}
 		if r.at, need, err = p.take(r, b, r.at, most); need > 0 || err != nil {
@@ -125,7 +128,11 @@ func (p *pcap) lineUp(r *reader, w *row) {
 		}
 		k := &pkts[n]
 		n++
-		*k = Packet{}
+		if w.bare {
+			k.Note = 0
+		} else {
+			*k = Packet{}
+		}
 		k.At, k.Ord, k.Iface, k.Rec = when, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+16, size
 		if size != wire {

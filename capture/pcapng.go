@@ -103,7 +103,7 @@ func (g *pcapng) stamp(b []byte) uint64 {
 func (g *pcapng) records(r *reader, b *Batch) (int, error) {
 	for b.N < BatchSize {
 		if r.asIs && !g.swap && r.empty == 0 {
-			if r.at = takePlainBlocks(r, b); b.N == BatchSize {
+			if r.at = takePlainBlocks(r, b); b.N == BatchSize || b.Bare.N > 0 {
 				break
 			}
 		}
@@ -190,7 +190,11 @@ func lineUpBlocks(r *reader, f *iface, number uint32, w *row) {
 		}
 		k := &pkts[n]
 		n++
-		*k = Packet{}
+		if w.bare {
+			k.Note = 0
+		} else {
+			*k = Packet{}
+		}
 		soonest = tcp.Instant(stamp * mul)
 		k.At, k.Ord, k.Iface, k.Rec = soonest, w.ord+tcp.Ordinal(n), iface, uint32(at)
 		k.Data, k.DataLen = uint32(at)+blockHead, held

@@ -133,6 +133,7 @@ type reader struct {
 	rewrite func(*Frame) // nil: frames are taken as they are
 	asIs    bool         // nobody asks for frames or changes them
 	row     row
+	bare    lookout
 	strides [2]int // from one record to the next: the last two that differ (see peek)
 	peekSum byte   // of what peek has read, so that it does
 	inRow   int    // so many records are lined up next

@@ -23,6 +23,14 @@ const (
 	farApart   = 512 // octets from one record to the next from which on headers alone are asked for
 )
 
+// What plain frames hold, as it lies in memory.
+const (
+	ipv4Plain = 0x450008   // EtherType and the first octet of the header
+	tcpWhole  = 0x06000000 // fragment offset and flags but DF, TTL, protocol
+	tcpMask   = 0xff00ff3f
+	stamps    = 0x0a080101 // NOP, NOP, timestamps of 10 octets
+)
+
 // row is a stretch of a batch: records that are lined up. A container sets At, Ord,
 // Iface and Rec of a packet, and in Data and DataLen where its frame lies.
 type row struct {
@@ -31,6 +39,7 @@ type row struct {
 	ord  tcp.Ordinal // of the frame before
 	last tcp.Instant // the time of the frame before
 	n    int         // packets that are lined up
+	bare bool        // of them nothing else is set
 }
 
 // takeRows takes the plain frames of interface f that stand in a row, and returns
@@ -39,8 +48,13 @@ type row struct {
 // for each, with all that a record changes in registers. Where none was plain
 // lately it takes none for a while.
 func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next int) {
+	if b.Bare.Wanted && b.N == 0 && r.frames > 0 && len(r.holes) == 0 && r.bare.ready() {
+		if next := r.takeBare(b, f, s, lineUp); b.Bare.N > 0 {
+			return next
+		}
+	}
 	n, others, w := b.N, false, &r.row // others than segments were among them
-	w.at, w.last = r.at, f.last
+	w.at, w.last, w.bare = r.at, f.last, false
 	if r.single++; r.single < r.others {
 		return r.at
 	}
@@ -108,12 +122,6 @@ func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 // Data and DataLen say, until one is not or is no segment, and returns how many were. Behind
 // the beginning of each buf holds at least plainRoom octets.
 func plainRow(buf []byte, pkts []Packet) int {
-	const (
-		ipv4Plain = 0x450008   // EtherType and the first octet of the header, as they lie in memory
-		tcpWhole  = 0x06000000 // fragment offset and flags but DF, TTL, protocol; likewise
-		tcpMask   = 0xff00ff3f
-		stamps    = 0x0a080101 // NOP, NOP, timestamps of 10 octets; likewise
-	)
 	for i := range pkts {
 		p := &pkts[i]
 		base, size := p.Data, p.DataLen
@@ -149,12 +157,13 @@ func plainRow(buf []byte, pkts []Packet) int {
 		s.Flags, s.Win = tcp.Flags(flags>>16&0x1ff), uint16(flags)
 		s.TTL, s.IPID = uint8(fragment>>16), be16(h[18:])
 		p.Proto, p.HeaderLen, p.Plain = TCP, uint8(header), true
+		to := le32(h[30:])
 		sum, carry := bits.Add64(le64(h[14:]), le64(h[22:]), 0)
-		sum, carry = bits.Add64(sum, uint64(le32(h[30:])), carry)
+		sum, carry = bits.Add64(sum, uint64(to), carry)
 		if (sum+carry)%0xffff != 0 { // see straightSum
 			p.Note |= NoteBadIPSum
 		}
-		src, dst, ports := be32(h[26:]), be32(h[30:]), be32(h[34:])
+		src, dst, ports := be32(h[26:]), bits.ReverseBytes32(to), be32(h[34:])
 		_, above := bits.Sub64(uint64(dst), uint64(src), 0)
 		if src == dst && ports>>16 > ports&0xffff {
 			above = 1
@@ -242,7 +251,7 @@ func plainUDP6(h *[plainMost]byte, p *Packet) bool {
 // such a one; of any other it writes nothing.
 func plain6(buf []byte, p *Packet) bool {
 	base := p.Data
-	h := (*[plainMost]byte)(buf[base:])
+	h := (*Head)(buf[base:])
 	total, size := uint32(be16(h[18:20])), uint32(h[66]>>4)*4
 	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+size > p.DataLen {
 		return false
@@ -265,6 +274,13 @@ func plain6(buf []byte, p *Packet) bool {
 	flagsWin := be32(h[66:])
 	s.Flags, s.Win = tcp.Flags(flagsWin>>16&0x1ff), uint16(flagsWin)
 	s.TTL = h[21]
+	p.Reversed = p.Key.setIPv6(h) != 0
+	return true
+}
+
+// setIPv6 makes the key that of a plain frame of IPv6, and returns which end sent it: 0
+// for Lo, 1 for Hi.
+func (k *Key) setIPv6(h *Head) uint8 {
 	srcHi, srcLo, dstHi, dstLo, ports := be64(h[22:]), be64(h[30:]), be64(h[38:]), be64(h[46:]), be32(h[54:])
 	_, above := bits.Sub64(dstLo, srcLo, 0)
 	_, above = bits.Sub64(dstHi, srcHi, above)
@@ -273,10 +289,9 @@ func plain6(buf []byte, p *Packet) bool {
 	}
 	swapHi, swapLo := (srcHi^dstHi)&-above, (srcLo^dstLo)&-above // as in plainRow
 	srcHi, dstHi, srcLo, dstLo = srcHi^swapHi, dstHi^swapHi, srcLo^swapLo, dstLo^swapLo
-	k := &p.Key
 	k.Lo = [4]uint32{uint32(srcHi >> 32), uint32(srcHi), uint32(srcLo >> 32), uint32(srcLo)}
 	k.Hi = [4]uint32{uint32(dstHi >> 32), uint32(dstHi), uint32(dstLo >> 32), uint32(dstLo)}
 	k.Ports = bits.RotateLeft32(ports, int(above*16))
-	p.Reversed = above != 0
-	return true
+	k.Overlay = 0
+	return uint8(above)
 }

@@ -20,18 +20,28 @@ type everything struct {
 	File    File
 	Holes   []Interval
 	sorted  int // packets that their batches call sorted
+	bare    int // that came bare
 }
 
 // readAll reads a file's octets; each, where it is not nil, asks for every frame,
-// which closes the way for plain ones.
-func readAll(t *rapid.T, file []byte, each func(*Packet, Frame)) (e everything) {
+// which closes the way for plain ones. Where bare frames are wanted they are unfolded.
+func readAll(t *rapid.T, file []byte, each func(*Packet, Frame), bare bool) (e everything) {
 	s, err := Open(Options{Stdin: bytes.NewReader(file), Each: each}, "", "-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	var b Batch
-	for s.Read(&b) != io.EOF || b.N > 0 {
+	for b.Bare.Wanted = bare; s.Read(&b) != io.EOF || b.Len() > 0; b.Bare.Wanted = bare {
+		if n := b.Bare.N; n > 0 {
+			if b.N > 0 || !bare {
+				t.Fatalf("%d bare frames beside %d packets, wanted: %v", n, b.N, bare)
+			}
+			e.bare += n
+			if b.Unfold(0); b.N != n {
+				t.Fatalf("%d packets of %d bare frames", b.N, n)
+			}
+		}
 		latest := tcp.Instant(0)
 		for i := range b.N {
 			if at := b.Pkts[i].At; i < b.Sorted && at < latest {
@@ -53,12 +63,46 @@ func readAll(t *rapid.T, file []byte, each func(*Packet, Frame)) (e everything) 
 	return e
 }
 
-// frameOf draws a frame: plain ones mostly.
+// talk draws frames: now and then one of them many times, with nothing odd between.
+type talk struct {
+	frame []byte
+	left  int
+}
+
+func (k *talk) next(t *rapid.T) []byte {
+	if k.left--; k.left < 0 {
+		k.frame, k.left = frameOf(t), rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, 0, 200, 200}).Draw(t, "more of it")
+	}
+	return k.frame
+}
+
+// calm reports whether the next frame is to be as the one before.
+func (k *talk) calm(at *uint64) bool {
+	if k.left <= 0 {
+		return false
+	}
+	*at += 1000
+	return true
+}
+
+// frameOf draws a frame.
 func frameOf(t *rapid.T) []byte {
+	const stamped = "c822 0016 00001000 00002000 8010 01f5 0000 0000 0101 080a 00001111 00002222"
 	return rapid.SampledFrom([][]byte{
 		eth("0800", ip4(6, client4, server4, tcpHeader, "aabbcc")),
 		eth("0800", ip4(6, server4, client4, "0016 c822 00002000 00001000 5010 01f5 0000 0000")),
 		eth("0800", ip4(6, client4, server4, "c822 0016 00001000 00000000 a002 faf0 0000 0000 0204 05b4 0402 080a 00001111 00000000 0103 0307")),
+		eth("0800", ip4(6, client4, server4, stamped)),
+		eth("0800", ip4(6, server4, client4, stamped), "0000"),
+		eth("0800", ip4(6, client4, client4, stamped)),
+		eth("0800", ip4(6, client4, server4, stamped))[:60],
+		eth("0800", ip4(6, client4, server4, stamped))[:52],
+		eth("0800", ip4(6, server4, client4, "0016 c822 00002000 00001000 5010 01f5 0000 0000"))[:52],
+		eth("86dd", ip6(6, client6, server6, stamped))[:80],
+		eth("0800", ip4(6, client4, server4, "c822 0016 00001000 00002000 8010 01f5 0000 0000 080a 00001111 00002222 0101")),
+		eth("86dd", ip6(6, client6, server6, "c822 0016 00001000 00002000 8010 01f5 0000 0000 080a 00001111 00002222 0101")),
+		eth("86dd", ip6(6, client6, server6, stamped)),
+		eth("86dd", ip6(6, server6, client6, "0016 c822 00002000 00001000 5010 01f5 0000 0000")),
 		eth("86dd", ip6(6, client6, server6, tcpHeader, "aabbcc")),
 		eth("0800", ip4(6, client4, server4, tcpHeader), "000000"),
 		eth("0800", ip4(17, client4, server4, udp(53, 53, "aabb"))),
@@ -74,19 +118,23 @@ func frameOf(t *rapid.T) []byte {
 // TestPlainRowsAreReadAsAllOthers: files of frames that are plain, nearly so, and
 // not at all tell the same whether rows of plain ones are taken at once or not.
 func TestPlainRowsAreReadAsAllOthers(t *testing.T) {
-	rows, sorted := 0, 0
+	rows, sorted, bare := 0, 0, 0
 	for name, draw := range map[string]func(*rapid.T) []byte{"pcap": drawPcap, "pcapng": drawPcapng} {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
 			file := draw(t)
-			fast, slow := readAll(t, file, nil), readAll(t, file, func(*Packet, Frame) {})
+			fast, slow := readAll(t, file, nil, false), readAll(t, file, func(*Packet, Frame) {}, false)
 			if diff := cmp.Diff(slow, fast, cmpopts.IgnoreUnexported(everything{})); diff != "" {
 				t.Fatalf("one by one −, in rows +:\n%s", diff)
 			}
-			rows, sorted = rows+len(fast.Packets), sorted+fast.sorted
+			unfolded := readAll(t, file, nil, true)
+			if diff := cmp.Diff(fast, unfolded, cmpopts.IgnoreUnexported(everything{})); diff != "" {
+				t.Fatalf("in rows −, bare and unfolded +:\n%s", diff)
+			}
+			rows, sorted, bare = rows+len(fast.Packets), sorted+fast.sorted, bare+unfolded.bare
 		}))
 	}
-	if rows < 1000 || sorted < 10 {
-		t.Errorf("%d packets were compared, %d called sorted: the test tests nothing", rows, sorted)
+	if rows < 1000 || sorted < 10 || bare < 100 {
+		t.Errorf("%d packets were compared, %d called sorted, %d came bare: the test tests nothing", rows, sorted, bare)
 	}
 }
 
@@ -105,9 +153,14 @@ func ticks(t *rapid.T, at *uint64) uint64 {
 
 func drawPcap(t *rapid.T) []byte {
 	p := (&pcapFile{link: rapid.SampledFrom([]uint32{linkEthernet, linkEthernet, linkEthernet, linkRaw}).Draw(t, "link")}).begin()
-	at := uint64(1_700_000_000_000_000)
+	at, frames := uint64(1_700_000_000_000_000), talk{}
 	for range rapid.IntRange(0, 300).Draw(t, "frames") {
-		data, when := frameOf(t), ticks(t, &at)
+		if frames.calm(&at) {
+			data := frames.next(t)
+			p.record(uint32(at/1_000_000), uint32(at%1_000_000), uint32(len(data)), uint32(len(data)), data)
+			continue
+		}
+		data, when := frames.next(t), ticks(t, &at)
 		wire := uint32(len(data))
 		switch rapid.IntRange(0, 20).Draw(t, "cut") {
 		case 0:
@@ -142,8 +195,12 @@ func drawPcapng(t *rapid.T) []byte {
 		ifaces++
 	}
 	describe()
-	at := uint64(1_700_000_000_000_000)
+	at, frames := uint64(1_700_000_000_000_000), talk{}
 	for range rapid.IntRange(0, 300).Draw(t, "blocks") {
+		if frames.calm(&at) {
+			g.packet(0, at, frames.next(t))
+			continue
+		}
 		index := uint32(0)
 		if ifaces > 1 && rapid.IntRange(0, 10).Draw(t, "other interface") == 0 {
 			index = uint32(rapid.IntRange(0, int(ifaces)-1).Draw(t, "index"))
@@ -152,23 +209,23 @@ func drawPcapng(t *rapid.T) []byte {
 		case 0:
 			describe()
 		case 1:
-			g.packet(index, ticks(t, &at), frameOf(t), g.option(ngComment, []byte("a remark")))
+			g.packet(index, ticks(t, &at), frames.next(t), g.option(ngComment, []byte("a remark")))
 		case 2:
-			g.packet(index, ticks(t, &at), frameOf(t), g.option(epbDropCount, []byte{3, 0, 0, 0, 0, 0, 0, 0}))
+			g.packet(index, ticks(t, &at), frames.next(t), g.option(epbDropCount, []byte{3, 0, 0, 0, 0, 0, 0, 0}))
 		case 3:
 			g.block(0x0bad, []byte("of another kind"))
 		case 5, 6, 7:
-			data := frameOf(t)
+			data := frames.next(t)
 			g.cut(index, ticks(t, &at), data[:rapid.IntRange(0, len(data)).Draw(t, "snap length")], len(data))
 		case 8:
-			data := frameOf(t)
+			data := frames.next(t)
 			g.cut(index, ticks(t, &at), data, len(data)/2)
 		case 4:
 			g.section(order)
 			ifaces = 0
 			describe()
 		default:
-			g.packet(index, ticks(t, &at), frameOf(t))
+			g.packet(index, ticks(t, &at), frames.next(t))
 		}
 	}
 	return g.out

@@ -283,7 +283,8 @@ func (s *Set) Read(b *Batch) error {
 }
 
 func (s *Set) read(b *Batch) error {
-	b.N, b.Sorted, b.Buf, b.Start, b.Holes = 0, 0, nil, 0, nil
+	b.N, b.Sorted, b.Buf, b.Start, b.Holes, b.Bare.N = 0, 0, nil, 0, nil, 0
+	b.Bare.Wanted = b.Bare.Wanted && s.first == nil
 	s.holes = s.holes[:0]
 	for !s.closed {
 		if s.format == nil {
@@ -297,7 +298,7 @@ func (s *Set) read(b *Batch) error {
 		need, err := s.format.records(&s.reader, b)
 		s.trim(b)
 		switch {
-		case b.N > 0:
+		case b.Len() > 0:
 			s.deliver(b, fresh)
 			return nil
 		case err != nil:

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"kaflow/tcp"
 )
 
 // account adds a batch to what is known of the file.
@@ -31,6 +33,12 @@ func (s *Set) account(b *Batch) {
 			}
 		}
 	}
+	if n := b.Bare.N; n > 0 { // they are in the order of time
+		if at := b.Pkts[0].At; at < first || first == 0 {
+			first = at
+		}
+		last, segments = max(last, b.Pkts[n-1].At), uint64(n)
+	}
 	f.First, f.Last = first, last
 	f.TCPFrames += segments
 	if !f.Unfiltered {
@@ -55,13 +63,23 @@ func (h *hostCount) wide(b *Batch) bool {
 		case Echo, ARP, Other:
 			return true
 		case TCP:
-			if (p.Ord < 4096 || p.Ord%16 == 0) && h.full(&p.Key) { // a sample: it is asked for every frame
+			if sampled(p.Ord) && h.full(&p.Key) {
+				return true
+			}
+		}
+	}
+	for i := range b.Pkts[:b.Bare.N] {
+		if sampled(b.Pkts[i].Ord) {
+			if k := b.bareKey(i); h.full(&k) {
 				return true
 			}
 		}
 	}
 	return false
 }
+
+// sampled reports whether the hosts of a frame count: it is asked for every one.
+func sampled(ord tcp.Ordinal) bool { return ord < 4096 || ord%16 == 0 }
 
 func (h *hostCount) full(k *Key) bool {
 	pair := [2][4]uint32{k.Lo, k.Hi}

@@ -40,6 +40,7 @@ type plan struct {
 	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
 	missed    int       // packets of the last batch that took turns whose flow's turn it was not,
 	sought    int       // of so many
+	bareAt    uint32    // so many batches have to be prepared before bare frames are wanted
 	scattered bool      // the flows of that batch lie apart
 	sum       uint64    // of what was read ahead, so that it is
 }

@@ -269,7 +269,7 @@ func (t *hostTable) flow(p *pool, r *record, slot uint32) {
 		k := &p.keys[slot>>chunkBits][slot&(chunkSize-1)]
 		row = t.row(k.Lo, k.Hi)
 	} else {
-		row = t.row4(r.hot.lo, r.hot.hi)
+		row = t.row4(r.hot.addr[0], r.hot.addr[1])
 	}
 	if row == nil {
 		return

@@ -11,15 +11,16 @@ import (
 
 // hot is one flow's line of 64 octets.
 type hot struct {
-	lo, hi, ports uint32     // IPv4 addresses and ports; in the wide pool unused
-	next          [2]tcp.Seq // one past the highest octet sent
-	una           [2]tcp.Seq // highest acknowledgment received from the peer
-	tsval         [2]uint32  // highest TSval sent
-	state         [2]uint16  // bits below
-	win           [2]uint16  // last window field sent
-	echo          uint32     // TSecr of the probe that waits (coldWaits)
-	last          tcp.Instant
-	ord           tcp.Ordinal // of the last segment
+	addr  [2]uint32  // IPv4; in the wide pool unused
+	ports uint32     // likewise
+	next  [2]tcp.Seq // one past the highest octet sent
+	una   [2]tcp.Seq // highest acknowledgment received from the peer
+	tsval [2]uint32  // highest TSval sent
+	state [2]uint16  // bits below
+	win   [2]uint16  // last window field sent
+	echo  uint32     // TSecr of the probe that waits (coldWaits)
+	last  tcp.Instant
+	ord   tcp.Ordinal // of the last segment
 }
 
 // Bits of hot.state, per end.
@@ -247,7 +248,7 @@ func (p *pool) writeKey(slot uint32, k *capture.Key) {
 		return
 	}
 	h := p.hot(slot)
-	k.SetIPv4(h.lo, h.hi, h.ports)
+	k.SetIPv4(h.addr[0], h.addr[1], h.ports)
 }
 
 // hash returns the hash of a flow's key, without making the key.
@@ -256,7 +257,7 @@ func (p *pool) hash(slot uint32) uint32 {
 		return p.index.hash(&p.keys[slot>>chunkBits][slot&(chunkSize-1)])
 	}
 	h := p.hot(slot)
-	return hash4(p.index.seed, h.lo, h.hi, h.ports)
+	return hash4(p.index.seed, h.addr[0], h.addr[1], h.ports)
 }
 
 // holds reports whether r, the record of a slot, is or was of a flow of a key. One
@@ -270,7 +271,7 @@ func (p *pool) holds(r *record, slot uint32, k *capture.Key) bool {
 
 // is reports whether a record of the narrow pool is of a key.
 func (h *hot) is(k *capture.Key) bool {
-	return h.ports == k.Ports && h.lo == k.Lo[3] && h.hi == k.Hi[3]
+	return h.ports == k.Ports && h.addr[0] == k.Lo[3] && h.addr[1] == k.Hi[3]
 }
 
 // sameKey is == without a call: ports differ most often.
@@ -294,7 +295,7 @@ func (p *pool) find(hash uint32, k *capture.Key) (uint32, bool) {
 		}
 		if uint32(e>>32) == hash {
 			slot := uint32(e) - 1
-			if h := p.hot(slot); h.lo == k.Lo[3] && h.hi == k.Hi[3] && h.ports == k.Ports {
+			if h := p.hot(slot); h.is(k) {
 				return slot, true
 			}
 		}
@@ -326,7 +327,7 @@ func (p *pool) take(k *capture.Key) uint32 {
 		p.keys[slot>>chunkBits][slot&(chunkSize-1)] = *k
 	} else {
 		h := p.hot(slot)
-		h.lo, h.hi, h.ports = k.Lo[3], k.Hi[3], k.Ports
+		h.addr[0], h.addr[1], h.ports = k.Lo[3], k.Hi[3], k.Ports
 	}
 	p.live++
 	return slot

@@ -483,7 +483,7 @@ func (t *Table) grow(p *pool, slot uint32) {
 	t.outgrow(&r.hot)
 	was, way := r.cold, uint16(r.hot.tsval[0]>>youngWay)
 	key, ord := p.key(slot), was.firstOrd
-	r.hot = hot{lo: r.hot.lo, hi: r.hot.hi, ports: r.hot.ports}
+	r.hot = hot{addr: r.hot.addr, ports: r.hot.ports}
 	r.cold = cold{flags: coldUsed, stream: was.stream, first: was.first, firstOrd: was.firstOrd, app: was.app, older: was.older}
 	for i := range segments {
 		y := &segments[i]

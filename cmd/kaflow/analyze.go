@@ -154,15 +154,14 @@ func streamsFirst(points []point) []int {
 }
 
 // followOne reads a vantage point to its end; before, where it is not nil, is called for
-// each batch before the table takes it.
-func (a *app) followOne(ctx context.Context, p *point, sel selection, before func(*capture.Batch)) pairing.Point {
+// each batch before the table takes it, and reports whether it wants to look at packets again.
+func (a *app) followOne(ctx context.Context, p *point, sel selection, before func(*capture.Batch) bool) pairing.Point {
 	table := a.table(p.compared)
 	var batch capture.Batch
 	var first tcp.Instant
 	a.read(ctx, p.set, table, &batch, func() {
-		if before != nil {
-			before(&batch)
-		}
+		looks := before != nil && before(&batch)
+		batch.Bare.Wanted = !looks && !sel.timed() && p.only == nil
 		sel.trim(&batch, &first)
 		p.others(&batch)
 	})

@@ -194,8 +194,8 @@ func (a *app) read(ctx context.Context, set *capture.Set, table *flows.Table, ba
 			before()
 			table.Add(batch) // at the end it may still hold a hole
 		})
-		if batch.N > 0 {
-			last := &batch.Pkts[batch.N-1]
+		if n := batch.Len(); n > 0 {
+			last := &batch.Pkts[n-1]
 			now = max(now, last.At)
 			progress.at(uint64(last.Ord))
 		}

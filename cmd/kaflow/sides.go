@@ -17,13 +17,14 @@ func (a *app) followOrPart(ctx context.Context, p *point, sel selection) []pairi
 	again := !slices.ContainsFunc(p.paths, func(path string) bool { return !twice(path) })
 	sides, seen := flows.NewSides(), 0
 	begun, stop := context.WithCancel(ctx)
-	at := a.followOne(begun, p, sel, func(b *capture.Batch) {
-		switch seen += b.N; {
+	at := a.followOne(begun, p, sel, func(b *capture.Batch) bool {
+		switch seen += b.Len(); {
 		case seen <= flows.Learned:
 			sides.Learn(b)
 		case again && sides.Both():
 			stop()
 		}
+		return seen <= flows.Learned
 	})
 	stopped := begun.Err() != nil && ctx.Err() == nil
 	stop()
