@@ -48,6 +48,12 @@ func (h *Head) TCP6() *TCPHead { return (*TCPHead)(h[54:86]) }
 // HopLimit returns that of a frame of IPv6.
 func (h *Head) HopLimit() uint8 { return h[21] }
 
+// Key6 returns the key of a frame of IPv6, and which end sent it.
+func (h *Head) Key6() (k Key, from uint8) {
+	from = k.setIPv6(h)
+	return k, from
+}
+
 // From6 returns which end sent a frame of IPv6: 0 for the key's Lo, 1 for its Hi.
 func (h *Head) From6() int {
 	_, above := bits.Sub64(be64(h[46:]), be64(h[30:]), 0)

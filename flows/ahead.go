@@ -31,6 +31,7 @@ type plan struct {
 	hash  [capture.BatchSize]uint32
 	entry [capture.BatchSize]uint64 // of the index, where the search for the hash begins
 	slot  [capture.BatchSize]uint32 // plus 1; 0: none was found
+	end   [capture.BatchSize]uint8  // which sent it; of bare frames alone
 	pool  *pool                     // of all segments, if they are of one; nil while turns are taken
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
@@ -69,7 +70,7 @@ func (t *Table) prepare(b *capture.Batch) {
 	}
 	w.turns = false
 	if plain > 0 {
-		w.look(entries, len(pkts))
+		w.look(entries, 0, len(pkts))
 	}
 	if plain < len(pkts) {
 		t.lookMixed(pkts, plain)
@@ -165,13 +166,13 @@ func (t *Table) hashOf(p *pool, pkts []capture.Packet, i int) uint32 {
 	return t.plan.hash[i]
 }
 
-// look looks up the slots of the first n packets, all of them the narrow pool's,
-// by their hashes, from where the search for each begins. Two keys of one hash are
+// look looks up the slots of packets from one up to another, all of one pool, by their
+// hashes, from where the search for each begins. Two keys of one hash are
 // for segment to tell apart.
-func (w *plan) look(entries []uint64, n int) {
+func (w *plan) look(entries []uint64, from, to int) {
 	mask := uint32(len(entries) - 1)
-	for i, hash := range w.hash[:n] {
-		e := w.entry[i]
+	for i := from; i < to; i++ {
+		hash, e := w.hash[i], w.entry[i]
 		for at := hash; e != 0 && uint32(e>>32) != hash; e = entries[at&mask] {
 			at++
 		}

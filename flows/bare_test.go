@@ -34,7 +34,7 @@ func drawIdle(t *rapid.T) *idle {
 		Shape: traffic.Keepalive, Flows: rapid.SampledFrom([]int{3, 7, 20, 40, 60}).Draw(t, "flows"), Packets: rapid.IntRange(5000, 8000).Draw(t, "packets"), Seed: rapid.Uint64().Draw(t, "seed"),
 		IPv6: rapid.Bool().Draw(t, "IPv6"), Begin: rapid.SampledFrom([]traffic.Begin{traffic.MidStream, traffic.MidStream, traffic.HandshakeData}).Draw(t, "begin"),
 		RTT:  rapid.SampledFrom([]time.Duration{200 * time.Microsecond, 200 * time.Microsecond, 300 * time.Millisecond, 600 * time.Millisecond, 1500 * time.Millisecond}).Draw(t, "RTT"),
-		Pair: rapid.Bool().Draw(t, "of one client and one server"),
+		Pair: rapid.Bool().Draw(t, "of one client and one server"), Scatter: rapid.Bool().Draw(t, "in no order"),
 	})
 }
 
@@ -115,6 +115,14 @@ func (x *idle) octet(record []byte) []byte {
 	}
 	x.sum(record)
 	return record
+}
+
+// constantIDs gives all packets one IP ID.
+func (x *idle) constantIDs() {
+	for _, record := range x.records {
+		record[30+4], record[30+5] = 0, 0
+		x.sum(record)
+	}
 }
 
 // address returns the source address, or, with 1, the destination of a record.
@@ -246,10 +254,7 @@ func TestBareFramesTellTheSameStory(t *testing.T) {
 			}
 		}
 		if rapid.Bool().Draw(t, "constant IP IDs") && !x.wide {
-			for _, record := range x.records {
-				record[34], record[35] = 0, 0
-				x.sum(record)
-			}
+			x.constantIDs()
 		}
 		if change := rapid.SampledFrom([]func([]byte) []byte{nil, x.octet, tagged}).Draw(t, "one connection is different"); change != nil {
 			_, tcp := x.headers()
@@ -290,12 +295,24 @@ func TestBareFramesTellTheSameStory(t *testing.T) {
 		if diff := cmp.Diff(file1, file2); diff != "" {
 			t.Fatalf("file (packets −, bare +):\n%s", diff)
 		}
+		equalRecords(t, packets, bare)
 		if packets.Now() != bare.Now() {
 			t.Fatalf("the time is %v, and %v", packets.Now(), bare.Now())
 		}
 	})
 	if taken[0] < 500 || taken[1] < 500 || left < 10 {
 		t.Errorf("%d of IPv4 and %d of IPv6 were taken, and %d batches left some: the test tests nothing", taken[0], taken[1], left)
+	}
+}
+
+// equalRecords compares what two tables keep of each flow.
+func equalRecords(t interface{ Fatalf(string, ...any) }, packets, bare *Table) {
+	for _, p := range [2][2]*pool{{&packets.narrow, &bare.narrow}, {&packets.wide, &bare.wide}} {
+		for slot := range p[0].used {
+			if a, b := p[0].record(slot), p[1].record(slot); *a != *b {
+				t.Fatalf("record %d, by packets %+v\nbare %+v", slot, *a, *b)
+			}
+		}
 	}
 }
 
@@ -356,6 +373,12 @@ func TestWhatIsNoBeatIsNotTaken(t *testing.T) {
 			return r
 		}),
 		[]change{
+			{name: "nothing that matters: IP ID", ip: 4, do: func(x *idle, probe int) int {
+				x.constantIDs()
+				x.records[probe][30+5]++
+				x.sum(x.records[probe])
+				return probe
+			}},
 			{name: "IP checksum", ip: 4, do: func(x *idle, probe int) int { x.records[probe][30+10]++; return probe }},
 			{name: "fragment", ip: 4, do: func(x *idle, probe int) int { x.records[probe][30+6] |= 0x20; x.sum(x.records[probe]); return probe }},
 			{name: "protocol", ip: 4, do: func(x *idle, probe int) int { x.records[probe][30+9] = 17; x.sum(x.records[probe]); return probe }},
@@ -367,14 +390,17 @@ func TestWhatIsNoBeatIsNotTaken(t *testing.T) {
 				add(tcpOf(x, x.records[probe+1])[4:], ^uint32(0))
 				return probe + 1
 			}},
-			{name: "a probe soon after an answer", do: func(x *idle, probe int) int { // that in the round before
-				before := probe - x.round
-				x.records[before+1] = bytes.Clone(x.records[before+1])
-				gap := int(binary.LittleEndian.Uint32(x.records[probe])) - int(binary.LittleEndian.Uint32(x.records[before]))
-				for i := before + 2; i < probe; i++ { // all at the time of that answer
-					copy(x.records[i], x.records[before+1][:8])
+			{name: "a probe soon after an answer", do: func(x *idle, probe int) int {
+				soon := bytes.Clone(x.records[probe])
+				copy(soon, x.records[probe+1][:8])
+				x.records = slices.Insert(x.records, probe+2, soon)
+				return probe + 2
+			}},
+			{name: "an earlier clock", do: func(x *idle, probe int) int { later(x, probe-400, -100_000_000); return probe }},
+			{name: "timestamps at last", do: func(x *idle, probe int) int {
+				for i := probe % x.round; i < probe; i += x.round {
+					x.records[i], x.records[i+1] = x.unstamped(x.records[i]), x.unstamped(x.records[i+1])
 				}
-				later(x, probe, -(gap-1)*1_000_000)
 				return probe
 			}},
 			{name: "untagged at last", do: func(x *idle, probe int) int {
@@ -391,17 +417,27 @@ func TestWhatIsNoBeatIsNotTaken(t *testing.T) {
 			}},
 		},
 	)
-	for _, wide := range []bool{false, true} {
+	for _, config := range []traffic.Config{{}, {IPv6: true}, {Scatter: true}, {IPv6: true, Scatter: true}} {
+		config.Shape, config.Flows, config.Packets, config.Seed = traffic.Keepalive, 400, 12_000, 7
 		for _, c := range changes {
-			if c.ip == 4 && wide || c.ip == 6 && !wide {
+			if c.ip == 4 && config.IPv6 || c.ip == 6 && !config.IPv6 {
 				continue
 			}
-			x := newIdle(t, traffic.Config{Shape: traffic.Keepalive, Flows: 40, Packets: 6000, Seed: 7, IPv6: wide})
-			changed := c.do(x, 60*x.round+2*17)
+			x := newIdle(t, config)
+			changed := c.do(x, 12*x.round+2*170)
 			taken := false
-			x.read(t, true, func(first, n, _ int) { taken = taken || first <= changed && changed < first+n })
+			table, _ := x.read(t, true, func(first, n, _ int) {
+				if first <= changed && changed < first+n {
+					taken = true
+				}
+			})
+			packets, _ := x.read(t, false, nil)
+			equalRecords(t, packets, table)
+			if turns := table.plan.inOrder != nil; turns == config.Scatter {
+				t.Errorf("%s, %+v: flows take turns: %v", c.name, config, turns)
+			}
 			if taken != strings.HasPrefix(c.name, "nothing") {
-				t.Errorf("%s, IPv6 %v: taken %v", c.name, wide, taken)
+				t.Errorf("%s, %+v: taken %v", c.name, config, taken)
 			}
 		}
 	}

@@ -7,17 +7,25 @@ import (
 	"kaflow/capture"
 )
 
-// beats takes the bare frames of a batch, as far as they are the next beats of steady runs
-// whose flows take turns, and reports whether all are. From the first on that is none it
-// leaves packets.
+// beats takes the bare frames of a batch, as far as they are the next beats of steady runs,
+// and reports whether all are. From the first on that is none it leaves packets.
 func (t *Table) beats(b *capture.Batch) bool {
-	n, all := 0, b.Bare.N
-	if p := t.plan.inOrder; p != nil && p.wide == b.Bare.Wide && t.takeTurns(all) {
-		if p.wide {
-			n = t.inStep6(p, b)
-		} else {
-			n = t.inStep(p, b)
-		}
+	w, p, n, all := &t.plan, &t.narrow, 0, b.Bare.N
+	if b.Bare.Wide {
+		p = &t.wide
+	}
+	w.batches++
+	step := t.inStep
+	if p.wide {
+		step = t.inStep6
+	}
+	if w.inOrder == p && t.takeTurns(all) {
+		n = step(p, b, 0)
+	}
+	if n < all { // others may still be beats
+		w.turns = false
+		t.lookBare(p, b, n)
+		n = step(p, b, n)
 	}
 	if n > 0 {
 		last := &b.Pkts[n-1]
@@ -27,29 +35,81 @@ func (t *Table) beats(b *capture.Batch) bool {
 		return true
 	}
 	if b.Unfold(n); 2*n < all {
-		t.plan.bareAt = t.plan.batches + sampleEach
+		w.bareAt = w.batches + sampleEach
 	}
 	return false
 }
 
 // wantsBare reports whether the next batch may well be one for beats.
-func (w *plan) wantsBare() bool {
-	return w.inOrder != nil && int32(w.batches-w.bareAt) >= 0
+func (t *Table) wantsBare() bool { return t.short && int32(t.plan.batches-t.plan.bareAt) >= 0 }
+
+// lookBare is prepare for the bare frames of a batch from one on, whose flows take no turns
+// so far as is known.
+func (t *Table) lookBare(p *pool, b *capture.Batch, from int) {
+	w, entries, all := &t.plan, p.index.entries, b.Bare.N
+	mask := uint32(len(entries) - 1)
+	for i := from; i < all; i++ {
+		head, hash := capture.HeadAt(b.Buf, b.Pkts[i].Data), uint32(0)
+		if p.wide {
+			k, end := head.Key6()
+			hash, w.end[i] = p.index.hash(&k), end
+		} else {
+			src, dst, ports := head.Source(), head.Destination(), head.TCP().Ports()
+			if w.end[i] = 0; src > dst {
+				src, dst, ports, w.end[i] = dst, src, bits.RotateLeft32(ports, 16), 1
+			}
+			hash = hash4(p.index.seed, src, dst, ports)
+		}
+		w.hash[i], w.entry[i] = hash, entries[hash&mask]
+	}
+	w.look(entries, from, all)
+	if w.batches%sampleEach == 0 && from == 0 && w.bareOrdered(all) {
+		w.inOrder, w.missed = p, 0
+	}
+	if p.live >= crowd {
+		w.sum += p.touch(w.slot[from:all])
+	}
 }
 
-// inStep is inTurn for bare frames of IPv4, and returns how many it took.
-func (t *Table) inStep(p *pool, b *capture.Batch) int {
+// bareOrdered is ordered for a batch of so many bare frames.
+func (w *plan) bareOrdered(all int) bool {
+	next, found := w.next, 0
+	for i, slot := range w.slot[:all] {
+		if end := w.end[i] & 1; slot != 0 {
+			if slot-1 == next[end] {
+				found++
+			}
+			next[end] = slot
+		}
+	}
+	return 4*found > 3*all
+}
+
+// touch reads the records of slots, each of which is plus 1, and returns something of all.
+func (p *pool) touch(slots []uint32) (sum uint64) {
+	for _, slot := range slots {
+		if slot != 0 {
+			r := p.record(slot - 1)
+			sum += uint64(r.hot.ports) + uint64(r.cold.runAt)
+		}
+	}
+	return sum
+}
+
+// inStep takes bare frames of IPv4 from one on that are beats, up to the first that is
+// none, which it returns. Their flows are found as the plan has it.
+func (t *Table) inStep(p *pool, b *capture.Batch, from int) int {
 	w, buf, pkts := &t.plan, b.Buf, b.Pkts[:b.Bare.N]
-	for n := range pkts {
+	for n := from; n < len(pkts); n++ {
 		pkt := &pkts[n]
 		head, d := capture.HeadAt(buf, pkt.Data), 0
 		src, dst := head.Source(), head.Destination()
 		if src > dst {
 			d = 1
 		}
-		slot := w.next[d]
+		slot := w.place(n, d, p.used)
 		if slot >= p.used {
-			slot = 0 // the next round
+			return n
 		}
 		r, seg := p.record(slot), head.TCP()
 		if r.hot.addr[d] != src || r.hot.addr[1-d] != dst || r.hot.ports != bits.RotateLeft32(seg.Ports(), d*16) ||
@@ -62,22 +122,33 @@ func (t *Table) inStep(p *pool, b *capture.Batch) int {
 }
 
 // inStep6 is inStep for IPv6.
-func (t *Table) inStep6(p *pool, b *capture.Batch) int {
+func (t *Table) inStep6(p *pool, b *capture.Batch, from int) int {
 	w, buf, pkts := &t.plan, b.Buf, b.Pkts[:b.Bare.N]
-	for n := range pkts {
+	for n := from; n < len(pkts); n++ {
 		pkt := &pkts[n]
 		head := capture.HeadAt(buf, pkt.Data)
 		d := head.From6() & 1
-		slot := w.next[d]
-		if slot >= p.used {
-			slot = 0
-		}
-		if !head.Of6(&p.keys[slot>>chunkBits][slot&(chunkSize-1)], d) || !p.record(slot).beat(d, head.TCP6(), head.HopLimit(), 0, pkt) {
+		slot := w.place(n, d, p.used)
+		if slot >= p.used || !head.Of6(&p.keys[slot>>chunkBits][slot&(chunkSize-1)], d) ||
+			!p.record(slot).beat(d, head.TCP6(), head.HopLimit(), 0, pkt) {
 			return n
 		}
 		w.next[d] = slot + 1
 	}
 	return len(pkts)
+}
+
+// place returns the slot of packet n, which end d sends, of a pool that has used so many; it is
+// none of them where no flow was found.
+func (w *plan) place(n, d int, used uint32) uint32 {
+	slot := w.next[d]
+	if slot >= used {
+		slot = 0 // the next round
+	}
+	if !w.turns {
+		slot = w.slot[n] - 1
+	}
+	return slot
 }
 
 // beat is steady for a bare frame of end d, where the flow's last segment came by the short

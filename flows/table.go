@@ -105,7 +105,7 @@ func (t *Table) Add(b *capture.Batch) {
 	if b.Bare.N > 0 && t.beats(b) {
 		return
 	}
-	b.Bare.Wanted = b.Bare.Wanted && t.plan.wantsBare()
+	b.Bare.Wanted = b.Bare.Wanted && t.wantsBare()
 	t.prepare(b)
 	now, seen := t.now, 0 // the latest of so many packets and before, where that is asked
 	for i := 0; i < b.N; i++ {
