@@ -20,6 +20,8 @@ type Bare struct {
 	Wanted bool // by who reads the batch, the next time
 	Wide   bool // they are of IPv6, else of IPv4
 	N      int
+
+	untyped bool // see lead
 }
 
 type (
@@ -95,14 +97,14 @@ func (b *Batch) Unfold(from int) {
 		p := &b.Pkts[from+i]
 		pkts[i] = Packet{At: p.At, Ord: p.Ord, Iface: p.Iface, Rec: p.Rec, Data: p.Data, DataLen: p.DataLen}
 	}
-	plainRow(b.Buf, pkts)
+	plainRow(b.Buf, pkts, b.Bare.untyped)
 	b.N, b.Sorted, b.Bare.N = len(pkts), len(pkts), 0
 }
 
 // bareKey returns the key of a bare frame.
 func (b *Batch) bareKey(i int) Key {
 	one := [1]Packet{{Data: b.Pkts[i].Data, DataLen: b.Pkts[i].DataLen}}
-	plainRow(b.Buf, one[:])
+	plainRow(b.Buf, one[:], b.Bare.untyped)
 	return one[0].Key
 }
 
@@ -113,14 +115,17 @@ func (r *reader) takeBare(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 	for w.at, w.last, w.bare = r.at, f.last, true; n < BatchSize; {
 		begin := w.at
 		w.pkts, w.ord, w.n = b.Pkts[n:min(n+rowMost, BatchSize)], r.ord+tcp.Ordinal(n), 0
-		if lineUp(w); n == 0 && w.n > 0 {
-			b.Bare.Wide = be16(r.buf[w.pkts[0].Data+12:]) == etherIPv6
+		if lineUp(w); f.lead != (lead{}) {
+			w.shift(r.buf, f.lead)
+		}
+		if n == 0 && w.n > 0 {
+			b.Bare.Wide = r.buf[w.pkts[0].Data+14]>>4 == 6
 		}
 		pure := 0
 		if b.Bare.Wide {
-			pure = pureAcks6(r.buf, w.pkts[:w.n])
+			pure = pureAcks6(r.buf, w.pkts[:w.n], f.lead.untyped)
 		} else {
-			pure = pureAcks(r.buf, w.pkts[:w.n])
+			pure = pureAcks(r.buf, w.pkts[:w.n], f.lead.untyped)
 		}
 		if n += pure; pure > 0 {
 			w.last = w.pkts[pure-1].At
@@ -140,7 +145,7 @@ func (r *reader) takeBare(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 	if f.first == 0 {
 		f.first = b.Pkts[0].At
 	}
-	b.Bare.N, f.last = n, w.last
+	b.Bare.N, b.Bare.untyped, f.last = n, f.lead.untyped, w.last
 	r.frames += uint64(n)
 	r.ord += tcp.Ordinal(n)
 	return w.at
@@ -177,12 +182,12 @@ func (o *lookout) took(n int) {
 // What the frame of a pure acknowledgment with timestamps, or without, begins with: octets
 // 12 to 19, as they lie in memory, and the header length and flags of TCP.
 const (
-	ackMask     = 0x0000_ffff_00ff_ffff // EtherType, version and header length, total length
-	ackStamped  = 0x0000_3400_0045_0008
-	ackPlain    = 0x0000_2800_0045_0008
-	ackMask6    = 0xffff_0000_00f0_ffff // EtherType, version, payload length
-	ackStamped6 = 0x2000_0000_0060_dd86
-	ackPlain6   = 0x1400_0000_0060_dd86
+	ackMask     = 0x0000_ffff_00ff_0000 // version and header length, total length
+	ackStamped  = 0x0000_3400_0045_0000
+	ackPlain    = 0x0000_2800_0045_0000
+	ackMask6    = 0xffff_0000_00f0_0000 // version, payload length
+	ackStamped6 = 0x2000_0000_0060_0000
+	ackPlain6   = 0x1400_0000_0060_0000
 	wordStamped = 0x1080
 	wordPlain   = 0x1050
 )
@@ -190,12 +195,13 @@ const (
 // pureAcks returns how many frames of buf are pure acknowledgments over IPv4 without a
 // fault, up to the first that is not. They lie where their packets' Data and DataLen say;
 // behind the beginning of each buf holds at least plainRoom octets.
-func pureAcks(buf []byte, pkts []Packet) int {
+func pureAcks(buf []byte, pkts []Packet, untyped bool) int {
 	for i := range pkts {
 		p := &pkts[i]
 		at := int(p.Data)
 		h := (*[plainMost]byte)(buf[at : at+plainMost : at+plainMost])
-		begin, word := le64(h[12:])&ackMask, le16(h[46:])
+		head, word := le64(h[12:]), le16(h[46:])
+		begin := head & ackMask
 		if begin == ackStamped {
 			if word != wordStamped || le32(h[54:]) != stamps || p.DataLen < 66 {
 				return i
@@ -205,7 +211,7 @@ func pureAcks(buf []byte, pkts []Packet) int {
 		}
 		sum, carry := bits.Add64(le64(h[14:]), le64(h[22:]), 0)
 		sum, carry = bits.Add64(sum, uint64(le32(h[30:])), carry)
-		if le32(h[20:])&tcpMask != tcpWhole || p.Note != 0 || (sum+carry)%0xffff != 0 { // see straightSum
+		if uint16(head) != ipv4Type && !untyped || le32(h[20:])&tcpMask != tcpWhole || p.Note != 0 || (sum+carry)%0xffff != 0 { // see straightSum
 			return i
 		}
 	}
@@ -213,12 +219,13 @@ func pureAcks(buf []byte, pkts []Packet) int {
 }
 
 // pureAcks6 is pureAcks for IPv6.
-func pureAcks6(buf []byte, pkts []Packet) int {
+func pureAcks6(buf []byte, pkts []Packet, untyped bool) int {
 	for i := range pkts {
 		p := &pkts[i]
 		at := int(p.Data)
 		h := (*[plainMost]byte)(buf[at : at+plainMost : at+plainMost])
-		begin, word := le64(h[12:])&ackMask6, le16(h[66:])
+		head, word := le64(h[12:]), le16(h[66:])
+		begin := head & ackMask6
 		if begin == ackStamped6 {
 			if word != wordStamped || le32(h[74:]) != stamps || p.DataLen < 86 {
 				return i
@@ -226,7 +233,7 @@ func pureAcks6(buf []byte, pkts []Packet) int {
 		} else if begin != ackPlain6 || word != wordPlain || p.DataLen < 74 {
 			return i
 		}
-		if h[20] != protoTCP || p.Note != 0 {
+		if uint16(head) != ipv6Type && !untyped || h[20] != protoTCP || p.Note != 0 {
 			return i
 		}
 	}

@@ -96,7 +96,7 @@ func (p *pcap) unit() string { return "packet record" }
 
 func (p *pcap) records(r *reader, b *Batch) (need int, err error) {
 	most := BatchSize
-	for usual := p.usual && r.asIs && r.ifaces[0].link == linkEthernet; b.N < BatchSize; {
+	for usual := p.usual && r.asIs && r.ifaces[0].plain; b.N < BatchSize; {
 		if usual && r.empty == 0 {
 			r.at = r.takeRows(b, &r.ifaces[0], pcapStride, func(w *row) { p.lineUp(r, w) })
 			if b.Bare.N > 0 {

@@ -151,7 +151,7 @@ func (g *pcapng) records(r *reader, b *Batch) (int, error) {
 }
 
 // takePlainBlocks takes the enhanced packet blocks without options that stand in
-// a row, are of one Ethernet interface and hold plain frames, up to the first that
+// a row, are of one interface and hold plain frames, up to the first that
 // is anything else.
 func takePlainBlocks(r *reader, b *Batch) (next int) {
 	if r.left() < blockHead+blockTail {
@@ -162,7 +162,7 @@ func takePlainBlocks(r *reader, b *Batch) (next int) {
 		return r.at
 	}
 	f := &r.ifaces[number]
-	if f.link != linkEthernet || f.fcs != 0 || f.mul == 0 || f.div > 1 || f.shift != 0 || f.offset != 0 {
+	if !f.plain || f.fcs != 0 || f.mul == 0 || f.div > 1 || f.shift != 0 || f.offset != 0 {
 		return r.at
 	}
 	return r.takeRows(b, f, blockStride, func(w *row) { lineUpBlocks(r, f, number, w) })

@@ -110,6 +110,8 @@ type iface struct {
 	link, snap  uint32
 	number      uint32 // Packet.Iface
 	fcs         uint32 // octets of frame check sequence behind each frame
+	lead        lead   // of plain frames
+	plain       bool   // there may be some
 	shift       uint8  // a power-of-two resolution: by 2^shift
 }
 
@@ -173,6 +175,7 @@ func (r *reader) addIface(i iface, told Interface, section int) {
 	if r.rewrite != nil {
 		told = Interface{}
 	}
+	i.lead, i.plain = leadOf(i.link)
 	i.number = r.number(ifaceID{section, len(r.ifaces), told.Name, i.link})
 	r.ifaces = append(r.ifaces, i)
 	if len(r.file.Interfaces) < maxListed {
@@ -221,7 +224,7 @@ func (r *reader) packet(b *Batch, f *iface, rec record, at tcp.Instant) {
 		f.last = at
 	}
 	if f.link == linkEthernet && r.asIs && f.fcs == 0 && rec.n == int(rec.wire) {
-		if p.Data, p.DataLen = uint32(rec.frame), uint32(rec.n); rec.frame+plainRoom <= len(r.buf) && plainRow(r.buf, b.Pkts[b.N-1:b.N]) == 1 {
+		if p.Data, p.DataLen = uint32(rec.frame), uint32(rec.n); rec.frame+plainRoom <= len(r.buf) && plainRow(r.buf, b.Pkts[b.N-1:b.N], false) == 1 {
 			return
 		}
 		p.Data, p.DataLen = 0, 0

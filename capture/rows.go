@@ -6,7 +6,7 @@ import (
 	"kaflow/tcp"
 )
 
-// Most frames of most captures are plain: Ethernet frames with at most one tag,
+// Most frames of most captures are plain: Ethernet frames with at most one tag, or Linux cooked or raw ones,
 // IPv4 without options or IPv6 without extension headers, a TCP header that is whole, or UDP. Records of such
 // frames that stand in a row are taken some at a time: a container lines them up
 // (lineUp), then their frames are decoded (plainRow). Both are short loops whose
@@ -14,18 +14,64 @@ import (
 // meanwhile.
 
 const (
-	rowMost    = 12                  // records that are lined up at a time
-	rowAhead   = 2                   // rows between the one that is decoded and the one that is asked for
-	plainMost  = 86                  // octets that are looked at at fixed offsets, behind a tag
-	plainRoom  = plainMost + tagSize // that there must be, whatever the frame
+	rowMost    = 12                             // records that are lined up at a time
+	rowAhead   = 2                              // rows between the one that is decoded and the one that is asked for
+	plainMost  = 86                             // octets that are looked at at fixed offsets, behind a tag
+	plainRoom  = plainMost + tagSize + mostLead // that there must be, whatever the frame
 	tagSize    = 4
 	mostOthers = 64  // frames that are taken one by one, where none was plain, before a row is tried again
 	farApart   = 512 // octets from one record to the next from which on headers alone are asked for
 )
 
+// Behind other headers than that of Ethernet an IP packet is read as if it lay behind
+// one: plain frames begin 14 octets before it, of which the last two may tell nothing.
+type lead struct {
+	octets  int  // of the frame before what is read as Ethernet; negative where it is shorter
+	untyped bool // no EtherType stands before the packet
+	first   bool // it stands first in the frame
+}
+
+const mostLead = 6 // of Linux cooked headers, version 2
+
+// leadOf returns where plain frames of a link type begin, false where none are looked for.
+func leadOf(link uint32) (lead, bool) {
+	switch link {
+	case linkEthernet:
+		return lead{}, true
+	case linkSLL:
+		return lead{octets: 2}, true
+	case linkSLL2:
+		return lead{octets: mostLead, untyped: true, first: true}, true
+	case linkRaw, linkRawBSD, linkIPv4, linkIPv6:
+		return lead{octets: -14, untyped: true}, true
+	}
+	return lead{}, false
+}
+
+// shift has the frames of a row begin behind their lead, up to one that is too short or not
+// of IP.
+func (w *row) shift(buf []byte, l lead) {
+	for i := range w.pkts[:w.n] {
+		p := &w.pkts[i]
+		if int(p.DataLen) < max(l.octets, 2) || l.first && !holdsIP(buf[p.Data:]) {
+			w.n, w.at = i, int(p.Rec)
+			return
+		}
+		p.Data, p.DataLen = uint32(int(p.Data)+l.octets), uint32(int(p.DataLen)-l.octets)
+	}
+}
+
+// holdsIP reports whether a frame that begins with its EtherType is of IP.
+func holdsIP(frame []byte) bool {
+	t := be16(frame)
+	return t == etherIPv4 || t == etherIPv6
+}
+
 // What plain frames hold, as it lies in memory.
 const (
-	ipv4Plain = 0x450008   // EtherType and the first octet of the header
+	ipv4Type  = 0x0008 // EtherType
+	ipv6Type  = 0xdd86
+	ipv4Plain = 0x45       // version and header length
 	tcpWhole  = 0x06000000 // fragment offset and flags but DF, TTL, protocol
 	tcpMask   = 0xff00ff3f
 	stamps    = 0x0a080101 // NOP, NOP, timestamps of 10 octets
@@ -61,11 +107,13 @@ func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 	for n < BatchSize {
 		begin := w.at
 		w.pkts, w.ord, w.n = b.Pkts[n:min(n+max(1, r.inRow), BatchSize)], r.ord+tcp.Ordinal(n-b.N), 0
-		lineUp(w)
-		plain := plainRow(r.buf, w.pkts[:w.n])
+		if lineUp(w); f.lead != (lead{}) {
+			w.shift(r.buf, f.lead)
+		}
+		plain := plainRow(r.buf, w.pkts[:w.n], f.lead.untyped)
 		for plain > 0 && w.pkts[plain-1].Proto != TCP {
 			others = true
-			more := plainRow(r.buf, w.pkts[plain:w.n])
+			more := plainRow(r.buf, w.pkts[plain:w.n], f.lead.untyped)
 			if plain += more; more == 0 {
 				break
 			}
@@ -120,8 +168,9 @@ func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
 
 // plainRow decodes frames of buf that are plain, which lie where their packets'
 // Data and DataLen say, until one is not or is no segment, and returns how many were. Behind
-// the beginning of each buf holds at least plainRoom octets.
-func plainRow(buf []byte, pkts []Packet) int {
+// the beginning of each buf holds at least plainMost octets and a tag. untyped is said of
+// their lead.
+func plainRow(buf []byte, pkts []Packet, untyped bool) int {
 	for i := range pkts {
 		p := &pkts[i]
 		base, size := p.Data, p.DataLen
@@ -130,11 +179,11 @@ func plainRow(buf []byte, pkts []Packet) int {
 		fragment, flags := le32(h[20:]), be32(h[46:])
 		header := flags >> 26 & 0x3c // of TCP
 		total := uint32(be16(h[16:]))
-		if le32(h[12:])&0xffffff != ipv4Plain || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 34+header > size {
-			if plain6(buf, p) {
+		if h[14] != ipv4Plain || le16(h[12:]) != ipv4Type && !untyped || fragment&tcpMask != tcpWhole || header < 20 || total < 20+header || 34+header > size {
+			if plain6(buf, p, untyped) {
 				continue
 			}
-			switch one := pkts[i : i+1]; plainOtherwise(buf, one) {
+			switch one := pkts[i : i+1]; plainOtherwise(buf, one, untyped) {
 			case TCP:
 				continue
 			case Other:
@@ -181,14 +230,17 @@ func plainRow(buf []byte, pkts []Packet) int {
 
 // plainOtherwise decodes one frame that is plain in a rarer way, and returns what it is; of
 // one that is not plain it writes nothing.
-func plainOtherwise(buf []byte, one []Packet) Proto {
+func plainOtherwise(buf []byte, one []Packet, untyped bool) Proto {
 	p, plain := &one[0], false
-	switch h := (*[plainMost]byte)(buf[p.Data:]); be16(h[12:]) {
-	case etherIPv4:
+	h := (*[plainMost]byte)(buf[p.Data:])
+	switch t := be16(h[12:]); {
+	case untyped:
+		plain = plainUDP(h, p) || plainUDP6(h, p)
+	case t == etherIPv4:
 		plain = plainUDP(h, p)
-	case etherIPv6:
+	case t == etherIPv6:
 		plain = plainUDP6(h, p)
-	case etherVLAN:
+	case t == etherVLAN:
 		plain = plainTagged(buf, one)
 	}
 	if !plain {
@@ -207,7 +259,7 @@ func plainTagged(buf []byte, one []Packet) bool {
 		return false
 	}
 	p.Data, p.DataLen = base+tagSize, size-tagSize // all that follows lies as much farther
-	if plainRow(buf, one) == 0 {
+	if plainRow(buf, one, false) == 0 {
 		p.Data, p.DataLen = base, size
 		return false
 	}
@@ -249,11 +301,11 @@ func plainUDP6(h *[plainMost]byte, p *Packet) bool {
 
 // plain6 decodes one frame that is plain but for IPv6, and reports whether it is
 // such a one; of any other it writes nothing.
-func plain6(buf []byte, p *Packet) bool {
+func plain6(buf []byte, p *Packet, untyped bool) bool {
 	base := p.Data
 	h := (*Head)(buf[base:])
 	total, size := uint32(be16(h[18:20])), uint32(h[66]>>4)*4
-	if be16(h[12:14]) != etherIPv6 || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+size > p.DataLen {
+	if be16(h[12:14]) != etherIPv6 && !untyped || h[14]>>4 != 6 || h[20] != protoTCP || total < size || 54+size > p.DataLen {
 		return false
 	}
 	s := &p.Seg

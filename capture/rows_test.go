@@ -65,13 +65,14 @@ func readAll(t *rapid.T, file []byte, each func(*Packet, Frame), bare bool) (e e
 
 // talk draws frames: now and then one of them many times, with nothing odd between.
 type talk struct {
+	link  uint32
 	frame []byte
 	left  int
 }
 
 func (k *talk) next(t *rapid.T) []byte {
 	if k.left--; k.left < 0 {
-		k.frame, k.left = frameOf(t), rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, 0, 200, 200}).Draw(t, "more of it")
+		k.frame, k.left = relinked(k.link, frameOf(t)), rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, 0, 200, 200}).Draw(t, "more of it")
 	}
 	return k.frame
 }
@@ -151,9 +152,14 @@ func ticks(t *rapid.T, at *uint64) uint64 {
 	return *at
 }
 
+func drawLink(t *rapid.T) uint32 {
+	return rapid.SampledFrom([]uint32{linkEthernet, linkEthernet, linkEthernet, linkSLL, linkSLL2, linkRaw, linkNull}).Draw(t, "link")
+}
+
 func drawPcap(t *rapid.T) []byte {
-	p := (&pcapFile{link: rapid.SampledFrom([]uint32{linkEthernet, linkEthernet, linkEthernet, linkRaw}).Draw(t, "link")}).begin()
-	at, frames := uint64(1_700_000_000_000_000), talk{}
+	frames := talk{link: drawLink(t)}
+	p := (&pcapFile{link: frames.link}).begin()
+	at := uint64(1_700_000_000_000_000)
 	for range rapid.IntRange(0, 300).Draw(t, "frames") {
 		if frames.calm(&at) {
 			data := frames.next(t)
@@ -178,6 +184,7 @@ func drawPcap(t *rapid.T) []byte {
 func drawPcapng(t *rapid.T) []byte {
 	order := rapid.SampledFrom([]binary.AppendByteOrder{binary.LittleEndian, binary.LittleEndian, binary.LittleEndian, binary.BigEndian}).Draw(t, "order")
 	g := newNG(order)
+	frames := talk{link: drawLink(t)}
 	ifaces := uint32(0)
 	describe := func() {
 		var options [][]byte
@@ -191,11 +198,15 @@ func drawPcapng(t *rapid.T) []byte {
 		case 3:
 			options = append(options, g.option(ifTsResol, []byte{200}))
 		}
-		g.iface(rapid.SampledFrom([]uint16{linkEthernet, linkEthernet, linkRaw}).Draw(t, "link"), 0, options...)
+		link := frames.link // most often
+		if rapid.IntRange(0, 3).Draw(t, "another link") == 0 {
+			link = drawLink(t)
+		}
+		g.iface(uint16(link), 0, options...)
 		ifaces++
 	}
 	describe()
-	at, frames := uint64(1_700_000_000_000_000), talk{}
+	at := uint64(1_700_000_000_000_000)
 	for range rapid.IntRange(0, 300).Draw(t, "blocks") {
 		if frames.calm(&at) {
 			g.packet(0, at, frames.next(t))
