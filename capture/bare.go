@@ -108,13 +108,16 @@ func (b *Batch) bareKey(i int) Key {
 	return one[0].Key
 }
 
+// bareRow is rowMost for bare frames, of which less is put down.
+const bareRow = 32
+
 // takeBare takes the pure acknowledgments of interface f that stand in a row, as
 // takeRows takes plain frames. All of a batch are of the first one's version of IP.
 func (r *reader) takeBare(b *Batch, f *iface, s stride, lineUp func(*row)) (next int) {
 	w, n := &r.row, 0
 	for w.at, w.last, w.bare = r.at, f.last, true; n < BatchSize; {
 		begin := w.at
-		w.pkts, w.ord, w.n = b.Pkts[n:min(n+rowMost, BatchSize)], r.ord+tcp.Ordinal(n), 0
+		w.pkts, w.ord, w.n = b.Pkts[n:min(n+bareRow, BatchSize)], r.ord+tcp.Ordinal(n), 0
 		if lineUp(w); f.lead != (lead{}) {
 			w.shift(r.buf, f.lead)
 		}
