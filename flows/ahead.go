@@ -31,17 +31,17 @@ type plan struct {
 	hash  [capture.BatchSize]uint32
 	entry [capture.BatchSize]uint64 // of the index, where the search for the hash begins
 	slot  [capture.BatchSize]uint32 // plus 1; 0: none was found
-	end   [capture.BatchSize]uint8  // which sent it; of bare frames alone
+	end   [capture.BatchSize]uint8  // which sent it, where the order of flows is looked at
 	pool  *pool                     // of all segments, if they are of one; nil while turns are taken
 	short bool                      // the slots can be trusted as far as the key tells, and the short ways are open
 
 	turns     bool      // the slots are found in turn, while the work goes on, and nothing was hashed
-	batches   uint32    // so many were prepared
+	batches   uint32    // so many were taken
 	next      [2]uint32 // the slot behind that of the last segment, by direction
 	inOrder   *pool     // of whose flows most segments of the last batch that was looked at came so; nil: they did not
 	missed    int       // packets of the last batch that took turns whose flow's turn it was not,
 	sought    int       // of so many
-	bareAt    uint32    // so many batches have to be prepared before bare frames are wanted
+	bareAt    uint32    // so many batches have to be taken before bare frames are wanted
 	scattered bool      // the flows of that batch lie apart
 	sum       uint64    // of what was read ahead, so that it is
 }
@@ -51,7 +51,7 @@ func (t *Table) prepare(b *capture.Batch) {
 	w, seed := &t.plan, t.narrow.index.seed
 	pkts, plain := b.Pkts[:b.N], 0
 	w.pool, w.short = &t.narrow, t.short
-	sample := w.batches%sampleEach == 0
+	sample := w.batches%sampleEach == 0 && len(pkts) > 0 // an empty one tells nothing
 	w.batches++
 	if w.inOrder != nil && !sample && t.takeTurns(len(pkts)) {
 		return
@@ -76,7 +76,7 @@ func (t *Table) prepare(b *capture.Batch) {
 		t.lookMixed(pkts, plain)
 	}
 	if sample {
-		if w.inOrder = nil; w.pool != nil && w.short && !t.again && w.ordered(pkts) {
+		if w.inOrder = nil; w.pool != nil && w.short && !t.again && w.ordered(len(pkts), w.sent(pkts)) {
 			w.inOrder, w.missed = w.pool, 0
 		}
 		w.scattered = w.inOrder == nil && t.narrow.live+t.wide.live >= crowd && w.apart(len(pkts))
@@ -135,27 +135,33 @@ func (w *plan) outOfTurn(pkt *capture.Packet) uint32 {
 	return 0
 }
 
-// ordered reports whether most segments of a batch come in the order of their
-// flows' slots.
-func (w *plan) ordered(pkts []capture.Packet) bool {
-	found, segments := 0, 0
-	for i := range pkts {
-		if pkts[i].Proto != capture.TCP {
-			continue
-		}
-		segments++
-		d := 0
-		if pkts[i].Reversed {
-			d = 1
-		}
-		if slot := w.slot[i]; slot != 0 {
-			if slot-1 == w.next[d] {
+// ordered reports whether most segments of a batch of n packets come in the order of
+// their flows' slots. What is no segment has no slot.
+func (w *plan) ordered(n, segments int) bool {
+	found := 0
+	for i, slot := range w.slot[:n] {
+		if end := w.end[i] & 1; slot != 0 {
+			if slot-1 == w.next[end] {
 				found++
 			}
-			w.next[d] = slot
+			w.next[end] = slot
 		}
 	}
 	return 4*found > 3*segments
+}
+
+// sent notes which end has sent each packet, and returns how many are segments.
+func (w *plan) sent(pkts []capture.Packet) (segments int) {
+	for i := range pkts {
+		w.end[i] = 0
+		if pkts[i].Reversed {
+			w.end[i] = 1
+		}
+		if pkts[i].Proto == capture.TCP {
+			segments++
+		}
+	}
+	return segments
 }
 
 // hashOf returns the hash of a segment's key in its pool.
@@ -222,13 +228,15 @@ func (w *plan) apart(n int) bool {
 	return 2*found < n
 }
 
+// near reads what the short ways need of a record.
+func (r *record) near() uint64 { return uint64(r.hot.ports) + uint64(r.cold.runAt) }
+
 // touch reads the records and the ends of the stories.
 func (t *Table) touch(pkts []capture.Packet) {
 	w, sum := &t.plan, uint64(0)
 	for i, slot := range w.slot[:len(pkts)] {
 		if slot != 0 {
-			r := t.poolOf(&pkts[i].Key).record(slot - 1)
-			sum += uint64(r.hot.ports) + uint64(r.cold.runAt)
+			sum += t.poolOf(&pkts[i].Key).record(slot - 1).near()
 		}
 	}
 	for i, slot := range w.slot[:len(pkts)] {

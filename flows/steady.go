@@ -13,8 +13,8 @@ import (
 // line and the first line of the cold part, which keeps what belongs in the
 // run's tail until something else happens (store). It decides nothing that the
 // long way would decide otherwise (TestTheShortWayIsTheSame); whatever is not
-// plainly the next beat of the run goes the long way. Where connections take turns,
-// most of it is done before a frame is decoded (beats.go).
+// plainly the next beat of the run goes the long way. Of probes and
+// answers that stand in a row most is done before they are decoded (beats.go).
 
 // unsteady are the state bits of either end that end the short way.
 const unsteady = stTentative | stFIN | stRST | stShut | stChallenge | stWindowMode | stIdleMode | stLate
@@ -65,7 +65,7 @@ func (t *Table) steady(r *record, pkt *capture.Packet) bool {
 			flags |= coldQuiet
 		}
 	case h.next[d]:
-		if !behind || flags&coldWaits == 0 || seg.Len|uint32(seg.Opts&tcp.OptSACK) != 0 && !r.twice(e, seg) || !t.answered(c, e, h, pkt.At, pkt.Ord, pkt.Seg.TTL) {
+		if !behind || flags&coldWaits == 0 || seg.Len|uint32(seg.Opts&tcp.OptSACK) != 0 && !r.twice(e, seg) || !t.answered(c, e, h, pkt) {
 			return false
 		}
 		flags = c.flags &^ (coldWaits | coldQuiet)
@@ -158,8 +158,8 @@ func (t *Table) expects(c *cold, d int, h *hot, pkt *capture.Packet) bool {
 
 // answered takes an answer to the waiting probe of end e into its run, where
 // it keeps the pace.
-func (t *Table) answered(c *cold, e int, h *hot, at tcp.Instant, ord tcp.Ordinal, ttl uint8) bool {
-	since := uint64(at - h.last) // it is not negative
+func (t *Table) answered(c *cold, e int, h *hot, pkt *capture.Packet) bool {
+	since := uint64(pkt.At - h.last) // it is not negative
 	if since > steadyRTT*1e9 {
 		return false
 	}
@@ -171,25 +171,25 @@ func (t *Table) answered(c *cold, e int, h *hot, at tcp.Instant, ord tcp.Ordinal
 			return false
 		}
 		if tl.bits&evTail == 0 {
-			t.secondBeat(head, tl, c, e, h, at, ord, ttl, rtt)
+			t.secondBeat(head, tl, c, e, h, pkt, rtt)
 			return true
 		}
 		c.load(tail{tl}, e)
 	}
-	return c.goesOn(h, e, at, ord, rtt)
+	return c.goesOn(e, h, pkt, rtt)
 }
 
 // goesOn takes an answer to the waiting probe of end e into the run that the record
 // keeps, where it keeps the pace.
-func (c *cold) goesOn(h *hot, e int, at tcp.Instant, ord tcp.Ordinal, rtt float32) bool {
-	period := inSeconds(time.Duration(at - c.runAt)) // off the pace where it wraps
+func (c *cold) goesOn(e int, h *hot, pkt *capture.Packet, rtt float32) bool {
+	period := inSeconds(time.Duration(pkt.At - c.runAt)) // off the pace where it wraps
 	if !onPace(c.runPeriod, period) || c.beats == math.MaxUint16 {
 		return false
 	}
 	c.runPeriod.add(period)
 	c.runRTT.add(rtt)
 	c.beats++
-	c.runAt, c.runOrd, c.runTS, c.runEcho = at, uint32(ord), h.tsval[e&1], h.echo
+	c.runAt, c.runOrd, c.runTS, c.runEcho = pkt.At, uint32(pkt.Ord), h.tsval[e], h.echo
 	return true
 }
 
@@ -226,11 +226,11 @@ func (t *Table) store(c *cold) {
 }
 
 // secondBeat makes a run of an answered probe and the next one.
-func (t *Table) secondBeat(head, last *event, c *cold, e int, h *hot, at tcp.Instant, ord tcp.Ordinal, ttl uint8, rtt float32) {
-	period := inSeconds(at.Sub(last.at))
+func (t *Table) secondBeat(head, last *event, c *cold, e int, h *hot, pkt *capture.Packet, rtt float32) {
+	period := inSeconds(pkt.At.Sub(last.at))
 	probe := event{at: h.last, tsval: h.tsval[e], tsecr: h.echo, bits: head.bits & (evFrom | evTS)}
-	answer := event{at: at, ttl: ttl}
-	answer.setOrdinal(ord)
+	answer := event{at: pkt.At, ttl: pkt.Seg.TTL}
+	answer.setOrdinal(pkt.Ord)
 	startPairs(head, last, &probe, &answer, period, rtt)
 	c.rtt[e].add(rtt)
 	c.probes[e]++
