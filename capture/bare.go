@@ -116,41 +116,25 @@ const bareRow = 32
 func (r *reader) takeBare(b *Batch, f *iface, s stride, lineUp func(*row)) (next int) {
 	w, n := &r.row, 0
 	for w.at, w.last, w.bare = r.at, f.last, true; n < BatchSize; {
-		begin := w.at
-		w.pkts, w.ord, w.n = b.Pkts[n:min(n+bareRow, BatchSize)], r.ord+tcp.Ordinal(n), 0
-		if lineUp(w); f.lead != (lead{}) {
-			w.shift(r.buf, f.lead)
-		}
+		begin, pure := w.at, 0
+		r.begin(w, f, b.Pkts[n:min(n+bareRow, BatchSize)], r.ord+tcp.Ordinal(n), lineUp)
 		if n == 0 && w.n > 0 {
 			b.Bare.Wide = r.buf[w.pkts[0].Data+14]>>4 == 6
 		}
-		pure := 0
 		if b.Bare.Wide {
 			pure = pureAcks6(r.buf, w.pkts[:w.n], f.lead.untyped)
 		} else {
 			pure = pureAcks(r.buf, w.pkts[:w.n], f.lead.untyped)
 		}
-		if n += pure; pure > 0 {
-			w.last = w.pkts[pure-1].At
-		}
-		if pure < len(w.pkts) {
-			if pure < w.n {
-				w.at = int(w.pkts[pure].Rec)
-			}
+		n += pure
+		if !w.end(pure) {
 			break
 		}
 		r.askFor(w, w.at-begin, s)
 	}
 	r.bare.took(n)
-	if n == 0 {
-		return r.at
-	}
-	if f.first == 0 {
-		f.first = b.Pkts[0].At
-	}
-	b.Bare.N, b.Bare.untyped, f.last = n, f.lead.untyped, w.last
-	r.frames += uint64(n)
-	r.ord += tcp.Ordinal(n)
+	r.took(f, b.Pkts[:n], w.last)
+	b.Bare.N, b.Bare.untyped = n, f.lead.untyped
 	return w.at
 }
 
@@ -182,39 +166,41 @@ func (o *lookout) took(n int) {
 	o.left = o.pause
 }
 
-// What the frame of a pure acknowledgment with timestamps, or without, begins with: octets
-// 12 to 19, as they lie in memory, and the header length and flags of TCP.
+// Header length and flags of a pure acknowledgment with timestamps, and without, as they lie
+// in memory.
 const (
-	ackMask     = 0x0000_ffff_00ff_0000 // version and header length, total length
-	ackStamped  = 0x0000_3400_0045_0000
-	ackPlain    = 0x0000_2800_0045_0000
-	ackMask6    = 0xffff_0000_00f0_0000 // version, payload length
-	ackStamped6 = 0x2000_0000_0060_0000
-	ackPlain6   = 0x1400_0000_0060_0000
-	wordStamped = 0x1080
-	wordPlain   = 0x1050
+	ackStamped = 0x1080
+	ackPlain   = 0x1050
 )
+
+// pure returns the octets of the header if it is that of a pure acknowledgment, else 0.
+func (h *TCPHead) pure() uint32 {
+	switch le16(h[12:]) {
+	case ackPlain:
+		return 20
+	case ackStamped:
+		if le32(h[20:]) == stamps {
+			return 32
+		}
+	}
+	return 0
+}
 
 // pureAcks returns how many frames of buf are pure acknowledgments over IPv4 without a
 // fault, up to the first that is not. They lie where their packets' Data and DataLen say;
-// behind the beginning of each buf holds at least plainRoom octets.
+// behind the beginning of each buf holds at least plainMost octets.
 func pureAcks(buf []byte, pkts []Packet, untyped bool) int {
 	for i := range pkts {
 		p := &pkts[i]
-		at := int(p.Data)
-		h := (*[plainMost]byte)(buf[at : at+plainMost : at+plainMost])
-		head, word := le64(h[12:]), le16(h[46:])
-		begin := head & ackMask
-		if begin == ackStamped {
-			if word != wordStamped || le32(h[54:]) != stamps || p.DataLen < 66 {
-				return i
-			}
-		} else if begin != ackPlain || word != wordPlain || p.DataLen < 54 {
+		h := HeadAt(buf, p.Data)
+		size := h.TCP().pure()
+		if size == 0 || h[14] != ipv4Plain || le16(h[12:]) != ipv4Type && !untyped || uint32(be16(h[16:])) != 20+size || 34+size > p.DataLen ||
+			le32(h[20:])&tcpMask != tcpWhole || p.Note != 0 {
 			return i
 		}
 		sum, carry := bits.Add64(le64(h[14:]), le64(h[22:]), 0)
 		sum, carry = bits.Add64(sum, uint64(le32(h[30:])), carry)
-		if uint16(head) != ipv4Type && !untyped || le32(h[20:])&tcpMask != tcpWhole || p.Note != 0 || (sum+carry)%0xffff != 0 { // see straightSum
+		if (sum+carry)%0xffff != 0 { // see straightSum
 			return i
 		}
 	}
@@ -225,18 +211,10 @@ func pureAcks(buf []byte, pkts []Packet, untyped bool) int {
 func pureAcks6(buf []byte, pkts []Packet, untyped bool) int {
 	for i := range pkts {
 		p := &pkts[i]
-		at := int(p.Data)
-		h := (*[plainMost]byte)(buf[at : at+plainMost : at+plainMost])
-		head, word := le64(h[12:]), le16(h[66:])
-		begin := head & ackMask6
-		if begin == ackStamped6 {
-			if word != wordStamped || le32(h[74:]) != stamps || p.DataLen < 86 {
-				return i
-			}
-		} else if begin != ackPlain6 || word != wordPlain || p.DataLen < 74 {
-			return i
-		}
-		if uint16(head) != ipv6Type && !untyped || h[20] != protoTCP || p.Note != 0 {
+		h := HeadAt(buf, p.Data)
+		size := h.TCP6().pure()
+		if size == 0 || h[14]>>4 != 6 || be16(h[12:]) != etherIPv6 && !untyped || uint32(be16(h[18:])) != size || 54+size > p.DataLen ||
+			h[20] != protoTCP || p.Note != 0 {
 			return i
 		}
 	}

@@ -48,15 +48,7 @@ func TestBareFramesOfASet(t *testing.T) {
 		}
 		return pkts, holes, bare
 	}
-	open := func() *Set {
-		s, err := Open(Options{}, "set", paths...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		return s
-	}
-	s, plain := open(), open()
+	s, plain := opened(t, Options{}, paths...), opened(t, Options{}, paths...)
 	pkts, holes, bare := read(s, true)
 	want, wantHoles, none := read(plain, false)
 	if bare < 1500 || none > 0 {

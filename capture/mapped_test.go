@@ -25,6 +25,17 @@ func large(t *testing.T, n int) string {
 	return path
 }
 
+// opened opens files for as long as a test takes.
+func opened(t *testing.T, o Options, paths ...string) *Set {
+	t.Helper()
+	s, err := Open(o, "", paths...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
 const (
 	manyFrames = 300_000 // of 70 octets: a leg that is read, one that is mapped, and a part of the next
 	bulkFrames = 22_000  // of bulk: as many
@@ -79,16 +90,7 @@ func sameMapped(t *testing.T, file []byte, frames int) {
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mapped, err := Open(Options{Now: time.Now}, "", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mapped.Close()
-	read, err := Open(Options{Stdin: bytes.NewReader(file)}, "", "-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer read.Close()
+	mapped, read := opened(t, Options{Now: time.Now}, path), opened(t, Options{Stdin: bytes.NewReader(file)}, "-")
 	var a, b Batch
 	n, ways := 0, map[bool]bool{}
 	next := func(s *Set, b *Batch, i *int) (p Packet, offset int64, record string, ok bool) {
@@ -144,11 +146,7 @@ func TestFileThatBecomesShorter(t *testing.T) {
 
 func becomesShorter(t *testing.T, frames, kept int, inside, bare bool) {
 	path := large(t, frames)
-	s, err := Open(Options{Now: time.Now}, "", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := opened(t, Options{Now: time.Now}, path)
 	var b Batch
 	n, seen, cameBare := 0, 2*kept, 0
 	for b.Bare.Wanted = bare; s.Read(&b) != io.EOF; {
@@ -187,11 +185,7 @@ func becomesShorter(t *testing.T, frames, kept int, inside, bare bool) {
 
 func TestMappedFileThatGrows(t *testing.T) {
 	path := large(t, manyFrames)
-	s, err := Open(Options{}, "", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := opened(t, Options{}, path)
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -213,11 +207,7 @@ func TestMappedFileThatGrows(t *testing.T) {
 }
 
 func TestAFaultElsewhereIsNotSwallowed(t *testing.T) {
-	s, err := Open(Options{}, "", large(t, manyFrames))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := opened(t, Options{}, large(t, manyFrames))
 	defer func() {
 		if recover() == nil {
 			t.Error("a panic of another kind was swallowed")
@@ -318,11 +308,7 @@ func TestAfterALargeRecordReadsAreAsBefore(t *testing.T) {
 // A file that becomes shorter before it is read the second time is told of.
 func TestFileThatBecomesShorterInBetween(t *testing.T) {
 	path := large(t, manyFrames)
-	s, err := Open(Options{Now: time.Now}, "", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := opened(t, Options{Now: time.Now}, path)
 	var b Batch
 	for s.Read(&b) != io.EOF {
 	}

@@ -69,8 +69,7 @@ func holdsIP(frame []byte) bool {
 
 // What plain frames hold, as it lies in memory.
 const (
-	ipv4Type  = 0x0008 // EtherType
-	ipv6Type  = 0xdd86
+	ipv4Type  = 0x0008     // EtherType
 	ipv4Plain = 0x45       // version and header length
 	tcpWhole  = 0x06000000 // fragment offset and flags but DF, TTL, protocol
 	tcpMask   = 0xff00ff3f
@@ -106,10 +105,7 @@ func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 	}
 	for n < BatchSize {
 		begin := w.at
-		w.pkts, w.ord, w.n = b.Pkts[n:min(n+max(1, r.inRow), BatchSize)], r.ord+tcp.Ordinal(n-b.N), 0
-		if lineUp(w); f.lead != (lead{}) {
-			w.shift(r.buf, f.lead)
-		}
+		r.begin(w, f, b.Pkts[n:min(n+max(1, r.inRow), BatchSize)], r.ord+tcp.Ordinal(n-b.N), lineUp)
 		plain := plainRow(r.buf, w.pkts[:w.n], f.lead.untyped)
 		for plain > 0 && w.pkts[plain-1].Proto != TCP {
 			others = true
@@ -119,14 +115,8 @@ func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 			}
 		}
 		n += plain
-		if plain > 0 {
-			w.last = w.pkts[plain-1].At
-		}
-		if plain < len(w.pkts) {
+		if !w.end(plain) {
 			r.inRow = max(1, plain) // where few are plain, few are tried
-			if plain < w.n {
-				w.at = int(w.pkts[plain].Rec)
-			}
 			break
 		}
 		r.inRow = min(2*len(w.pkts), rowMost)
@@ -140,8 +130,30 @@ func (r *reader) takeRows(b *Batch, f *iface, s stride, lineUp func(*row)) (next
 	if b.N == 0 && !others {
 		b.Sorted = n
 	}
-	r.took(b, f, n, w.last)
+	r.took(f, b.Pkts[b.N:n], w.last)
+	b.N = n
 	return w.at
+}
+
+// begin lines up the records of a row that is to hold pkts, the first of them behind the
+// frame of an ordinal.
+func (r *reader) begin(w *row, f *iface, pkts []Packet, ord tcp.Ordinal, lineUp func(*row)) {
+	w.pkts, w.ord, w.n = pkts, ord, 0
+	if lineUp(w); f.lead != (lead{}) {
+		w.shift(r.buf, f.lead)
+	}
+}
+
+// end notes that so many of a row's packets are taken, and reports whether the row is full of
+// them; else the next record is the one behind the last of them.
+func (w *row) end(n int) (full bool) {
+	if n > 0 {
+		w.last = w.pkts[n-1].At
+	}
+	if n < w.n {
+		w.at = int(w.pkts[n].Rec)
+	}
+	return n == len(w.pkts)
 }
 
 // askFor asks for what the rows behind w will need, if they are like w, which
@@ -154,16 +166,15 @@ func (r *reader) askFor(w *row, octets int, s stride) {
 	}
 }
 
-// took notes that the packets of the batch from b.N up to n are plain frames of
-// an interface, the last of them seen at an instant.
-func (r *reader) took(b *Batch, f *iface, n int, last tcp.Instant) {
-	if n > b.N && f.first == 0 {
-		f.first = b.Pkts[b.N].At
+// took notes that the next frames are those of pkts, plain ones of an interface, the last of
+// them seen at an instant.
+func (r *reader) took(f *iface, pkts []Packet, last tcp.Instant) {
+	if len(pkts) > 0 && f.first == 0 {
+		f.first = pkts[0].At
 	}
 	f.last = last
-	r.frames += uint64(n - b.N)
-	r.ord += tcp.Ordinal(n - b.N)
-	b.N = n
+	r.frames += uint64(len(pkts))
+	r.ord += tcp.Ordinal(len(pkts))
 }
 
 // plainRow decodes frames of buf that are plain, which lie where their packets'

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -240,4 +241,95 @@ func drawPcapng(t *rapid.T) []byte {
 		}
 	}
 	return g.out
+}
+
+// TestPlainCasesAndWalkAgree changes every octet of plain frames in many ways:
+// what plainRow takes must be what walk makes of it.
+func TestPlainCasesAndWalkAgree(t *testing.T) {
+	stamps := "0101080a 00001111 00002222"
+	header := "c822 0016 00001000 00002000 8018 01f5 0000 0000" + stamps
+	bare := "c822 0016 00001000 00002000 5018 01f5 0000 0000"
+	syn := "c822 0016 00001000 00000000 a002 faf0 0000 0000 0204 05b4 0402 080a 00001111 00000000 0103 0307"
+	inner := eth("0800", ip4(6, client4, server4, header))
+	taken := map[uint32]int{}
+	for _, frame := range [][]byte{
+		eth("0800", ip4(6, client4, server4, header, "aabbcc")), eth("0800", ip4(6, server4, client4, bare, "aabbccddeeff00112233445566778899")),
+		eth("0800", ip4(6, client4, client4, header)), eth("0800", ip4(6, server4, client4, header), "000000"),
+		eth("86dd", ip6(6, client6, server6, header, "aabbcc")), eth("86dd", ip6(6, server6, client6, bare, "aabbccddeeff00112233445566778899")),
+		eth("86dd", ip6(6, client6, client6, header)), eth("86dd", ip6(6, server6, client6, header), "000000"),
+		eth("0800", ip4(6, client4, server4, syn)), eth("86dd", ip6(6, client6, server6, syn, "aabbcc")),
+		eth("8100", "0007 0800", ip4(6, client4, server4, header, "aabbcc")), eth("8100", "e007 86dd", ip6(6, client6, server6, header, "aabbcc")),
+		eth("0800", ip4(17, client4, server4, udp(4788, 40_000, "0800 0000 00 00 07 00", inner))), eth("0800", ip4(17, server4, client4, udp(53, 40_000), "000000")),
+		eth("86dd", ip6(17, server6, client6, udp(40_000, 2153, "30 ff 0024 00000001", ip4(6, client4, server4, header)))),
+		eth("8100", "0007 0800", ip4(17, client4, client4, udp(53, 40_000, "aabb"))), eth("8100", "0007 86dd", ip6(17, client6, client6, udp(443, 40_000, "aabb"))),
+	} {
+		for _, link := range []uint32{linkEthernet, linkSLL, linkSLL2, linkRaw} {
+			taken[link] += plainAndWalk(t, link, relinked(link, frame))
+		}
+	}
+	for link, n := range taken {
+		if n < 50_000 {
+			t.Errorf("the plain cases took %d frames of link type %d, want at least 50,000", n, link)
+		}
+	}
+}
+
+func plainAndWalk(t *testing.T, link uint32, frame []byte) (taken int) {
+	t.Helper()
+	for at := range frame {
+		for value := range 256 {
+			changed := append([]byte(nil), frame...)
+			changed[at] = byte(value)
+			var direct, walked Packet
+			if !plainly(link, changed, &direct) {
+				if direct != (Packet{}) {
+					t.Fatalf("link type %d, octet %d is %#x: plain wrote %+v and declined", link, at, value, direct)
+				}
+				continue
+			}
+			taken++
+			w := walk{d: new(decoder), p: &walked, b: changed, end: len(changed)}
+			w.run(w.link(link), 0)
+			if direct != walked {
+				t.Fatalf("link type %d, octet %d is %#x: plain %+v, walk %+v", link, at, value, direct, walked)
+			}
+		}
+	}
+	return taken
+}
+
+// relinked returns a frame of Ethernet as one of another link type.
+func relinked(link uint32, frame []byte) []byte {
+	if len(frame) < 14 {
+		return frame
+	}
+	kind, packet := frame[12:14], frame[14:]
+	switch link {
+	case linkSLL:
+		return slices.Concat(octets("0000 0001 0006 020000000001 0000"), kind, packet)
+	case linkSLL2:
+		return slices.Concat(kind, octets("0000 00000002 0001 00 06 020000000001 0000"), packet)
+	case linkRaw:
+		return packet
+	}
+	return frame
+}
+
+// plainly decodes a frame where it is plain, with octets before and behind it that mean
+// nothing to it.
+func plainly(link uint32, frame []byte, p *Packet) bool {
+	lead, ok := leadOf(link)
+	if !ok || len(frame) < max(lead.octets, 2) || lead.first && !holdsIP(frame) {
+		return false
+	}
+	const before = 14
+	noise := bytes.Repeat([]byte("\x01\x01\x08\x0a\x08\x00\x45"), plainRoom/4+1)
+	row := []Packet{{Data: uint32(before + lead.octets), DataLen: uint32(len(frame) - lead.octets)}}
+	took := plainRow(slices.Concat(noise[len(noise)-before:], frame, noise), row, lead.untyped)
+	if *p = row[0]; took == 0 {
+		p.Data, p.DataLen = 0, 0
+	} else if p.Proto == TCP {
+		p.Data -= before
+	}
+	return took == 1
 }
