@@ -1,6 +1,7 @@
 package flows_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -104,6 +105,35 @@ func BenchmarkCalm(b *testing.B) {
 					b.Fatal("nobody waits for bulk data that is acknowledged")
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkKeepalives measures reading and the table together on probes and answers, whose
+// frames are decoded or left bare.
+func BenchmarkKeepalives(b *testing.B) {
+	const packets = 200_000
+	var file bytes.Buffer
+	if _, err := traffic.Write(&file, traffic.Config{Shape: traffic.Keepalive, Flows: 1000, Packets: packets}); err != nil {
+		b.Fatal(err)
+	}
+	for name, bare := range map[string]bool{"decoded": false, "bare": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				set, err := capture.Open(capture.Options{Stdin: bytes.NewReader(file.Bytes())}, "", "-")
+				if err != nil {
+					b.Fatal(err)
+				}
+				var table flows.Table
+				var batch capture.Batch
+				for set.Read(&batch) == nil {
+					batch.Bare.Wanted = bare
+					table.Add(&batch)
+				}
+				set.Close()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/packets, "ns/packet")
 		})
 	}
 }
