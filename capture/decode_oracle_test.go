@@ -230,6 +230,35 @@ func TestEthernetTCPAsGopacketReadsIt(t *testing.T) {
 	}
 }
 
+// The decoder of 802.11 headers is that of gopacket's fork; gopacket agrees with it about the
+// end of every header of data.
+func TestWirelessHeadersEndWhereGopacketHasIt(t *testing.T) {
+	x, frame, ended := newWireless(), make([]byte, wirelessHead+wirelessFCS), make(map[int]int)
+	for control := range 1 << 16 {
+		frame[0], frame[1] = byte(control), byte(control>>8)
+		size, reason := x.read(frame[:wirelessHead])
+		if control&0x0c != 0x08 { // no data
+			continue
+		}
+		var want layers.Dot11
+		if err := want.DecodeFromBytes(frame, gopacket.NilDecodeFeedback); err != nil { // of a kind that is reserved
+			if reason == "" {
+				t.Errorf("frame control %#04x: %d octets, gopacket says %v", control, size, err)
+			}
+			continue
+		}
+		if reason != "" || size != len(want.Contents) || x.header.Flags.WEP() != want.Flags.WEP() || x.header.Flags.MF() != want.Flags.MF() {
+			t.Errorf("frame control %#04x: %d octets %q, gopacket has %d", control, size, reason, len(want.Contents))
+		}
+		ended[size]++
+	}
+	for _, size := range []int{24, 26, 30, 32, 36} { // with QoS, with a fourth address, with both, with HT control, too
+		if ended[size] == 0 {
+			t.Errorf("no header of %d octets", size)
+		}
+	}
+}
+
 // eachFrame gives the frames of a plain little-endian pcap file to f: enough of
 // the captures are that, and the test leans on no reader of ours.
 func eachFrame(t testing.TB, path string, f func(link uint32, frame []byte, wire uint32)) {

@@ -1,8 +1,8 @@
 package capture
 
 import (
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
 )
 
 // wireless reads IEEE 802.11 headers, whose length depends on a dozen bits,
@@ -37,7 +37,6 @@ func (x *wireless) read(b []byte) (size int, reason string) {
 			size, reason = 0, "802.11 header made the decoder panic"
 		}
 	}()
-	x.header = layers.Dot11{}
 	n := copy(x.scratch[:wirelessHead], b)
 	clear(x.scratch[n:])
 	if err := x.parser.DecodeLayers(x.scratch[:n+wirelessFCS], &x.found); err != nil || len(x.found) == 0 {
