@@ -19,6 +19,10 @@ import (
 // crowd is how many flows make the last steps worth their cost.
 const crowd = 8192
 
+// afar is how many flows lie so far away, beyond the last cache, that those whose turn is next are
+// asked for: of fewer the processor fetches in time what it needs, and what it does not stays where it is.
+const afar = 1 << 18
+
 // soon is how many flows' segments and their answers a batch holds.
 const soon = capture.BatchSize / 2
 
@@ -109,7 +113,7 @@ func (t *Table) takeTurns(n int) bool {
 		return false
 	}
 	w.turns, w.pool, w.missed, w.sought = true, nil, 0, n
-	if next := w.next[0] + soon; next < p.used && p.live >= crowd {
+	if next := w.next[0] + soon; next < p.used && p.live >= afar {
 		first := next % chunkSize
 		capture.Prefetch(p.chunks[next/chunkSize][first:min(first+soon, chunkSize)])
 	}
