@@ -103,7 +103,7 @@ func loneAtGlance(g *flows.Glance, end tcp.Instant) plainKind {
 
 // crowd counts the connections of a kind that comes in floods.
 type crowd struct {
-	unanswered, refused, lone, unheard int
+	cut, unanswered, refused, lone, unheard int
 
 	now    tcp.Instant // when the capture ends, or a live one is asked
 	oneWay bool        // it may hold one direction only
@@ -116,6 +116,9 @@ func (c *crowd) atGlance(g *flows.Glance, end tcp.Instant) (kind plainKind, ok b
 	switch {
 	case g.Plain && g.Answered && !g.Closed:
 		return silentAtGlance(g, end), true
+	case g.Cut && !g.Closed:
+		c.cut++
+		return plainGap, c.cut > mostInDanger
 	case g.Unanswered:
 		if c.now.Sub(g.First) < answerDue || c.oneWay && g.Segments[flows.Client] == 1 {
 			return plainGap, true

@@ -107,7 +107,6 @@ func (d *desk) diagnose(s *Subject) Diagnosis {
 }
 
 func diagnose(s *Subject, unasked map[string]Unasked) Diagnosis {
-	s.suspect()
 	f := s.flow
 	d := Diagnosis{Pair: s.Pair, Client: f.Sides[flows.Client].Addr.String(), Server: s.nearest(flows.Server).Sides[flows.Server].Addr.String()}
 	d.Application, d.Banner = application(s)
@@ -115,6 +114,12 @@ func diagnose(s *Subject, unasked map[string]Unasked) Diagnosis {
 		d.Application, d.AppHint = byPort(f.Sides[flows.Server].Addr.Port())
 	}
 	d.Endings = [2]flows.Ending{s.endingOf(flows.Client), s.endingOf(flows.Server)}
+	if at := s.cut(); at >= 0 {
+		d.Verdict, d.Counts = notKept(s, at), counts(s)
+		d.Findings = captureQuality(s, &d)
+		return d
+	}
+	s.suspect()
 	a := askRules(s, unasked)
 	if a.Verdict == nil {
 		a = askWholeView(s)
@@ -135,6 +140,7 @@ func diagnose(s *Subject, unasked map[string]Unasked) Diagnosis {
 		}
 	}
 	soften(s, &d.Verdict)
+	s.besideCut(&d.Verdict)
 	d.Verdict.limitCause()
 	d.Counts = counts(s)
 	d.Policies = policies(s)

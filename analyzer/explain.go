@@ -220,7 +220,7 @@ var verdictPages = []Page{
 	{
 		ID: "capture-gap", Kind: OfVerdict,
 		Short:   "the captures cannot answer",
-		Means:   "One direction, the beginning, or the time in question is missing. The report says which.",
+		Means:   "One direction, the beginning, or the time in question is missing, or more happened than is kept. The report says which.",
 		Both:    "one of them does not cover the moment, or holds one direction alone",
 		One:     "the same",
 		Alike:   []string{"silent-drop, where the other capture was running after all"},

@@ -55,7 +55,11 @@ func captureQuality(s *Subject, _ *Diagnosis) []Finding {
 	for i := range s.Seen {
 		name, n := s.Points[s.Seen[i].Vantage].Name, 0
 		for _, h := range s.Seen[i].Flow.Missing {
-			if h.Why != capture.WhyUnseen {
+			switch h.Why {
+			case capture.WhyUnseen:
+			case capture.WhyLimit: // the verdict says so
+				continue
+			default:
 				n++
 				continue
 			}

@@ -27,9 +27,12 @@ func pointOf(name string, table *flows.Table, begin tcp.Instant, frames int) pai
 }
 
 // tableOf is a table that has read packets in the order of their times.
-func tableOf(pkts []capture.Packet) *flows.Table {
+func tableOf(pkts []capture.Packet) *flows.Table { return tableWith(flows.Options{}, pkts) }
+
+// tableWith is tableOf with options.
+func tableWith(o flows.Options, pkts []capture.Packet) *flows.Table {
 	slices.SortStableFunc(pkts, func(a, b capture.Packet) int { return cmp.Compare(a.At, b.At) })
-	var table flows.Table
+	table := flows.Table{Options: o}
 	b := capture.Batch{Buf: make([]byte, 64)}
 	for i := range pkts {
 		pkts[i].Ord = tcp.Ordinal(i + 1)

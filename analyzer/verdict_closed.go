@@ -30,13 +30,16 @@ func closedByEnds(s *Subject) Answer {
 		return Answer{Verdict: v}
 	}
 	for side := uint8(0); side < 2; side++ {
-		if f.Sides[side].FIN && f.Sides[side].SndUna == f.Sides[side].SndNxt && f.Sides[side].NxtKnown && s.unanswered() == 0 {
+		if closed(&f.Sides[side]) && s.unanswered() == 0 {
 			v.Summary = fmt.Sprintf("The %s closed its direction with a FIN, which was acknowledged; the %s had not closed its own by the end of the capture.", sideName(side), sideName(other(side)))
 			return Answer{Verdict: v}
 		}
 	}
 	return s.closedUnheard(v)
 }
+
+// closed reports whether an end has sent a FIN that its peer acknowledged.
+func closed(end *flows.Side) bool { return end.FIN && end.NxtKnown && end.SndUna == end.SndNxt }
 
 // longestRTO is how long a host waits at most before it sends again what nobody acknowledges: two
 // minutes on Linux (TCP_RTO_MAX), 60 s at least (RFC 6298, section 2.5).

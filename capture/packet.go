@@ -164,6 +164,7 @@ const (
 	WhyDamaged                  // a damaged stretch of a file
 	WhyClock                    // the clock stepped
 	WhyUnseen                   // another capture shows what passed here meanwhile
+	WhyLimit                    // more happened than is kept
 )
 
 // Interval is a stretch of packet time, both ends included.

@@ -54,7 +54,7 @@ type Flow struct {
 	Missing    []capture.Interval // in which nothing may be concluded from absence
 	Anchors    []Anchor
 	Retired    Why
-	Cut        int       // events that were folded away or dropped beyond what runs tell
+	Cut        int       // events that were turned away, and side notes that were lost, for there were too many; at most 255
 	VLANs      [2]uint16 // 0 within a tunnel with numbered channels
 	Split      bool      // another conversation has the same addresses and ports, and was told apart by VLAN, TEID or GRE key and sequence numbers
 }

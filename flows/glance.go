@@ -22,6 +22,7 @@ type Glance struct {
 	Period      time.Duration // longest pause between its events
 	Answered    bool          // somebody answered somebody
 	Closing     time.Duration // silence before the first FIN
+	Cut         bool          // something of it was not kept (see Flow.Cut): no silence is known, and it is nothing of what is below
 	Unanswered  bool          // a SYN, perhaps sent again, and nothing else by anybody
 	Refused     bool          // likewise, but for the RST that turns it down
 	Lone        Lone          // whether one segment that is neither SYN nor FIN is all there is
@@ -62,7 +63,7 @@ func (g *Glance) Settled(end tcp.Instant) bool {
 		return false
 	}
 	if g.Closed {
-		return g.Closing < idleClosing
+		return !g.Cut && g.Closing < idleClosing
 	}
 	return end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period
 }
@@ -110,6 +111,7 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 	} else {
 		t.grow(p, slot)
 		bits := h.state[0] | h.state[1]
+		g.Cut = c.cut > 0
 		g.Probes = c.probes[0]+c.probes[1] > 0
 		g.Closed = h.state[0]&h.state[1]&stFIN != 0 && h.una[0] == h.next[0] && h.una[1] == h.next[1]
 		g.Answered = h.state[0]&h.state[1]&(stSeen|stAcked) == stSeen|stAcked
@@ -117,9 +119,11 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 		g.Plain = h.state[0]&h.state[1]&settled == settled && bits&(stRST|stTentative|stShut|stChallenge|stLate) == 0 &&
 			c.open[0]|c.open[1] == 0 && c.flags&coldWaits == 0 && c.icmps == 0 && c.rsts == 0 &&
 			h.una[0] == h.next[0] && h.una[1] == h.next[1] && (bits&stFIN == 0 || g.Closed)
-		g.Survived, g.Period, g.Closing = t.pauses(c)
-		if h.unheard(c, 0) || h.unheard(c, 1) {
-			g.Unheard = onlyFIN(t.arena.events(c.story))
+		if !g.Cut {
+			g.Survived, g.Period, g.Closing = t.pauses(c)
+			if h.unheard(c, 0) || h.unheard(c, 1) {
+				g.Unheard = onlyFIN(t.arena.events(c.story))
+			}
 		}
 	}
 	g.RolesKnown, g.ClientHi = c.flags&coldRoles != 0, c.flags&coldReversed != 0
@@ -139,7 +143,7 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 			g.Stamp[side] = h.tsval[e]
 		}
 	}
-	if !g.Plain { // nobody answered
+	if !g.Plain && !g.Cut { // nobody answered
 		if g.RolesKnown && g.ISNKnown[Client] && c.flags&(coldRare|coldMidway) == 0 {
 			evs := t.arena.events(c.story)
 			g.Unanswered = g.Segments[Server] == 0 && onlySYNs(evs)

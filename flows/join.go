@@ -92,7 +92,7 @@ func (t *Table) jot(handle uint32, c *cold, d int, kind Kind, bits uint8, b *cap
 	t.copies.put(handle, d, &pkt.Seg, pkt.At)
 	ev := t.arena.extend(&c.story)
 	if ev == nil {
-		t.folded++
+		t.turnAway(c, pkt.At)
 		return nil
 	}
 	ev.copy(&pkt.Seg)

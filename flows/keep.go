@@ -182,7 +182,7 @@ func (s *step) extend() *event {
 		s.compact()
 		ev = s.t.arena.extend(&s.c.story)
 		if ev == nil {
-			s.t.folded++
+			s.t.turnAway(s.c, s.at)
 		}
 	}
 	return ev

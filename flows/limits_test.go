@@ -139,3 +139,29 @@ func TestStoriesThatJustFitAreWhole(t *testing.T) {
 		}
 	}
 }
+
+// A story that lacks an event says so, of whichever way it came, and nothing is known of silences
+// from the first that was turned away on.
+func TestStoriesThatLackEventsSaySo(t *testing.T) {
+	s := newSender(flows.Options{MaxEvents: 8})
+	for ports := range uint32(10) {
+		s.send(ports+1, false, tcp.SYN, 100, 0, 0)
+		s.send(ports+1, true, tcp.SYN|tcp.ACK, 900, 101, 0)
+	}
+	whole, cut := 0, 0
+	for g := range s.table.Glances() {
+		f, _ := s.table.Flow(g.ID)
+		lacks := len(f.Events) < 2
+		if g.Cut != lacks || (f.Cut > 0) != lacks || (len(f.Missing) > 0) != lacks || g.Cut && (g.Unanswered || g.Survived != 0) {
+			t.Errorf("%d of 2 events: %d cut, missing %v, at a glance %+v", len(f.Events), f.Cut, f.Missing, g)
+		}
+		if lacks {
+			cut++
+		} else {
+			whole++
+		}
+	}
+	if whole == 0 || cut == 0 || s.table.Folded() == 0 {
+		t.Errorf("%d stories are whole, %d cut, %d events turned away; want some of each", whole, cut, s.table.Folded())
+	}
+}

@@ -48,9 +48,17 @@ func (t *Table) makeRoom(handle uint32) {
 	}
 	if bestWorth >= 0 {
 		p, slot := t.at(ring.handles[best])
-		p.cold(slot).flags &^= coldRare
+		c := p.cold(slot)
+		if c.flags &^= coldRare; t.rare[ring.handles[best]].tells() {
+			c.cutShort()
+		}
 		delete(t.rare, ring.handles[best])
 		ring.dropped++
 	}
 	ring.handles[best] = handle
+}
+
+// tells reports whether a verdict may rest on the notes.
+func (r *rare) tells() bool {
+	return r.holed() || len(r.missing) > 0 || r.windowProbe != [2]uint32{} || r.shut[0].ord|r.shut[1].ord != 0
 }

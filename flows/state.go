@@ -57,6 +57,7 @@ type cold struct {
 	runEcho   uint32 // its TSecr
 	beats     uint16 // answered probes that are counted nowhere yet
 	probe     uint8  // what the short way's last probe was like, and its answer: bits below
+	cut       uint8  // events that were turned away, and side notes that were lost: saturated
 	segments  [2]uint32
 	open      [2]uint16 // keepalive probes not answered
 	way       [2]uint16 // capture.Packet.Way of the last segment

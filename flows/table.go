@@ -45,7 +45,8 @@ type Table struct {
 	now          tcp.Instant
 	last         tcp.Ordinal
 	evicted      uint64
-	folded       uint64 // events that a full arena turned away
+	folded       uint64      // events that a full arena turned away
+	foldedAt     tcp.Instant // when the first of them came
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
@@ -267,6 +268,21 @@ func (t *Table) Limits() []string {
 	}
 	return hit
 }
+
+// Folded returns how many events of stories the table turned away, being full.
+func (t *Table) Folded() uint64 { return t.folded }
+
+// turnAway notes that a story lacks an event of an instant.
+func (t *Table) turnAway(c *cold, at tcp.Instant) {
+	if t.folded == 0 {
+		t.foldedAt = at
+	}
+	t.folded++
+	c.cutShort()
+}
+
+// cutShort notes that something of the flow was not kept.
+func (c *cold) cutShort() { c.cut = max(c.cut, c.cut+1) }
 
 // Evicted returns how many live flows --max-flows made the table forget.
 func (t *Table) Evicted() int { return int(t.evicted) }

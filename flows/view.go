@@ -47,7 +47,7 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 		ID: makeID(handle, c.stream), Stream: uint64(c.stream), Key: p.key(slot),
 		RolesKnown: c.flags&coldRoles != 0, Midway: c.flags&coldMidway != 0, Complete: c.flags&coldHandshake != 0,
 		First: c.first, Last: h.last, FirstOrd: c.firstOrd, LastOrd: h.ord,
-		Frames: uint64(c.segments[0]) + uint64(c.segments[1]),
+		Frames: uint64(c.segments[0]) + uint64(c.segments[1]), Cut: int(c.cut),
 	}
 	ends := [2]int{0, 1} // Client's and Server's place in the records
 	if c.flags&coldReversed != 0 {
@@ -86,6 +86,9 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 		if x.To >= f.First && x.From <= max(f.Last, t.now) {
 			f.Missing = append(f.Missing, x)
 		}
+	}
+	if f.Cut > 0 && t.folded > 0 {
+		f.Missing = append(f.Missing, capture.Interval{From: t.foldedAt, To: max(f.Last, t.now), Why: capture.WhyLimit})
 	}
 	f.endings(t.now)
 	return f

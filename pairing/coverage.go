@@ -30,6 +30,7 @@ var holeWords = map[capture.Why]string{
 	capture.WhyDamaged:   "is damaged",
 	capture.WhyClock:     "had its clock stepped",
 	capture.WhyUnseen:    "recorded nothing of these hosts, though they went on exchanging packets past it,",
+	capture.WhyLimit:     "held more events than are kept",
 }
 
 // recorded tells what absence from s between from and to means for a segment
