@@ -253,7 +253,7 @@ func (d *desk) write() *brief {
 // limits returns what the connection says of a path.
 func (b *brief) limits() IdleBracket {
 	if b.bracket == nil {
-		return IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}
+		return nothingMeasured()
 	}
 	return *b.bracket
 }

@@ -115,7 +115,7 @@ func diagnose(s *Subject, unasked map[string]Unasked) Diagnosis {
 	}
 	d.Endings = [2]flows.Ending{s.endingOf(flows.Client), s.endingOf(flows.Server)}
 	if at := s.cut(); at >= 0 {
-		d.Verdict, d.Counts = notKept(s, at), counts(s)
+		d.Verdict, d.Counts, d.Idle = notKept(s, at), counts(s), nothingMeasured()
 		d.Findings = captureQuality(s, &d)
 		return d
 	}

@@ -10,11 +10,14 @@ import (
 	"kaflow/tcp"
 )
 
+// nothingMeasured is what a connection says of idle limits that says nothing of them.
+func nothingMeasured() IdleBracket { return IdleBracket{Direction: "unknown", RefreshedBy: "unknown"} }
+
 // bracket works out what the connection says of the path's idle limit: the
 // longest silence it survived, and the one that killed it. Connections after a
 // FIN or with octets outstanding say nothing of it.
 func bracket(s *Subject, v *Verdict) IdleBracket {
-	b := IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}
+	b := nothingMeasured()
 	limit := len(s.Passages)
 	for i := range s.Passages {
 		p := &s.Passages[i]

@@ -45,7 +45,7 @@ type death struct {
 }
 
 func newPathLimit(between [2]string) *pathLimit {
-	return &pathLimit{Path: Path{Between: between, Limit: IdleBracket{Direction: "unknown", RefreshedBy: "unknown"}}}
+	return &pathLimit{Path: Path{Between: between, Limit: nothingMeasured()}}
 }
 
 // wayOf returns how many routers each side's segments had passed where the

@@ -29,7 +29,11 @@ func timeline(s *Subject) []Row {
 	for i := 0; i < len(s.Passages); i++ {
 		p := &s.Passages[i]
 		if d, before := s.silence(i); before >= 0 && d >= time.Second && d >= longest/20 && !inTrain(s, before, i) {
-			rows = append(rows, Row{Kind: RowGap, At: s.Passages[before].Until, Until: p.At, Idle: d, From: p.From})
+			gap := Row{Kind: RowGap, At: s.Passages[before].Until, Until: p.At, Idle: d, From: p.From}
+			if s.cut() >= 0 {
+				gap.Note = "as far as is kept"
+			}
+			rows = append(rows, gap)
 		}
 		if n := s.trainLength(i); n > 3 {
 			rows = append(rows, s.foldTrain(i, n, pos)...)

@@ -89,6 +89,7 @@ func (t *Table) view(p *pool, slot uint32) *Flow {
 	}
 	if f.Cut > 0 && t.folded > 0 {
 		f.Missing = append(f.Missing, capture.Interval{From: t.foldedAt, To: max(f.Last, t.now), Why: capture.WhyLimit})
+		f.Gaps = slices.DeleteFunc(f.Gaps, func(g Gap) bool { return g.To >= t.foldedAt }) // something may have come in them
 	}
 	f.endings(t.now)
 	return f
