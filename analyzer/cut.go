@@ -46,14 +46,14 @@ func nothingAsked(f *flows.Flow) bool {
 	return f.Counts[flows.RST]+f.Counts[flows.ICMPError] == 0
 }
 
-// besideCut makes a verdict less sure where something of other connections was not kept, which
-// might tell against it.
+// besideCut makes a verdict less sure where something of other connections was not kept since
+// this one began, which might tell against it.
 func (s *Subject) besideCut(v *Verdict) {
 	if v.Confidence != Proven {
 		return
 	}
 	for i := range s.Points {
-		if t := s.Points[i].Table; t != nil && t.Folded() > 0 {
+		if t := s.Points[i].Table; t != nil && t.FoldedUntil() >= clockwork(s.Clocks).to(s.Base, i, s.flow.First) {
 			v.Confidence = Likely
 			v.Unknown = append(v.Unknown, "what other connections of "+s.Points[i].Name+" tell against it: not all that happened on them is kept (--max-events)")
 			return

@@ -95,3 +95,18 @@ func TestOthersThatAreNotKeptProveNothing(t *testing.T) {
 		t.Errorf("the other connection alone was cut %d times, %d silences of such ones were told", beside, silences)
 	}
 }
+
+// What was turned away before a connection began tells nothing of it.
+func TestWhatWasNotKeptBeforeIsNoDoubt(t *testing.T) {
+	point := twins(0, 8)
+	until := point.Table.FoldedUntil()
+	for _, c := range []struct {
+		first tcp.Instant
+		want  Confidence
+	}{{until, Likely}, {until + 1, Proven}} {
+		s, v := Subject{Points: []pairing.Point{point}, flow: &flows.Flow{First: c.first}}, Verdict{Confidence: Proven}
+		if s.besideCut(&v); until == 0 || v.Confidence != c.want {
+			t.Errorf("begun at %v, the last event was turned away at %v: %s, want %s", c.first, until, v.Confidence, c.want)
+		}
+	}
+}

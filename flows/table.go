@@ -46,7 +46,8 @@ type Table struct {
 	last         tcp.Ordinal
 	evicted      uint64
 	folded       uint64      // events that a full arena turned away
-	foldedAt     tcp.Instant // when the first of them came
+	foldedAt     tcp.Instant // when the first of them came,
+	foldedUntil  tcp.Instant // and the last
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
@@ -269,8 +270,9 @@ func (t *Table) Limits() []string {
 	return hit
 }
 
-// Folded returns how many events of stories the table turned away, being full.
-func (t *Table) Folded() uint64 { return t.folded }
+// FoldedUntil returns when the last event of a story came that the table turned away, being full; 0
+// where there was none.
+func (t *Table) FoldedUntil() tcp.Instant { return t.foldedUntil }
 
 // turnAway notes that a story lacks an event of an instant.
 func (t *Table) turnAway(c *cold, at tcp.Instant) {
@@ -278,6 +280,7 @@ func (t *Table) turnAway(c *cold, at tcp.Instant) {
 		t.foldedAt = at
 	}
 	t.folded++
+	t.foldedUntil = max(t.foldedUntil, at)
 	c.cutShort()
 }
 
