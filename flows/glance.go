@@ -22,7 +22,7 @@ type Glance struct {
 	Period      time.Duration // longest pause between its events
 	Answered    bool          // somebody answered somebody
 	Closing     time.Duration // silence before the first FIN
-	Cut         bool          // something of it was not kept (see Flow.Cut): no silence is known, and it is nothing of what is below
+	Cut         bool          // something of it was not kept (see Flow.Cut): no silence is known
 	Unanswered  bool          // a SYN, perhaps sent again, and nothing else by anybody
 	Refused     bool          // likewise, but for the RST that turns it down
 	Lone        Lone          // whether one segment that is neither SYN nor FIN is all there is
@@ -63,7 +63,7 @@ func (g *Glance) Settled(end tcp.Instant) bool {
 		return false
 	}
 	if g.Closed {
-		return !g.Cut && g.Closing < idleClosing
+		return g.Closing < idleClosing
 	}
 	return end.Sub(g.Last) < 2*time.Second || g.Probes && end.Sub(g.Last) < 2*g.Period
 }
@@ -143,7 +143,7 @@ func (t *Table) glance(g *Glance, p *pool, slot uint32, id FlowID) {
 			g.Stamp[side] = h.tsval[e]
 		}
 	}
-	if !g.Plain && !g.Cut { // nobody answered
+	if !g.Plain { // nobody answered
 		if g.RolesKnown && g.ISNKnown[Client] && c.flags&(coldRare|coldMidway) == 0 {
 			evs := t.arena.events(c.story)
 			g.Unanswered = g.Segments[Server] == 0 && onlySYNs(evs)
