@@ -277,7 +277,7 @@ func (s *Subject) pingsSince(since tcp.Instant) *pings {
 // echoes judges the pings between the hosts from an instant on. One that was answered
 // crossed. One that was not, and that another capture does not hold which held others
 // and goes on, is lost on the way; that it was is proven where another one was, too, and
-// none crosses later.
+// none crosses later, or where it stands in a row of such ones.
 func (s *Subject) echoes(since tcp.Instant) []Control {
 	e := s.pingsSince(since)
 	both := senders(e.held)
@@ -294,11 +294,35 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 			lost = append(lost, a)
 		}
 	}
+	slices.SortStableFunc(lost, func(a, b *Control) int { return cmp.Compare(a.At, b.At) })
+	e.rows(lost)
 	lost = slices.DeleteFunc(lost, func(a *Control) bool { return a.At <= crossed })
 	for _, a := range lost {
-		a.Proof = len(lost) > 1
+		a.Proof = a.Proof || len(lost) > 1
 	}
 	return e.asked
+}
+
+// pingsInRow is how many pings that are lost one behind the other show that nothing crossed then,
+// whatever crosses later.
+const pingsInRow = 3
+
+// rows proves of lost pings, in the order of their times, that they are where so many stand in a row.
+func (e *pings) rows(lost []*Control) {
+	crossedIn := func(from, to tcp.Instant) bool {
+		return slices.ContainsFunc(e.asked, func(a Control) bool { return a.Alive && from < a.At && a.At < to })
+	}
+	for from := 0; from < len(lost); {
+		to := from + 1
+		for to < len(lost) && !crossedIn(lost[to-1].At, lost[to].At) {
+			to++
+		}
+		for _, a := range lost[from:to] {
+			a.Proof = to-from >= pingsInRow
+			a.Passed = crossedIn(a.At, tcp.MaxInstant)
+		}
+		from = to
+	}
 }
 
 // senders returns by vantage point of whose pings it holds any that another one holds,
@@ -338,6 +362,12 @@ const sameOutage = 2 * time.Minute
 // meanwhile reports whether a control may tell of the outage in which a connection lost
 // something last.
 func (c *Control) meanwhile(last tcp.Instant) bool { return c.At <= last.Add(sameOutage) }
+
+// freshLost reports whether a control is something lost that needs no device to remember it, in the outage in
+// which a connection lost something last.
+func (c *Control) freshLost(last tcp.Instant) bool {
+	return !c.Alive && c.Proof && c.What != "another connection" && c.meanwhile(last)
+}
 
 // controlsSay sums the controls up: did any prove that the hosts could still
 // talk, did any prove that they could not? What crosses when the connection's

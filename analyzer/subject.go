@@ -78,6 +78,7 @@ type Control struct {
 	What   string      // "fresh SYN", "ICMP echo", "flow"
 	Alive  bool        // it crossed, or was answered
 	Proof  bool        // two captures show it, or an answer does
+	Passed bool        // of a lost ping: later ones cross again
 	Barred bool        // a SYN that two captures show to be lost, for a port that never answered: no proof of anything
 	Refs   []pairing.Ref
 }

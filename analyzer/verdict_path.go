@@ -144,6 +144,9 @@ func (s *Subject) nothingCrosses(o *onset) Finding {
 
 func (s *Subject) bothWays(o *onset) Answer {
 	alive, dead := s.controlsSay(s.lastLoss(o))
+	if began := s.outageBehind(o); alive != nil && began != nil {
+		alive, dead = nil, began
+	}
 	var beside *Control
 	if alive == nil {
 		alive, beside = s.besideAnother(s.lastLoss(o))
@@ -157,6 +160,7 @@ func (s *Subject) bothWays(o *onset) Answer {
 		v.Cause, v.CauseConfidence = "unknown", None
 		v.Summary = fmt.Sprintf("Everything between the two hosts stopped: nothing of this connection crosses %s, and %s in the same stretch is lost as well. This is no expired idle timer of one connection.",
 			s.sinceWhen(o), aControl(dead))
+		s.mayHaveStood(v, o)
 		s.leftOut(v)
 		return Answer{Verdict: v, Findings: []Finding{{Rule: "control-lost", Says: aControl(dead) + " between the same hosts is lost too", Suggests: "the path itself is cut", Evidence: dead.Refs}}}
 	case alive == nil && !s.everCrossed():
@@ -216,6 +220,69 @@ func (s *Subject) bothWays(o *onset) Answer {
 			Suggests: "the path works; only this connection's state is gone", Evidence: alive.Refs})
 	}
 	return a
+}
+
+// outageBehind returns something fresh that is lost while the connection is, with nothing that crosses
+// behind it, where of the connection no more than one loss lies before what crossed last: an
+// outage explains the others, and one may happen to any. It is nil where there is none.
+func (s *Subject) outageBehind(o *onset) (began *Control) {
+	last, crossed := s.lastLoss(o), tcp.Instant(0)
+	for i := range s.Controls {
+		if c := &s.Controls[i]; c.Alive && c.Proof && c.At <= last {
+			crossed = max(crossed, c.At)
+		}
+	}
+	for i := range s.Controls {
+		if c := &s.Controls[i]; c.freshLost(last) && crossed < c.At && c.At <= last {
+			began = c
+			break
+		}
+	}
+	before := 0
+	for side := range o.lost {
+		for _, i := range o.lost[side] {
+			if s.Passages[i].At < crossed {
+				before += max(1, s.Passages[i].Count)
+			}
+		}
+	}
+	if before > 1 {
+		return nil
+	}
+	return began
+}
+
+// mayHaveStood makes a cut path that works again less sure where the host that was asked sent nothing to
+// anybody while the connection and what is fresh were lost, by its own capture: while a host sleeps or
+// restarts, nothing arrives there either.
+func (s *Subject) mayHaveStood(v *Verdict, o *onset) {
+	c, to := clockwork(s.Clocks), s.lastLoss(o)
+	var began *Control
+	for i := range s.Controls {
+		if x := &s.Controls[i]; x.freshLost(to) {
+			if !x.Passed {
+				return
+			}
+			if began == nil {
+				began = x
+			}
+		}
+	}
+	for side := range o.lost {
+		if began == nil || len(o.lost[side]) == 0 {
+			continue
+		}
+		first := &s.Passages[o.lost[side][0]]
+		far, asked, from := first.Between[1], other(uint8(side)), first.At
+		if began.At < to {
+			from = max(from, began.At)
+		}
+		if seen := s.sightingAt(far); seen == nil || s.Points[far].Table.Heard(seen.Flow.Sides[asked].Addr.Addr(), c.to(s.Base, far, from), c.to(s.Base, far, to)) {
+			continue
+		}
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s's host ran meanwhile: %s holds nothing that it sent then, to anybody, and what is asked later is answered again", sideName(asked), s.Points[far].Name))
+	}
 }
 
 // passingOutage is what remains where everything was lost until an end gave up,
@@ -282,9 +349,7 @@ func (s *Subject) survivedAsLong(o *onset) Answer {
 // freshLost reports whether something is lost by then that needs no device to
 // remember it: then the path is cut, whatever a device forgot.
 func (s *Subject) freshLost(last tcp.Instant) bool {
-	return slices.ContainsFunc(s.Controls, func(c Control) bool {
-		return !c.Alive && c.Proof && c.What != "another connection" && c.meanwhile(last)
-	})
+	return slices.ContainsFunc(s.Controls, func(c Control) bool { return c.freshLost(last) })
 }
 
 // diedTogether is what remains where connections of the hosts died together, and

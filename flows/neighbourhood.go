@@ -28,9 +28,15 @@ func (t *Table) Neighbourhood(host netip.Addr, from, to tcp.Instant, fewest int)
 		}
 	}
 	if len(n.Asked) >= fewest {
-		n.Heard = slices.ContainsFunc(t.spells(host), func(x capture.Interval) bool { return x.From <= to && x.To >= from })
+		n.Heard = t.Heard(host, from, to)
 	}
 	return n
+}
+
+// Heard reports whether a host sent anything from one instant to another, whoever it talked to. Where
+// the table does not know, it did.
+func (t *Table) Heard(host netip.Addr, from, to tcp.Instant) bool {
+	return slices.ContainsFunc(t.spells(host), func(x capture.Interval) bool { return x.From <= to && x.To >= from })
 }
 
 // oneSpell is how far apart two frames of a host are at least that are not put down
