@@ -347,6 +347,9 @@ func (s *Subject) lostBetween(prober uint8, far, near *pairing.Sighting, c clock
 			continue
 		}
 		p := s.lostRun(near, far, ev, from, from.Add(-time.Second), to, c)
+		if ev.HasTS && ev.Run.TSEcr != ev.TSEcr { // what the prober heard meanwhile were answers
+			p.How, p.Assumed, p.Why = pairing.Unknowable, false, "the timestamps that the prober echoes go on, so they arrived; "+s.Points[near.Vantage].Name+" misses them"
+		}
 		if ord := ev.Run.Answer; ord != 0 { // it came as soon as the soonest, about
 			p.Refs, p.Row = []pairing.Ref{s.ref(far, ord, flows.KeepaliveACK, ev.At.Add(ev.Run.RTT.Min))}, false
 		}

@@ -21,7 +21,7 @@ func closedByEnds(s *Subject) Answer {
 			return s.closedByRST(v, side)
 		}
 	}
-	if f.Sides[0].FIN && f.Sides[1].FIN {
+	if s.sentFIN(flows.Client) && s.sentFIN(flows.Server) {
 		v.Summary = "Both ends closed the connection with a FIN."
 		if first := s.firstOf(flows.FIN); first >= 0 {
 			v.At = s.Passages[first].At
@@ -30,7 +30,7 @@ func closedByEnds(s *Subject) Answer {
 		return Answer{Verdict: v}
 	}
 	for side := uint8(0); side < 2; side++ {
-		if closed(&f.Sides[side]) && s.unanswered() == 0 {
+		if slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return closed(&x.Flow.Sides[side]) }) && s.unanswered() == 0 {
 			v.Summary = fmt.Sprintf("The %s closed its direction with a FIN, which was acknowledged; the %s had not closed its own by the end of the capture.", sideName(side), sideName(other(side)))
 			return Answer{Verdict: v}
 		}
@@ -82,6 +82,11 @@ func (s *Subject) closedUnheard(v *Verdict) Answer {
 // sentRST reports whether any capture holds the RST with which a side ended the connection.
 func (s *Subject) sentRST(side uint8) bool {
 	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Sides[side].Ending == flows.EndRST })
+}
+
+// sentFIN reports whether any capture holds a FIN of a side: another one may have ended before.
+func (s *Subject) sentFIN(side uint8) bool {
+	return slices.ContainsFunc(s.Seen, func(x pairing.Sighting) bool { return x.Flow.Sides[side].FIN })
 }
 
 // doubtOfRST says why the RST of passage i may not be its sender's own: the capture

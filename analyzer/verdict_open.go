@@ -175,6 +175,8 @@ func healthyAtEnd(s *Subject) Answer {
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s took that answer: the capture ends before it would have asked again", sideName(healed.side)))
 	}
 	switch probes := f.Count(flows.KeepaliveProbe); {
+	case probes > 0 && f.Count(flows.KeepaliveACK) == 0 && s.unanswered() > 0:
+		v.Summary = "Open when it was last heard; no keepalive probe was sent before the one with which the capture ends."
 	case probes > 0 && s.TwoSided() && len(s.Seen) > 1 && !s.probesAtBothEnds():
 		s.answeredApart(v, i)
 	case probes > 0 && s.TwoSided() && len(s.Seen) > 1 && !s.probesCross():

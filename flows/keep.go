@@ -181,7 +181,11 @@ func (s *step) extend() *event {
 	if ev == nil {
 		s.compact()
 		ev = s.t.arena.extend(&s.c.story)
-		if ev == nil {
+		switch {
+		case ev != nil:
+		case int(s.c.story.n) >= storyMost: // of nothing but what stays, such as ICMP errors: more of that tells no more
+			s.t.beyond++
+		default:
 			s.t.turnAway(s.c, s.at)
 		}
 	}

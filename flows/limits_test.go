@@ -1,6 +1,7 @@
 package flows_test
 
 import (
+	"strings"
 	"testing"
 
 	"kaflow/capture"
@@ -163,5 +164,31 @@ func TestStoriesThatLackEventsSaySo(t *testing.T) {
 	}
 	if whole == 0 || cut == 0 || s.table.FoldedUntil() == 0 {
 		t.Errorf("%d stories are whole, %d cut, the last event was turned away at %v; want some of each", whole, cut, s.table.FoldedUntil())
+	}
+}
+
+// A story full of what stays is not one that lacks room: more of the same tells no more.
+func TestAFullStoryIsNotCut(t *testing.T) {
+	s := newSender(flows.Options{})
+	s.connect(1, 100)
+	for i := range 200 {
+		s.at += 5e9
+		s.ord++
+		s.b.Buf = []byte{0x45, 12: 192, 13: 0, 14: 2, 15: byte(i), 19: 0}
+		s.b.Pkts[0] = capture.Packet{
+			At: s.at, Ord: s.ord, Proto: capture.ICMPError, ICMP: 3<<8 | 1, DataLen: 20,
+			Key: capture.Key{Lo: capture.V4Words(1), Hi: capture.V4Words(2), Ports: 1},
+			Seg: tcp.Segment{Seq: 101, Ack: 101, Flags: tcp.ACK},
+		}
+		s.b.N = 1
+		s.table.Add(&s.b)
+	}
+	for id := range s.table.Flows() {
+		if f, _ := s.table.Flow(id); f.Cut > 0 || len(f.Events) < 32 {
+			t.Errorf("%d events, %d cut", len(f.Events), f.Cut)
+		}
+	}
+	if limits := s.table.Limits(); len(limits) != 1 || !strings.Contains(limits[0], "left out") {
+		t.Errorf("limits: %q", limits)
 	}
 }

@@ -48,6 +48,7 @@ type Table struct {
 	folded       uint64      // events that a full arena turned away
 	foldedAt     tcp.Instant // when the first of them came,
 	foldedUntil  tcp.Instant // and the last
+	beyond       uint64      // events that a full story turned away
 	ready        bool
 	short        bool // nobody asks for every label: the short way is open
 	step         step
@@ -260,6 +261,9 @@ func (t *Table) Limits() []string {
 	}
 	if t.folded > 0 {
 		hit = append(hit, plural(t.folded, "event")+" folded away, the story arena being full")
+	}
+	if t.beyond > 0 {
+		hit = append(hit, plural(t.beyond, "event")+" left out, the stories of their flows being full")
 	}
 	if t.rares.dropped > 0 {
 		hit = append(hit, plural(t.rares.dropped, "flow")+" without side notes (missing octets, shut windows, heartbeats), too many having some")
