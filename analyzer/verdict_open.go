@@ -176,7 +176,7 @@ func healthyAtEnd(s *Subject) Answer {
 	}
 	switch probes := f.Count(flows.KeepaliveProbe); {
 	case probes > 0 && f.Count(flows.KeepaliveACK) == 0 && s.unanswered() > 0:
-		v.Summary = "Open when it was last heard; no keepalive probe was sent before the one with which the capture ends."
+		v.Summary = "Open when it was last heard; the capture ends before a keepalive probe is answered."
 	case probes > 0 && s.TwoSided() && len(s.Seen) > 1 && !s.probesAtBothEnds():
 		s.answeredApart(v, i)
 	case probes > 0 && s.TwoSided() && len(s.Seen) > 1 && !s.probesCross():
