@@ -294,7 +294,6 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 			lost = append(lost, a)
 		}
 	}
-	slices.SortStableFunc(lost, func(a, b *Control) int { return cmp.Compare(a.At, b.At) })
 	e.rows(lost)
 	lost = slices.DeleteFunc(lost, func(a *Control) bool { return a.At <= crossed })
 	for _, a := range lost {
@@ -307,21 +306,25 @@ func (s *Subject) echoes(since tcp.Instant) []Control {
 // whatever crosses later.
 const pingsInRow = 3
 
-// rows proves of lost pings, in the order of their times, that they are where so many stand in a row.
+// rows proves of lost pings that they are where so many stand in a row, with none that crosses between.
 func (e *pings) rows(lost []*Control) {
-	crossedIn := func(from, to tcp.Instant) bool {
-		return slices.ContainsFunc(e.asked, func(a Control) bool { return a.Alive && from < a.At && a.At < to })
+	var crossed []tcp.Instant
+	for i := range e.asked {
+		if e.asked[i].Alive {
+			crossed = append(crossed, e.asked[i].At)
+		}
 	}
-	for from := 0; from < len(lost); {
-		to := from + 1
-		for to < len(lost) && !crossedIn(lost[to-1].At, lost[to].At) {
-			to++
-		}
-		for _, a := range lost[from:to] {
-			a.Proof = to-from >= pingsInRow
-			a.Passed = crossedIn(a.At, tcp.MaxInstant)
-		}
-		from = to
+	slices.Sort(crossed)
+	row := func(a *Control) int { // so many crossed before
+		n, _ := slices.BinarySearch(crossed, a.At)
+		return n
+	}
+	length := map[int]int{}
+	for _, a := range lost {
+		length[row(a)]++
+	}
+	for _, a := range lost {
+		a.Proof, a.Passed = length[row(a)] >= pingsInRow, row(a) < len(crossed)
 	}
 }
 
