@@ -27,10 +27,12 @@ func outage(spoken string) string {
 }
 
 // What proves that nothing arrived, although later things do.
-var echoed = []conversation{
+var outages = []conversation{
 	{"pings are lost in a row and cross again, and the server says nothing meanwhile", session + outage(""), "path-cut possible", "-", "-"},
 	{"pings are lost in a row and cross again, and so is what the server says", session +
 		outage("+1s S > C ACK seq 899 ack 157 ts 250000 42046 lost\n"), "path-cut proven", "-", "-"},
+	{"one probe is lost before the last ping that crosses, the others behind it", session +
+		"+60s C > S ACK seq 156 ack 900 ts 102046 46057 lost\n" + outage(""), "path-cut possible", "-", "-"},
 }
 
 // half is a stored set of which one capture lacks what comes from one port from a frame on, or
