@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"kaflow/flows"
 	"kaflow/internal/traffic"
+	"kaflow/tcp"
 )
 
 // BenchmarkMatch measures the pairing of whole captures of both ends, reading
@@ -27,6 +29,24 @@ func BenchmarkMatch(b *testing.B) {
 				matchAll(b, n, points...)
 			})
 		}
+	}
+}
+
+// BenchmarkMatchOnePort measures connections of one client port, one after the other.
+func BenchmarkMatchOnePort(b *testing.B) {
+	for _, n := range []int{5_000, 10_000, 20_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var all []*world
+			for i := range n {
+				s := talk(twoTaps(0), steadyHop(time.Millisecond)).wait(time.Duration(i) * time.Second)
+				s.nxt = [2]tcp.Seq{tcp.Seq(1_000_003 * i), tcp.Seq(3_000_017 * i)}
+				all = append(all, s.handshake().data(flows.Client, 10, never).w)
+			}
+			for b.Loop() {
+				matchSides([]*side{sideOf(0, all...), sideOf(1, all...)}, Options{})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/flow")
+		})
 	}
 }
 

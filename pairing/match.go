@@ -58,7 +58,7 @@ func matchFlows(sides []*side, all []place) (found []connection, notes []string)
 		left += skipped
 	}
 	if left > 0 {
-		notes = append(notes, fmt.Sprintf("%d flows without a handshake were not compared: their address pairs have more than %d instances each", left, manyInstances))
+		notes = append(notes, fmt.Sprintf("%d flows without a handshake of their own numbers were not compared by their addresses: those have more than %d instances each", left, manyInstances))
 	}
 	sortConnections(found)
 	found, more := translate(sides, found)
@@ -81,14 +81,12 @@ func connect(sides []*side, places []place) (found []connection, skipped int) {
 		}
 		return found, 0
 	}
-	groups := newGroups(places)
-	links := handshakeLinks(sides, places)
-	rest := places
+	var links []link
+	rest, rivals := places, repeated(places)
 	if len(places) > manyInstances {
 		rest = nil
-		skipped = len(places) - len(links)
+		links, skipped = handshakeLinks(sides, places)
 	}
-	rivals := repeated(places)
 	for i, a := range rest {
 		for _, b := range rest[i+1:] {
 			if a.point == b.point {
@@ -112,10 +110,11 @@ func connect(sides []*side, places []place) (found []connection, skipped int) {
 			return y.shared - x.shared
 		}
 	})
+	groups := newGroups(places, links)
 	for i := range links {
-		groups.join(sides, &links[i], links)
+		groups.join(sides, &links[i])
 	}
-	return groups.connections(sides), max(skipped, 0)
+	return groups.connections(), skipped
 }
 
 // repeated reports whether a point has more than one instance.
@@ -139,30 +138,36 @@ func samePointOnly(places []place) bool {
 	return true
 }
 
-// handshakeLinks links flows whose two ISNs are known and equal, without
-// comparing every two of them, where there are too many for that.
-func handshakeLinks(sides []*side, places []place) []link {
-	if len(places) <= manyInstances {
-		return nil
-	}
-	first := map[[2]tcp.Seq]place{}
-	var links []link
+// handshakeLinks links flows whose two ISNs are known and equal, without comparing every two
+// of them, and returns how many are left out: of those without a handshake, and where a
+// crowd has the same numbers, nothing is known.
+func handshakeLinks(sides []*side, places []place) (links []link, left int) {
+	of := map[[2]tcp.Seq][]place{}
 	for _, p := range places {
-		f := sides[p.point].flow(p.flow)
-		lo, hi := ends(f)
+		lo, hi := ends(sides[p.point].flow(p.flow))
 		if !lo.ISNKnown || !hi.ISNKnown {
+			left++
 			continue
 		}
 		isn := [2]tcp.Seq{lo.ISN, hi.ISN}
-		q, seen := first[isn]
+		of[isn] = append(of[isn], p)
+	}
+	for _, p := range places {
+		lo, hi := ends(sides[p.point].flow(p.flow))
+		same := of[[2]tcp.Seq{lo.ISN, hi.ISN}]
 		switch {
-		case !seen:
-			first[isn] = p
-		case q.point != p.point:
-			links = append(links, link{a: q, b: p, score: 1, byISN: true})
+		case !lo.ISNKnown || !hi.ISNKnown:
+		case len(same) > crowd:
+			left++
+		default:
+			for _, q := range same[slices.Index(same, p)+1:] {
+				if q.point != p.point {
+					links = append(links, link{a: p, b: q, score: 1, byISN: true})
+				}
+			}
 		}
 	}
-	return links
+	return links, left
 }
 
 // ends returns the flow's sides by the key's order, which every point shares.
@@ -298,13 +303,28 @@ type groups struct {
 	places []place
 	of     map[place]int
 	conns  []connection
+	claims map[claim][]*link // the strongest first
 }
 
-func newGroups(places []place) *groups {
-	g := &groups{places: places, of: make(map[place]int, len(places))}
+// claim is what links compete for: a flow, to be joined with one of a point.
+type claim struct {
+	flow place
+	with int
+}
+
+func (l *link) claims() [2]claim { return [2]claim{{l.a, l.b.point}, {l.b, l.a.point}} }
+
+// newGroups makes a group of each place. The links, the strongest first, are to join them.
+func newGroups(places []place, links []link) *groups {
+	g := &groups{places: places, of: make(map[place]int, len(places)), claims: make(map[claim][]*link, 2*len(links))}
 	for i, p := range places {
 		g.of[p] = i
 		g.conns = append(g.conns, connection{at: []place{p}, method: alone})
+	}
+	for i := range links {
+		for _, c := range links[i].claims() {
+			g.claims[c] = append(g.claims[c], &links[i])
+		}
 	}
 	return g
 }
@@ -312,15 +332,15 @@ func newGroups(places []place) *groups {
 // join merges the groups of a link's two flows, unless a point would be in
 // them twice or another link of the same strength competes for either flow:
 // then nothing is picked.
-func (g *groups) join(sides []*side, l *link, all []link) {
+func (g *groups) join(sides []*side, l *link) {
 	i, j := g.of[l.a], g.of[l.b]
 	if i == j || g.clash(sides, i, j) {
 		return
 	}
-	margin, rivals := runnerUp(sides, l, all, g)
+	margin, rivals := g.runnerUp(l)
 	if len(rivals) > 0 && margin == 0 {
-		g.conns[i].ambiguous = append(g.conns[i].ambiguous, rivals...)
-		g.conns[j].ambiguous = append(g.conns[j].ambiguous, rivals...)
+		g.conns[i].mayBe(sides, rivals)
+		g.conns[j].mayBe(sides, rivals)
 		return
 	}
 	a, b := &g.conns[i], &g.conns[j]
@@ -345,6 +365,18 @@ func (g *groups) join(sides []*side, l *link, all []link) {
 	b.at = nil
 }
 
+// mayBe notes flows that a connection may be, each once and no more than a crowd.
+func (c *connection) mayBe(sides []*side, rivals []place) {
+	for _, p := range rivals {
+		if len(c.ambiguous) >= crowd {
+			return
+		}
+		if id := sides[p.point].flow(p.flow).ID; !slices.Contains(c.ambiguous, id) {
+			c.ambiguous = append(c.ambiguous, id)
+		}
+	}
+}
+
 // clash reports whether two groups cannot be one connection.
 func (g *groups) clash(sides []*side, i, j int) bool {
 	for _, a := range g.conns[i].at {
@@ -362,62 +394,43 @@ func (g *groups) clash(sides []*side, i, j int) bool {
 	return false
 }
 
-// runnerUp returns by how much the link beats the best other link between the
-// same two points for one of its flows, and whom it ties with.
-func runnerUp(sides []*side, l *link, all []link, g *groups) (margin float64, rivals []flows.FlowID) {
+// runnerUp returns by how much the link beats the best other link between the same two
+// points for one of its flows, and which flows those that it ties with have.
+func (g *groups) runnerUp(l *link) (margin float64, rivals []place) {
 	margin = l.score
-	for i := range all {
-		o := &all[i]
-		if o == l || !competes(l, o) || o.score > l.score || (o.score == l.score && o.shared > l.shared) {
-			continue
-		}
-		gap := l.score - o.score
-		if gap == 0 && o.shared < l.shared {
-			gap = 1 - float64(o.shared)/float64(l.shared)
-		}
-		if gap > margin {
-			continue
-		}
-		if gap < margin {
-			margin, rivals = gap, nil
-		}
-		if gap == 0 {
-			rivals = append(rivals, otherEnd(sides, l, o))
+	for _, c := range l.claims() {
+		for _, o := range g.claims[c] {
+			if o == l || o.score > l.score || o.score == l.score && o.shared > l.shared {
+				continue
+			}
+			gap := l.score - o.score
+			if gap == 0 && o.shared < l.shared {
+				gap = 1 - float64(o.shared)/float64(l.shared)
+			}
+			if gap < margin {
+				margin, rivals = gap, nil
+			}
+			if gap == 0 {
+				rivals = append(rivals, o.besides(c.flow))
+			}
 		}
 	}
 	return margin, rivals
 }
 
-// competes reports whether two links join the same two points and share one
-// flow.
-func competes(l, o *link) bool {
-	for _, p := range [2]place{l.a, l.b} {
-		q := l.a
-		if p == l.a {
-			q = l.b
-		}
-		if (o.a == p && o.b.point == q.point && o.b != q) || (o.b == p && o.a.point == q.point && o.a != q) {
-			return true
-		}
+// besides returns the flow of a link that is not the one given.
+func (l *link) besides(p place) place {
+	if l.a == p {
+		return l.b
 	}
-	return false
+	return l.a
 }
 
-// otherEnd returns the flow of o that l does not have.
-func otherEnd(sides []*side, l, o *link) flows.FlowID {
-	p := o.a
-	if p == l.a || p == l.b {
-		p = o.b
-	}
-	return sides[p.point].flow(p.flow).ID
-}
-
-func (g *groups) connections(sides []*side) []connection {
+func (g *groups) connections() []connection {
 	var out []connection
 	for _, c := range g.conns {
 		if len(c.at) > 0 {
 			slices.Sort(c.ambiguous)
-			c.ambiguous = slices.Compact(c.ambiguous)
 			slices.SortFunc(c.at, func(a, b place) int { return a.point - b.point })
 			out = append(out, c)
 		}

@@ -1,7 +1,9 @@
 package pairing
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,6 +262,79 @@ func TestPortReuseIsAssignedByISNNotByOrder(t *testing.T) {
 	}
 	if d := cmp.Diff(map[string]int{byISN: 3, alone: 1}, methods); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// Of a port that is used thousands of times each connection finds its own by its initial
+// numbers; where those come again and again, by its timestamps; without a handshake none.
+func TestPortUsedThousandsOfTimes(t *testing.T) {
+	taps := twoTaps(0)
+	var near, far []*world
+	begin := func(client, server tcp.Seq, n int, silent bool) *world {
+		s := talk(taps, steadyHop(time.Millisecond)).wait(time.Duration(n) * time.Second)
+		if s.nxt = [2]tcp.Seq{client, server}; silent {
+			return s.data(flows.Client, 10, never).w
+		}
+		return s.handshake().data(flows.Client, 10, never).w
+	}
+	const own, repeated, begun = 2000, 50, 20
+	for n := range own {
+		w := begin(tcp.Seq(1000+1_000_003*n), tcp.Seq(50_000+3_000_017*n), n, false)
+		near = append(near, w)
+		if n%4 > 0 {
+			far = append(far, w)
+		}
+	}
+	for n := range repeated {
+		w := begin(77, 88, own+n, false)
+		near, far = append(near, w), append(far, w)
+	}
+	for n := range begun {
+		near = append(near, begin(tcp.Seq(5_000_000*n), 99, own+repeated+n, true))
+	}
+	slices.Reverse(far)
+	r := matchSides([]*side{sideOf(0, near...), sideOf(1, far...)}, Options{})
+	methods := map[string]int{}
+	for _, p := range r.Pairs {
+		methods[p.Method]++
+		if len(p.Seen) == 2 && p.Seen[0].Flow.Sides[0].ISN != p.Seen[1].Flow.Sides[0].ISN {
+			t.Errorf("ISN %d paired with %d", p.Seen[0].Flow.Sides[0].ISN, p.Seen[1].Flow.Sides[0].ISN)
+		}
+		if len(p.Seen) == 2 && p.Seen[1].Flow.First.Sub(p.Seen[0].Flow.First).Abs() > 500*time.Millisecond {
+			t.Errorf("what began at %v is paired with what began at %v", p.Seen[0].Flow.First, p.Seen[1].Flow.First)
+		}
+	}
+	if d := cmp.Diff(map[string]int{byISN: own * 3 / 4, byRawISN: repeated, alone: own/4 + begun}, methods); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	want := fmt.Sprintf("%d flows without a handshake of their own numbers were not compared by their addresses: ", 2*repeated+begun)
+	if len(r.Notes) == 0 || !strings.HasPrefix(r.Notes[0], want) {
+		t.Errorf("notes %q, want %q first", r.Notes, want)
+	}
+}
+
+// A connection that may as well be another one's is not picked, and knows which they are.
+func TestEqualRivalsAreNamed(t *testing.T) {
+	taps := twoTaps(0)
+	s := talk(taps, steadyHop(time.Millisecond)).handshake().data(flows.Client, 10, never)
+	for _, crowded := range []int{1, 300} { // by all that they hold; by their numbers alone
+		near, far := []*world{s.w}, []*world{s.w, s.w}
+		for n := range crowded - 1 {
+			w := talk(taps, steadyHop(time.Millisecond)).wait(time.Hour + time.Duration(n)*time.Second)
+			w.nxt = [2]tcp.Seq{tcp.Seq(1000 + 1_000_003*n), tcp.Seq(50_000 + 3_000_017*n)}
+			w.handshake().data(flows.Client, 10, never)
+			near, far = append(near, w.w), append(far, w.w)
+		}
+		r := matchSides([]*side{sideOf(0, near...), sideOf(1, far...)}, Options{})
+		doubtful := 0
+		for _, p := range r.Pairs {
+			if len(p.Ambiguous) > 0 {
+				doubtful++
+			}
+		}
+		if len(r.Pairs) != crowded+2 || doubtful != 3 {
+			t.Errorf("%d instances: %d pairs, %d of them ambiguous; want %d and 3", crowded, len(r.Pairs), doubtful, crowded+2)
+		}
 	}
 }
 
