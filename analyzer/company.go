@@ -35,8 +35,7 @@ func (d *desk) others(k hostsKey) []*Subject {
 	return list
 }
 
-// find returns the connection that a vantage point has as a flow; nil where nothing happened
-// to it, and several captures hold it.
+// find returns the connection that a vantage point has as a flow.
 func (d *desk) find(x sighting) *Subject {
 	if d.single() {
 		return d.fetch(x.flow)
@@ -49,7 +48,13 @@ func (d *desk) find(x sighting) *Subject {
 			}
 		}
 	}
-	return d.sighted[x]
+	if s := d.sighted[x]; s != nil {
+		return s
+	}
+	if plain := d.result.PlainOf(x.vantage, x.flow); plain != nil {
+		return d.open(plain)
+	}
+	return nil
 }
 
 // between is others for a single capture; nil where a connection is the only one.

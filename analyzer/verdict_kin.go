@@ -100,26 +100,11 @@ func (s *Subject) heirs(yield func(*Subject) bool) {
 			continue
 		}
 		for _, id := range table.Heirs(x.Flow.ID) {
-			seen := sighting{x.Vantage, id}
-			o := s.find(seen)
-			if o == nil {
-				o = s.kinsman(seen)
-			}
-			if o != nil && !yield(o) {
+			if o := s.find(sighting{x.Vantage, id}); o != nil && !yield(o) {
 				return
 			}
 		}
 	}
-}
-
-// kinsman returns the one of kin that a vantage point has as a flow; nil where none is.
-func (s *Subject) kinsman(x sighting) *Subject {
-	for o := range s.kin {
-		if at := o.sightingAt(x.vantage); at != nil && at.Flow.ID == x.flow {
-			return o
-		}
-	}
-	return nil
 }
 
 // mayContinue reports whether a capture of the connection holds any that began without a

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"kaflow/capture"
@@ -288,6 +289,29 @@ func endsOfKey(g *flows.Glance) (client, server netip.AddrPort) {
 		return g.Key.HiEnd(), g.Key.LoEnd()
 	}
 	return g.Key.LoEnd(), g.Key.HiEnd()
+}
+
+// PlainOf returns the one of r.Plain of which a vantage point has a flow; nil where that is of
+// none. An index of them is made when it is called first.
+func (r *Result) PlainOf(vantage int, id flows.FlowID) *PlainPair {
+	m := r.matcher
+	if m == nil || len(r.Plain) == 0 {
+		return nil
+	}
+	if m.plainOf == nil {
+		for p, s := range m.sides {
+			m.plainOf = append(m.plainOf, make([]int32, len(s.cards)))
+			for i := range r.Plain {
+				m.plainOf[p][r.Plain[i].at[p]] = int32(i) + 1
+			}
+		}
+	}
+	s := m.sides[vantage] // its cards are in stream order, which the generations are
+	k := sort.Search(len(s.cards), func(k int) bool { return uint32(s.cards[k].ID) >= uint32(id) })
+	if k == len(s.cards) || s.cards[k].ID != id || m.plainOf[vantage][k] == 0 {
+		return nil
+	}
+	return &r.Plain[m.plainOf[vantage][k]-1]
 }
 
 // Pair builds what there is to know of a plain connection.

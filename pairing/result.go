@@ -60,6 +60,7 @@ type matcher struct {
 	opts    Options
 	strands []*strand
 	plain   []PlainPair
+	plainOf [][]int32 // by point and flow: its place in Result.Plain, counted from 1; see Result.PlainOf
 	misses  []float64
 	settled map[place]bool // plain flows that are compared in detail all the same
 	atlas   *atlas
