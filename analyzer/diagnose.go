@@ -100,10 +100,13 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// diagnose asks the rules about one connection.
+// diagnose asks the rules about one connection. What they held it against is not kept: tens of
+// thousands may have died.
 func (d *desk) diagnose(s *Subject) Diagnosis {
 	s.others, s.find = d.others, d.find
-	return diagnose(s, d.unasked)
+	diag := diagnose(s, d.unasked)
+	s.Controls = nil
+	return diag
 }
 
 func diagnose(s *Subject, unasked map[string]Unasked) Diagnosis {
