@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"kaflow/facts"
@@ -182,7 +183,7 @@ func (s *Subject) ownSilenceFinding(a *absence) Finding {
 
 // absentPeer holds where what one end sends is lost while the other end's host
 // was not there to take it: it slept, or its link was down, as its own capture
-// tells.
+// tells of this connection or of another one between the two hosts.
 func absentPeer(s *Subject) Answer {
 	o, ok := findOnset(s)
 	if !ok || s.endedBefore(o.first) {
@@ -195,21 +196,63 @@ func absentPeer(s *Subject) Answer {
 		}
 		first, last := s.Passages[lost[0]].At, s.Passages[lost[len(lost)-1]].At
 		host := other(asker)
-		for _, n := range s.naps() {
-			if n.side == host && s.covers(&n, first, last) {
-				return s.hostAway(&o, host, n.finding(), fmt.Sprintf("The %s's host was suspended for about %s", sideName(host), facts.Compact(n.lacks)))
-			}
+		if why, summary, ok := s.away(host, first, last); ok {
+			return s.hostAway(&o, host, why, summary)
 		}
-		c := clockwork(s.Clocks)
-		for _, a := range s.absences(host) {
-			from, to := c.to(s.Base, a.seen.Vantage, a.from), c.to(s.Base, a.seen.Vantage, a.to)
-			if from > first.Add(clockSlack) || to < first.Add(last.Sub(first)*3/4) {
+		for k := range s.company {
+			side, ok := k.sideOf(s.nearest(host).Sides[host].Addr.Addr())
+			if !ok {
 				continue
 			}
-			return s.hostAway(&o, host, s.ownSilenceFinding(&a), fmt.Sprintf("The %s's host was cut off, or away: its own keepalives, due every %s, are missing from the capture taken on it", sideName(host), facts.Compact(a.pace)))
+			c := clockwork(s.Clocks)
+			if why, summary, ok := k.away(side, c.to(k.Base, s.Base, first), c.to(k.Base, s.Base, last)); ok {
+				why.Says += fmt.Sprintf(" (of another connection between the two hosts, %s → %s)", k.flow.Sides[flows.Client].Addr, k.nearest(flows.Server).Sides[flows.Server].Addr)
+				return s.hostAway(&o, host, why, summary+", as another connection tells")
+			}
 		}
 	}
 	return Answer{}
+}
+
+// company yields some of the other connections between the same hosts.
+func (s *Subject) company(yield func(*Subject) bool) {
+	if s.others == nil {
+		return
+	}
+	for _, k := range flows.FirstAndLast(s.others(hostsOf(s.Pair)), maxControls) {
+		if k.id != s.id && !yield(k) {
+			return
+		}
+	}
+}
+
+// sideOf returns the side that has an address, as the capture nearest to it knows it.
+func (s *Subject) sideOf(host netip.Addr) (side uint8, ok bool) {
+	for side := range uint8(2) {
+		if s.nearest(side).Sides[side].Addr.Addr() == host {
+			return side, true
+		}
+	}
+	return 0, false
+}
+
+// away reports whether a side's host slept, or was cut off, while what was sent to it from
+// first to last was lost, and says why that is known.
+func (s *Subject) away(host uint8, first, last tcp.Instant) (why Finding, summary string, ok bool) {
+	for _, n := range s.naps() {
+		if n.side == host && s.covers(&n, first, last) {
+			return n.finding(), fmt.Sprintf("The %s's host was suspended for about %s", sideName(host), facts.Compact(n.lacks)), true
+		}
+	}
+	c := clockwork(s.Clocks)
+	for _, a := range s.absences(host) {
+		from, to := c.to(s.Base, a.seen.Vantage, a.from), c.to(s.Base, a.seen.Vantage, a.to)
+		if from > first.Add(clockSlack) || to < first.Add(last.Sub(first)*3/4) {
+			continue
+		}
+		return s.ownSilenceFinding(&a), fmt.Sprintf("The %s's host was cut off, or away: its own keepalives, due every %s, are missing from the capture taken on it", sideName(host), facts.Compact(a.pace)), true
+	}
+	return Finding{}, "", false
 }
 
 func (s *Subject) hostAway(o *onset, host uint8, why Finding, summary string) Answer {

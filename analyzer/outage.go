@@ -67,7 +67,7 @@ func (s *Subject) mayHaveStood(v *Verdict, o *onset) {
 		if began.At < to {
 			from = max(from, began.At)
 		}
-		if seen := s.sightingAt(far); seen == nil || s.Points[far].Table.Heard(seen.Flow.Sides[asked].Addr.Addr(), c.to(s.Base, far, from), c.to(s.Base, far, to)) {
+		if seen := s.sightingAt(far); seen == nil || s.Points[far].Table.Heard(seen.Flow.Sides[asked].Addr.Addr(), c.to(far, s.Base, from), c.to(far, s.Base, to)) {
 			continue
 		}
 		v.Confidence = Possible

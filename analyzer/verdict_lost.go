@@ -133,6 +133,21 @@ func (s *Subject) askedBefore(side uint8, trigger *Passage) bool {
 	return false
 }
 
+// neverAcked reports whether a side has sent octets again of which a later segment of its peer
+// shows that they have not come: then it may have given up, however alive both seem.
+func (s *Subject) neverAcked(side uint8, trigger *Passage) bool {
+	for i := range s.Passages {
+		p := &s.Passages[i]
+		if p == trigger {
+			break
+		}
+		if p.From == side && p.Kind == flows.Retransmission && trigger.Event.Flags.Has(tcp.ACK) && trigger.Event.Ack.Before(p.Event.Seq.Add(int(p.Event.Len))) {
+			return true
+		}
+	}
+	return false
+}
+
 // unseenBy reports whether a side's own capture misses octets that crossed before
 // a passage: what else it misses is not known.
 func (s *Subject) unseenBy(side uint8, p *Passage) bool {
@@ -170,6 +185,9 @@ func (s *Subject) lostState(rst, trigger *Passage, silence time.Duration) Answer
 	case s.askedBefore(rst.From, trigger):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: its last questions before got no answer, and the RST that ends them may be in no capture", peer))
+	case s.neverAcked(rst.From, trigger):
+		v.Confidence = Possible
+		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: octets that it sent again were never acknowledged, and of that not every system tells its peer", peer))
 	case s.unseenBy(rst.From, trigger), !crossed && (misses > tooGappy || len(near.Flow.Missing) > 0):
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s had given up itself: octets that crossed before are in no capture, and a RST may be missing with them", peer))

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kaflow/internal/dialogue"
+	"kaflow/internal/lab"
 )
 
 // conversation is a text and what must be said of its first flow: verdict,
@@ -24,9 +27,44 @@ func (c *conversation) judge(t *testing.T) (client, server string) {
 	client, server = ends(t, c.text)
 	expect(t, "both", c.both, client, server)
 	expect(t, "both, swapped", c.both, server, client)
+	c.judgeReclocked(t, client, server)
 	expect(t, "client alone", c.client, client)
 	expect(t, "server alone", c.server, server)
 	return client, server
+}
+
+// judgeReclocked holds what is said with both captures against what is said where the server's clock
+// is ahead: no verdict may hang on two clocks that show the same time, but where nothing that both
+// hold compares them.
+func (c *conversation) judgeReclocked(t *testing.T, client, server string) {
+	t.Helper()
+	if c.both == "-" {
+		return
+	}
+	frames, err := lab.ReadPcap(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := lab.ReadPcap(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(near, func(x lab.Frame) bool {
+		return x.TCP && slices.ContainsFunc(frames, func(y lab.Frame) bool { return x.Src == y.Src && x.Seq == y.Seq && x.Flags == y.Flags })
+	}) {
+		return
+	}
+	ahead := filepath.Join(t.TempDir(), filepath.Base(server))
+	if err := lab.WritePcap(ahead, lab.Reclocked(frames, 100250*time.Millisecond, 0, time.Time{}, 0), 65535); err != nil {
+		t.Fatal(err)
+	}
+	straight, got := sessionOf(t, "both", client, server), sessionOf(t, "the server's clock ahead", client, ahead)
+	if straight == nil || got == nil {
+		return
+	}
+	if a, b := straight.Verdict, got.Verdict; a.ID != b.ID || a.Confidence != b.Confidence || a.Cause != b.Cause || a.CauseConfidence != b.CauseConfidence {
+		t.Errorf("the server's clock ahead: %s %s %s %s, want %s %s %s %s", b.ID, b.Confidence, b.Cause, b.CauseConfidence, a.ID, a.Confidence, a.Cause, a.CauseConfidence)
+	}
 }
 
 // ends writes what the two ends of a conversation record.

@@ -531,7 +531,7 @@ delay S 10ms
 }
 
 func TestVerdictsOfConversations(t *testing.T) {
-	for _, c := range slices.Concat(conversations, beats, vanished, doubtful, meanwhile, elsewhere, unheard, clockless, halfway, paused, renamed, figures, genuine, healed, resets, outages) {
+	for _, c := range slices.Concat(conversations, beats, vanished, doubtful, meanwhile, elsewhere, unheard, clockless, halfway, paused, renamed, figures, genuine, healed, resets, outages, asleep) {
 		t.Run(c.name, func(t *testing.T) { c.judge(t) })
 	}
 }

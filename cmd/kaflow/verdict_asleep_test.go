@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// lidClosed is a session of the server's probes, beside another one whose client keeps it alive every ten
+// seconds. Both cross until the client's host is away for two minutes; the server gives up meanwhile.
+// How far the host's clock of timestamps went while it was away is lag behind the time.
+func lidClosed(lag int) string {
+	var b strings.Builder
+	fmt.Fprint(&b, session, `
++1s   D > S SYN     seq 4999 mss 1460 sackok ts 100000 0 wscale 7
++11ms S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 200000 100000 wscale 7
++11ms D > S ACK     seq 5000 ack 8000 ts 100022 200000
++1ms  D > S PSH,ACK seq 5000 ack 8000 ts 100023 200000 len 20
++11ms S > D ACK     seq 8000 ack 5020 ts 200034 100023
+`)
+	for i := 1; i <= 6; i++ {
+		fmt.Fprintf(&b, "+10s D > S ACK seq 5019 ack 8000 ts %d 200034\n+11ms S > D ACK seq 8000 ack 5020 ts %d 100023\n", 100_023+10_011*i, 200_034+10_011*i)
+	}
+	fmt.Fprint(&b, "+1s S > C ACK seq 899 ack 157 ts 110000 42046\n+11ms C > S ACK seq 157 ack 900 ts 106000 46057\n")
+	for i := range 4 {
+		fmt.Fprintf(&b, "+20s S > C ACK seq 899 ack 157 ts %d 106000 lost\n", 130_000+20_000*i)
+	}
+	fmt.Fprint(&b, "+20s S > C RST,ACK seq 900 ack 157 ts 210000 106000 lost\n")
+	for i := 1; i <= 3; i++ { // it is back
+		fmt.Fprintf(&b, "+10s D > S ACK seq 5019 ack 8000 ts %d 200034\n+11ms S > D ACK seq 8000 ack 5020 ts %d 100023\n", 260_000-lag+10_011*i, 360_000+10_011*i)
+	}
+	return b.String()
+}
+
+// lastAnswer is how a client ends whose data is lost, time and again, until (unless arrived) it arrives:
+// it answers a probe of the server's, and at the next one its host knows the connection no more.
+func lastAnswer(arrived string, acked int) string {
+	return session + fmt.Sprintf(`
++60s   C > S PSH,ACK seq 157 ack 900 ts 102046 46057 len 36 lost
++300ms C > S PSH,ACK seq 157 ack 900 ts 102346 46057 len 36 lost
++600ms C > S PSH,ACK seq 157 ack 900 ts 102946 46057 len 36 lost
+%s
++60s  S > C ACK seq 899 ack %[2]d ts 168000 42046
++11ms C > S ACK seq 193 ack 900 ts 164000 168000
++30s  S > C ACK seq 899 ack %[2]d ts 198000 42046
++11ms C > S RST seq %[2]d win 0 id 0
+`, arrived, acked)
+}
+
+// Hosts that sleep, and hosts that give up while nobody looks.
+var asleep = []conversation{
+	{"the client's host is away, as another connection tells by its clock", lidClosed(145_000), "peer-gone likely", "-", "not silent-drop"},
+	{"the client's host is away, as another connection tells by its keepalives", lidClosed(0), "peer-gone likely", "-", "not silent-drop"},
+	{"the client may have given up: its data was never acknowledged", lastAnswer("", 157), "peer-lost-state possible", "peer-lost-state possible", "-"},
+	{"the client's data came at last, and its socket is gone", lastAnswer(`
++1200ms C > S PSH,ACK seq 157 ack 900 ts 104146 46057 len 36
++11ms   S > C ACK     seq 900 ack 193 ts 108157 104146`, 193), "peer-lost-state proven", "-", "-"},
+}
