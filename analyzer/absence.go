@@ -31,6 +31,12 @@ const lateness = 1.2
 // absences lists the stretches in which a side should have been heard in its
 // own capture and was not.
 func (s *Subject) absences(side uint8) []absence {
+	return s.absencesUntil(side, s.lastAt(s.nearestSighting(side).Vantage))
+}
+
+// absencesUntil is absences where the side's own capture is taken to have gone on until an
+// instant of its clock.
+func (s *Subject) absencesUntil(side uint8, until tcp.Instant) []absence {
 	seen := s.nearestSighting(side)
 	f := seen.Flow
 	if own := &f.Sides[side]; own.Segments == 0 || hops(own.TTLs[0]) != 0 || hops(own.TTLs[1]) != 0 {
@@ -92,7 +98,7 @@ func (s *Subject) absences(side uint8) []absence {
 			end, endOrd = ev.End(), ev.EndOrd()
 		}
 	}
-	missing(s.lastAt(seen.Vantage), 0, flows.Unknown)
+	missing(until, 0, flows.Unknown)
 	return out
 }
 
@@ -212,6 +218,30 @@ func absentPeer(s *Subject) Answer {
 		}
 	}
 	return Answer{}
+}
+
+// unkept returns the keepalives of a side's own that would be in its capture, of this connection or of
+// another one between the two hosts, had its host been there and the capture gone on until an instant.
+func (s *Subject) unkept(side uint8, until tcp.Instant) (a absence, ok bool) {
+	c := clockwork(s.Clocks)
+	at := func(k *Subject, side uint8) bool {
+		v := k.nearestSighting(side).Vantage
+		list := k.absencesUntil(side, c.to(v, s.Base, until))
+		if n := len(list); n > 0 && list[n-1].after.Frame == 0 && list[n-1].to > k.lastAt(v) {
+			a, ok = list[n-1], true
+		}
+		return ok
+	}
+	if at(s, side) {
+		return a, true
+	}
+	host := s.nearest(side).Sides[side].Addr.Addr()
+	for k := range s.company {
+		if side, known := k.sideOf(host); known && at(k, side) {
+			break
+		}
+	}
+	return a, ok
 }
 
 // company yields some of the other connections between the same hosts.

@@ -79,6 +79,12 @@ func (s *Subject) pathVerdict(id string, o *onset) *Verdict {
 	if o.assumed {
 		v.Confidence = Likely
 		v.Unknown = append(v.Unknown, s.Passages[o.first].Why)
+		asked := other(s.Passages[o.first].From)
+		if a, ok := s.unkept(asked, s.lastLoss(o)); ok {
+			v.Confidence = Possible
+			v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s's host was there at all: its own keepalives, due every %s, are not in %s either, which ended before or had nothing to record",
+				sideName(asked), facts.Compact(a.pace), s.Points[a.seen.Vantage].Name))
+		}
 	}
 	v.Unknown = append(v.Unknown, fmt.Sprintf("which of the devices between %s and %s: needs a third capture, between them",
 		s.Points[v.Between[0]].Name, s.Points[v.Between[1]].Name))
