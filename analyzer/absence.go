@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"kaflow/facts"
@@ -242,28 +241,6 @@ func (s *Subject) unkept(side uint8, until tcp.Instant) (a absence, ok bool) {
 		}
 	}
 	return a, ok
-}
-
-// company yields some of the other connections between the same hosts.
-func (s *Subject) company(yield func(*Subject) bool) {
-	if s.others == nil {
-		return
-	}
-	for _, k := range flows.FirstAndLast(s.others(hostsOf(s.Pair)), maxControls) {
-		if k.id != s.id && !yield(k) {
-			return
-		}
-	}
-}
-
-// sideOf returns the side that has an address, as the capture nearest to it knows it.
-func (s *Subject) sideOf(host netip.Addr) (side uint8, ok bool) {
-	for side := range uint8(2) {
-		if s.nearest(side).Sides[side].Addr.Addr() == host {
-			return side, true
-		}
-	}
-	return 0, false
 }
 
 // away reports whether a side's host slept, or was cut off, while what was sent to it from

@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"net/netip"
 	"slices"
 
 	"kaflow/flows"
@@ -88,4 +89,26 @@ func (d *desk) plainOf(k hostsKey) (list []*Subject) {
 	}
 	d.read += len(list)
 	return list
+}
+
+// company yields some of the other connections between the same hosts.
+func (s *Subject) company(yield func(*Subject) bool) {
+	if s.others == nil {
+		return
+	}
+	for _, k := range flows.FirstAndLast(s.others(hostsOf(s.Pair)), maxControls) {
+		if k.id != s.id && !yield(k) {
+			return
+		}
+	}
+}
+
+// sideOf returns the side that has an address, as the capture nearest to it knows it.
+func (s *Subject) sideOf(host netip.Addr) (side uint8, ok bool) {
+	for side := range uint8(2) {
+		if s.nearest(side).Sides[side].Addr.Addr() == host {
+			return side, true
+		}
+	}
+	return 0, false
 }

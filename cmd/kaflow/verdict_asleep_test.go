@@ -5,30 +5,42 @@ import (
 	"strings"
 )
 
-// lidClosed is a session of the server's probes, beside another one whose client keeps it alive every ten
-// seconds. Both cross until the client's host is away for two minutes; the server gives up meanwhile.
-// How far the host's clock of timestamps went while it was away is lag behind the time.
-func lidClosed(lag int) string {
+// keptAlive is a second session, whose client keeps it alive every ten seconds, so many times.
+func keptAlive(times int) string {
 	var b strings.Builder
-	fmt.Fprint(&b, session, `
+	b.WriteString(`
 +1s   D > S SYN     seq 4999 mss 1460 sackok ts 100000 0 wscale 7
 +11ms S > D SYN,ACK seq 7999 ack 5000 mss 1460 sackok ts 200000 100000 wscale 7
 +11ms D > S ACK     seq 5000 ack 8000 ts 100022 200000
 +1ms  D > S PSH,ACK seq 5000 ack 8000 ts 100023 200000 len 20
 +11ms S > D ACK     seq 8000 ack 5020 ts 200034 100023
 `)
-	for i := 1; i <= 6; i++ {
-		fmt.Fprintf(&b, "+10s D > S ACK seq 5019 ack 8000 ts %d 200034\n+11ms S > D ACK seq 8000 ack 5020 ts %d 100023\n", 100_023+10_011*i, 200_034+10_011*i)
-	}
-	fmt.Fprint(&b, "+1s S > C ACK seq 899 ack 157 ts 110000 42046\n+11ms C > S ACK seq 157 ack 900 ts 106000 46057\n")
-	for i := range 4 {
-		fmt.Fprintf(&b, "+20s S > C ACK seq 899 ack 157 ts %d 106000 lost\n", 130_000+20_000*i)
-	}
-	fmt.Fprint(&b, "+20s S > C RST,ACK seq 900 ack 157 ts 210000 106000 lost\n")
-	for i := 1; i <= 3; i++ { // it is back
-		fmt.Fprintf(&b, "+10s D > S ACK seq 5019 ack 8000 ts %d 200034\n+11ms S > D ACK seq 8000 ack 5020 ts %d 100023\n", 260_000-lag+10_011*i, 360_000+10_011*i)
+	for i := range times {
+		b.WriteString(keptAliveAt(110_034+10_011*i, 210_045+10_011*i))
 	}
 	return b.String()
+}
+
+func keptAliveAt(client, server int) string {
+	return fmt.Sprintf("+10s D > S ACK seq 5019 ack 8000 ts %d 200034\n+11ms S > D ACK seq 8000 ack 5020 ts %d 100023\n", client, server)
+}
+
+// askedInVain is a probe of the server's that is answered, and four that are lost, a silence behind it.
+func askedInVain(silence string) string {
+	return "+1s S > C ACK seq 899 ack 157 ts 110000 42046\n+11ms C > S ACK seq 157 ack 900 ts 106000 46057\n+" +
+		silence + " S > C ACK seq 899 ack 157 ts 200000 106000 lost\n" + strings.Repeat("+20s S > C ACK seq 899 ack 157 ts 220000 106000 lost\n", 3) +
+		"+20s S > C RST,ACK seq 900 ack 157 ts 300000 106000 lost\n"
+}
+
+// lidClosed is a session of the server's probes, beside another one that its client keeps alive. Both
+// cross until the client's host is away for two minutes; the server gives up meanwhile. The host's clock
+// of timestamps lacks so much when it is back.
+func lidClosed(lacks int) string {
+	text := session + keptAlive(6) + askedInVain("20s")
+	for i := range 3 {
+		text += keptAliveAt(270_000-lacks+10_011*i, 370_000+10_011*i)
+	}
+	return text
 }
 
 // lastAnswer is how a client ends whose data is lost, time and again, until (unless arrived) it arrives:
@@ -50,6 +62,8 @@ func lastAnswer(arrived string, acked int) string {
 var asleep = []conversation{
 	{"the client's host is away, as another connection tells by its clock", lidClosed(145_000), "peer-gone likely", "-", "not silent-drop"},
 	{"the client's host is away, as another connection tells by its keepalives", lidClosed(0), "peer-gone likely", "-", "not silent-drop"},
+	{"the client's capture ends, and its own keepalives on another connection were due", session + keptAlive(6) + askedInVain("90s"), "silent-drop possible", "-", "not silent-drop"},
+	{"the client's capture ends, and nothing of its own was due", session + askedInVain("90s"), "silent-drop likely", "-", "-"},
 	{"the client may have given up: its data was never acknowledged", lastAnswer("", 157), "peer-lost-state possible", "peer-lost-state possible", "-"},
 	{"the client's data came at last, and its socket is gone", lastAnswer(`
 +1200ms C > S PSH,ACK seq 157 ack 900 ts 104146 46057 len 36
