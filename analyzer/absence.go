@@ -204,16 +204,8 @@ func absentPeer(s *Subject) Answer {
 		if why, summary, ok := s.away(host, first, last); ok {
 			return s.hostAway(&o, host, why, summary)
 		}
-		for k := range s.company {
-			side, ok := k.sideOf(s.nearest(host).Sides[host].Addr.Addr())
-			if !ok {
-				continue
-			}
-			c := clockwork(s.Clocks)
-			if why, summary, ok := k.away(side, c.to(k.Base, s.Base, first), c.to(k.Base, s.Base, last)); ok {
-				why.Says += fmt.Sprintf(" (of another connection between the two hosts, %s → %s)", k.flow.Sides[flows.Client].Addr, k.nearest(flows.Server).Sides[flows.Server].Addr)
-				return s.hostAway(&o, host, why, summary+", as another connection tells")
-			}
+		if why, summary, ok := s.awayBeside(host, lost); ok {
+			return s.hostAway(&o, host, why, summary+", as another connection tells")
 		}
 	}
 	return Answer{}
@@ -243,6 +235,10 @@ func (s *Subject) unkept(side uint8, until tcp.Instant) (a absence, ok bool) {
 	return a, ok
 }
 
+// mostOf returns the end of the greater part of a stretch in which things were lost: what is lost last
+// may be so by chance.
+func mostOf(first, last tcp.Instant) tcp.Instant { return first.Add(last.Sub(first) * 3 / 4) }
+
 // away reports whether a side's host slept, or was cut off, while what was sent to it from
 // first to last was lost, and says why that is known.
 func (s *Subject) away(host uint8, first, last tcp.Instant) (why Finding, summary string, ok bool) {
@@ -254,10 +250,33 @@ func (s *Subject) away(host uint8, first, last tcp.Instant) (why Finding, summar
 	c := clockwork(s.Clocks)
 	for _, a := range s.absences(host) {
 		from, to := c.to(s.Base, a.seen.Vantage, a.from), c.to(s.Base, a.seen.Vantage, a.to)
-		if from > first.Add(clockSlack) || to < first.Add(last.Sub(first)*3/4) {
+		if from > first.Add(clockSlack) || to < mostOf(first, last) {
 			continue
 		}
 		return s.ownSilenceFinding(&a), fmt.Sprintf("The %s's host was cut off, or away: its own keepalives, due every %s, are missing from the capture taken on it", sideName(host), facts.Compact(a.pace)), true
+	}
+	return Finding{}, "", false
+}
+
+// awayBeside is away by what another connection of the two hosts tells, where the capture nearest to
+// the host holds nothing that it sent meanwhile, to anybody. lost are the passages that were.
+func (s *Subject) awayBeside(host uint8, lost []int) (why Finding, summary string, ok bool) {
+	first, last := s.Passages[lost[0]].At, s.Passages[lost[len(lost)-1]].At
+	from, to := s.Passages[lost[1]].At, mostOf(first, last) // the first may be lost by chance, too
+	c, near := clockwork(s.Clocks), s.nearestSighting(host)
+	addr := near.Flow.Sides[host].Addr.Addr()
+	if s.Points[near.Vantage].Table.Heard(addr, c.to(near.Vantage, s.Base, from), c.to(near.Vantage, s.Base, to)) {
+		return Finding{}, "", false
+	}
+	for k := range s.company {
+		side, known := k.sideOf(addr)
+		if !known {
+			continue
+		}
+		if why, summary, ok = k.away(side, c.to(k.Base, s.Base, first), c.to(k.Base, s.Base, last)); ok {
+			why.Says += fmt.Sprintf(" (of another connection between the two hosts, %s → %s)", k.flow.Sides[flows.Client].Addr, k.nearest(flows.Server).Sides[flows.Server].Addr)
+			return why, summary, true
+		}
 	}
 	return Finding{}, "", false
 }

@@ -62,6 +62,7 @@ func lastAnswer(arrived string, acked int) string {
 var asleep = []conversation{
 	{"the client's host is away, as another connection tells by its clock", lidClosed(145_000), "peer-gone likely", "-", "not silent-drop"},
 	{"the client's host is away, as another connection tells by its keepalives", lidClosed(0), "peer-gone likely", "-", "not silent-drop"},
+	{"the client's host was there, whatever it owed on another connection", strings.ReplaceAll(lidClosed(0), "+20s S > C ACK", "+10s C > S UDP len 20\n+10s S > C ACK"), "undecided", "-", "not silent-drop"},
 	{"the client's capture ends, and its own keepalives on another connection were due", session + keptAlive(6) + askedInVain("90s"), "silent-drop possible", "-", "not silent-drop"},
 	{"the client's capture ends, and nothing of its own was due", session + askedInVain("90s"), "silent-drop likely", "-", "-"},
 	{"the client may have given up: its data was never acknowledged", lastAnswer("", 157), "peer-lost-state possible", "peer-lost-state possible", "-"},
