@@ -25,9 +25,9 @@ func deathBetween(s *Subject) Answer {
 	d0, d1 := o.dead(flows.Client), o.dead(flows.Server)
 	switch {
 	case d0 && d1, d0 && len(o.crossed[flows.Server]) == 0, d1 && len(o.crossed[flows.Client]) == 0:
-		return s.withoutFirst(s.bothWays(&o))
+		return s.withoutFirst(s.weighChance(s.bothWays(&o), &o))
 	case d0 || d1:
-		return s.withoutFirst(s.oneWay(&o))
+		return s.withoutFirst(s.weighChance(s.oneWay(&o), &o))
 	}
 	return Answer{}
 }

@@ -58,6 +58,27 @@ func lastAnswer(arrived string, acked int) string {
 `, arrived, acked)
 }
 
+// lossy is a session of which a probe is lost now and then, and the next one arrives, and then what
+// follows.
+func lossy(now int, then string) string {
+	const heals = "+60s C > S ACK seq 156 ack 900 lost\n+10s C > S ACK seq 156 ack 900\n+10ms S > C ACK seq 900 ack 157\n"
+	return session + answered("+60s", "+60s", 6) + strings.Repeat(heals, now) + answered("+60s", "+60s", 6) + then
+}
+
+// lostAtTheEnd is so many probes that are lost after ten minutes of silence.
+func lostAtTheEnd(probes int) string {
+	return "+600s C > S ACK seq 156 ack 900 lost\n" + strings.Repeat("+10s C > S ACK seq 156 ack 900 lost\n", probes-1) + "+9s S > C UDP len 20\n"
+}
+
+// unheardAnswers is a client that gets two answers no more, and gives up.
+const unheardAnswers = `
++600s C > S ACK seq 156 ack 900
++10ms S > C ACK seq 900 ack 157 lost
++75s  C > S ACK seq 156 ack 900
++10ms S > C ACK seq 900 ack 157 lost
++75s  C > S RST,ACK seq 157 ack 900
+`
+
 // Hosts that sleep, and hosts that give up while nobody looks.
 var asleep = []conversation{
 	{"the client's host is away, as another connection tells by its clock", lidClosed(145_000), "peer-gone likely", "-", "not silent-drop"},
@@ -65,6 +86,11 @@ var asleep = []conversation{
 	{"the client's host was there, whatever it owed on another connection", strings.ReplaceAll(lidClosed(0), "+20s S > C ACK", "+10s C > S UDP len 20\n+10s S > C ACK"), "undecided", "-", "not silent-drop"},
 	{"the client's capture ends, and its own keepalives on another connection were due", session + keptAlive(6) + askedInVain("90s"), "silent-drop possible", "-", "not silent-drop"},
 	{"the client's capture ends, and nothing of its own was due", session + askedInVain("90s"), "silent-drop likely", "-", "-"},
+	{"two probes are lost, and none was before", lossy(0, lostAtTheEnd(2)), "silent-drop proven", "-", "-"},
+	{"two probes are lost, and others were before", lossy(3, lostAtTheEnd(2)), "silent-drop possible", "-", "-"},
+	{"eight probes are lost, and others were before", lossy(3, lostAtTheEnd(8)), "silent-drop proven", "-", "-"},
+	{"two answers are lost, and nothing was before", lossy(0, unheardAnswers), "one-way-drop proven", "-", "-"},
+	{"two answers are lost, and probes were before", lossy(3, unheardAnswers), "one-way-drop possible", "-", "-"},
 	{"the client may have given up: its data was never acknowledged", lastAnswer("", 157), "peer-lost-state possible", "peer-lost-state possible", "-"},
 	{"the client's data came at last, and its socket is gone", lastAnswer(`
 +1200ms C > S PSH,ACK seq 157 ack 900 ts 104146 46057 len 36
