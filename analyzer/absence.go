@@ -188,7 +188,7 @@ func (s *Subject) ownSilenceFinding(a *absence) Finding {
 
 // absentPeer holds where what one end sends is lost while the other end's host
 // was not there to take it: it slept, or its link was down, as its own capture
-// tells of this connection or of another one between the two hosts.
+// tells of this connection, of another one between the two hosts, or of pings.
 func absentPeer(s *Subject) Answer {
 	o, ok := findOnset(s)
 	if !ok || s.endedBefore(o.first) {
@@ -205,7 +205,7 @@ func absentPeer(s *Subject) Answer {
 			return s.hostAway(&o, host, why, summary)
 		}
 		if why, summary, ok := s.awayBeside(host, lost); ok {
-			return s.hostAway(&o, host, why, summary+", as another connection tells")
+			return s.hostAway(&o, host, why, summary)
 		}
 	}
 	return Answer{}
@@ -258,8 +258,9 @@ func (s *Subject) away(host uint8, first, last tcp.Instant) (why Finding, summar
 	return Finding{}, "", false
 }
 
-// awayBeside is away by what another connection of the two hosts tells, where the capture nearest to
-// the host holds nothing that it sent meanwhile, to anybody. lost are the passages that were.
+// awayBeside is away by what the host's pings, or another connection of the two hosts, tell, where the
+// capture nearest to the host holds nothing that it sent meanwhile, to anybody. lost are the passages
+// that were.
 func (s *Subject) awayBeside(host uint8, lost []int) (why Finding, summary string, ok bool) {
 	first, last := s.Passages[lost[0]].At, s.Passages[lost[len(lost)-1]].At
 	from, to := s.Passages[lost[1]].At, mostOf(first, last) // the first may be lost by chance, too
@@ -268,12 +269,16 @@ func (s *Subject) awayBeside(host uint8, lost []int) (why Finding, summary strin
 	if s.Points[near.Vantage].Table.Heard(addr, c.to(near.Vantage, s.Base, from), c.to(near.Vantage, s.Base, to)) {
 		return Finding{}, "", false
 	}
+	if why, ok = s.pingless(near, addr, c.to(near.Vantage, s.Base, first), c.to(near.Vantage, s.Base, mostOf(first, last))); ok {
+		return why, fmt.Sprintf("The %s's host was cut off, or away: its own pings are missing from the capture taken on it", sideName(host)), true
+	}
 	for k := range s.company {
 		side, known := k.sideOf(addr)
 		if !known {
 			continue
 		}
 		if why, summary, ok = k.away(side, c.to(k.Base, s.Base, first), c.to(k.Base, s.Base, last)); ok {
+			summary += ", as another connection tells"
 			why.Says += fmt.Sprintf(" (of another connection between the two hosts, %s → %s)", k.flow.Sides[flows.Client].Addr, k.nearest(flows.Server).Sides[flows.Server].Addr)
 			return why, summary, true
 		}

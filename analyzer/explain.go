@@ -121,7 +121,7 @@ var verdictPages = []Page{
 		ID: "peer-gone", Kind: OfVerdict,
 		Short:   "the peer's host is down, suspended or cut off at its last hop",
 		Means:   "Nothing of the host answers any more, on any connection.",
-		Both:    "nothing of the host in a capture beside it while others there live; or its own capture ends and ICMP or ARP speaks; or its clock or keepalives, of this connection or of another one between the two hosts, show that it was away: likely",
+		Both:    "nothing of the host in a capture beside it while others there live; or its own capture ends and ICMP or ARP speaks; or its clock, keepalives or pings, of this connection or of another one between the two hosts, show that it was away: likely",
 		One:     "ICMP host or address unreachable; requests for its hardware address that it does not answer, in a capture at its last hop: likely; or all its connections and fresh SYNs unanswered while its neighbours answer",
 		Refutes: []string{"any packet of the host after that moment"},
 		Alike:   []string{"path-cut", "silent-drop, where this was the only connection"},

@@ -43,6 +43,21 @@ func lidClosed(lacks int) string {
 	return text
 }
 
+// pinging is a session of the server's probes, beside which the client pings until its host is away; so
+// many more pings come when it is back.
+func pinging(again int) string {
+	ping := func(n int) string { return fmt.Sprintf("+10s C > S PING %[1]d\n+11ms S > C PONG %[1]d\n", n) }
+	text := session
+	for n := range 6 {
+		text += ping(n)
+	}
+	text += askedInVain("20s")
+	for n := range again {
+		text += ping(6 + n)
+	}
+	return text + "+20s S > C UDP len 20\n"
+}
+
 // lastAnswer is how a client ends whose data is lost, time and again, until (unless arrived) it arrives:
 // it answers a probe of the server's, and at the next one its host knows the connection no more.
 func lastAnswer(arrived string, acked int) string {
@@ -83,6 +98,8 @@ const unheardAnswers = `
 var asleep = []conversation{
 	{"the client's host is away, as another connection tells by its clock", lidClosed(145_000), "peer-gone likely", "-", "not silent-drop"},
 	{"the client's host is away, as another connection tells by its keepalives", lidClosed(0), "peer-gone likely", "-", "not silent-drop"},
+	{"the client's host is away, as its pings tell", pinging(3), "peer-gone likely", "-", "not silent-drop"},
+	{"the client pings no more", pinging(0), "undecided", "-", "not silent-drop"},
 	{"the client's host was there, whatever it owed on another connection", strings.ReplaceAll(lidClosed(0), "+20s S > C ACK", "+10s C > S UDP len 20\n+10s S > C ACK"), "undecided", "-", "not silent-drop"},
 	{"the client's capture ends, and its own keepalives on another connection were due", session + keptAlive(6) + askedInVain("90s"), "silent-drop possible", "-", "not silent-drop"},
 	{"the client's capture ends, and nothing of its own was due", session + askedInVain("90s"), "silent-drop likely", "-", "-"},
