@@ -79,7 +79,10 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 			lived = s.heardUntil(p)
 		}
 		at := c.to(of.Base, s.Base, p.At)
-		if at < since && c.to(of.Base, s.Base, s.heardUntil(p)) < since || p.From > flows.Server || p.Kind == flows.ICMPError {
+		if at < since {
+			at = s.heardSince(p, of, since)
+		}
+		if at < since || p.From > flows.Server || p.Kind == flows.ICMPError {
 			continue
 		}
 		if p.Kind == flows.SYN {
@@ -113,6 +116,23 @@ func (s *Subject) asControl(of *Subject, since tcp.Instant, survived time.Durati
 		out = append(out, control)
 	}
 	return out
+}
+
+// heardSince returns by when something of a passage that began before an instant, on the clock of
+// another subject, had surely crossed behind it: of a row of keepalives a minute apart none may have for as
+// long. It is before the instant where nothing did.
+func (s *Subject) heardSince(p *Passage, of *Subject, since tcp.Instant) tcp.Instant {
+	c, last := clockwork(s.Clocks), s.heardUntil(p)
+	at := c.to(of.Base, s.Base, last)
+	if at < since || p.Event.Run == nil {
+		return at
+	}
+	for _, x := range p.exchanges() {
+		if x.to <= last && c.to(of.Base, s.Base, x.from) >= since {
+			return c.to(of.Base, s.Base, x.to)
+		}
+	}
+	return at
 }
 
 // heardUntil returns when a passage last showed that both ends hear each other. Of

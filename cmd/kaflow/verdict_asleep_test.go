@@ -58,6 +58,21 @@ func pinging(again int) string {
 	return text + "+20s S > C UDP len 20\n"
 }
 
+// besideARow is a session whose probes are lost between two keepalives of another one, which are folded into
+// one row, or (amid) around one.
+func besideARow(amid bool) string {
+	const (
+		own   = " C > S ACK seq 156 ack 900\n+10ms S > C ACK seq 900 ack 157\n"
+		other = " D > S ACK seq 5019 ack 8000\n+10ms S > D ACK seq 8000 ack 5020\n"
+		lost  = " C > S ACK seq 156 ack 900 lost\n"
+	)
+	text := session + keptAlive(0) + strings.Repeat("+20s"+other+"+40s"+own, 5) + "+20s" + other + "+40s" + lost + "+4s" + lost + "+4s" + lost
+	if amid {
+		return text + "+12s" + other + "+4s" + lost + strings.Repeat("+56s"+other, 3)
+	}
+	return text + "+4s" + lost + strings.Repeat("+8s"+other+"+52s S > C UDP len 20\n", 3)
+}
+
 // lastAnswer is how a client ends whose data is lost, time and again, until (unless arrived) it arrives:
 // it answers a probe of the server's, and at the next one its host knows the connection no more.
 func lastAnswer(arrived string, acked int) string {
@@ -100,6 +115,8 @@ var asleep = []conversation{
 	{"the client's host is away, as another connection tells by its keepalives", lidClosed(0), "peer-gone likely", "-", "not silent-drop"},
 	{"the client's host is away, as its pings tell", pinging(3), "peer-gone likely", "-", "not silent-drop"},
 	{"the client pings no more", pinging(0), "undecided", "-", "not silent-drop"},
+	{"no keepalive of the other connection is due while probes are lost", besideARow(false), "undecided", "-", "-"},
+	{"a keepalive of the other connection crosses while probes are lost", besideARow(true), "silent-drop proven", "-", "-"},
 	{"the client's host was there, whatever it owed on another connection", strings.ReplaceAll(lidClosed(0), "+20s S > C ACK", "+10s C > S UDP len 20\n+10s S > C ACK"), "undecided", "-", "not silent-drop"},
 	{"the client's capture ends, and its own keepalives on another connection were due", session + keptAlive(6) + askedInVain("90s"), "silent-drop possible", "-", "not silent-drop"},
 	{"the client's capture ends, and nothing of its own was due", session + askedInVain("90s"), "silent-drop likely", "-", "-"},
