@@ -2,7 +2,10 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 
+	"kaflow/flows"
+	"kaflow/pairing"
 	"kaflow/tcp"
 )
 
@@ -47,7 +50,7 @@ func (s *Subject) mayHaveStood(v *Verdict, o *onset) {
 	var began *Control
 	for i := range s.Controls {
 		if x := &s.Controls[i]; x.freshLost(to) {
-			if !x.Passed {
+			if !x.Passed && !s.crossesBehind(to) {
 				return
 			}
 			if began == nil {
@@ -73,4 +76,11 @@ func (s *Subject) mayHaveStood(v *Verdict, o *onset) {
 		v.Confidence = Possible
 		v.Unknown = append(v.Unknown, fmt.Sprintf("whether the %s's host ran meanwhile: %s holds nothing that it sent then, to anybody, and what is asked later is answered again", sideName(asked), s.Points[far].Name))
 	}
+}
+
+// crossesBehind reports whether anything of the connection crosses after an instant.
+func (s *Subject) crossesBehind(at tcp.Instant) bool {
+	return slices.ContainsFunc(s.Passages, func(p Passage) bool {
+		return p.Known && p.How == pairing.Crossed && p.From <= flows.Server && p.At > at
+	})
 }

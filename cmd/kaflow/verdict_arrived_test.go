@@ -10,9 +10,14 @@ import (
 	"kaflow/internal/lab"
 )
 
-// outage is probes of the client's and pings beside them, of which none arrives for some minutes; then
-// pings do again. What the server sends meanwhile is spoken.
+// outage is inOutage, and then pings arrive again.
 func outage(spoken string) string {
+	return inOutage(spoken) + "+25s C > S PING 13\n+11ms S > C PONG 13\n+30s C > S PING 14\n+11ms S > C PONG 14\n"
+}
+
+// inOutage is probes of the client's and pings beside them, of which none arrives for some minutes. What
+// the server sends meanwhile is spoken.
+func inOutage(spoken string) string {
 	var b strings.Builder
 	fmt.Fprint(&b, "+30s C > S PING 1\n+11ms S > C PONG 1\n+30s C > S PING 2\n+11ms S > C PONG 2\n")
 	for i := range 5 {
@@ -22,7 +27,7 @@ func outage(spoken string) string {
 		}
 		fmt.Fprintf(&b, "+30s C > S PING %d lost\n", 4+2*i)
 	}
-	fmt.Fprint(&b, "+5s C > S RST,ACK seq 157 ack 900 lost\n+25s C > S PING 13\n+11ms S > C PONG 13\n+30s C > S PING 14\n+11ms S > C PONG 14\n")
+	fmt.Fprint(&b, "+5s C > S RST,ACK seq 157 ack 900 lost\n")
 	return b.String()
 }
 
@@ -31,6 +36,9 @@ var outages = []conversation{
 	{"pings are lost in a row and cross again, and the server says nothing meanwhile", session + outage(""), "path-cut possible", "-", "-"},
 	{"pings are lost in a row and cross again, and so is what the server says", session +
 		outage("+1s S > C ACK seq 899 ack 157 ts 250000 42046 lost\n"), "path-cut proven", "-", "-"},
+	{"pings are lost until they end, and a probe of the server's crosses later", session + inOutage("") +
+		"+60s S > C ACK seq 899 ack 157 ts 450000 42046\n+11ms C > S RST seq 157 win 0 id 0\n", "path-cut possible", "-", "-"},
+	{"pings are lost until the captures end", session + inOutage("") + "+60s S > C UDP len 20 lost\n", "path-cut proven", "-", "-"},
 	{"one probe is lost before the last ping that crosses, the others behind it", session +
 		"+60s C > S ACK seq 156 ack 900 ts 102046 46057 lost\n" + outage(""), "path-cut possible", "-", "-"},
 }
