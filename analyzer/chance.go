@@ -21,7 +21,9 @@ func (s *Subject) weighChance(a Answer, o *onset) Answer {
 	row := 0
 	for side := range o.lost {
 		for _, i := range o.lost[side] {
-			row += max(1, s.Passages[i].Count)
+			if v.ID == SilentDrop || o.dead(uint8(side)) {
+				row += max(1, s.Passages[i].Count)
+			}
 		}
 	}
 	lost, all := s.gotOver(o.first)
