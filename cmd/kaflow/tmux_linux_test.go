@@ -38,10 +38,10 @@ B 192.0.2.1:40005
 +1ms S > A ACK seq 900 ack 100
 62s D > S ACK seq 99 ack 900 lost
 72s D > S ACK seq 99 ack 900 lost
-82s D > S ACK seq 99 ack 900 lost
-90s B > S SYN seq 99
+75s B > S SYN seq 99
 +1ms S > B SYN,ACK seq 899 ack 100
 +1ms B > S ACK seq 100 ack 900
+82s D > S ACK seq 99 ack 900 lost
 120s F > S ACK seq 99 ack 900
 +1ms S > F ACK seq 900 ack 100
 121s A > S ACK seq 99 ack 900
